@@ -1,0 +1,41 @@
+# make demo   a real Keras application becomes a verified, saved pipeline
+# make test   all tests
+# make check  linter and type checker
+# make bench  every number in the README, measured again (tables in benchmarks/)
+
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+
+# The first interpreter of a supported version that can make virtual environments.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.10 python3 python; do \
+	if $$name -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+	>/dev/null 2>&1; then echo $$name; break; fi; done)
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m examples.demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+$(VENV)/installed: pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.10, 3.11 or 3.12 with its venv module is needed (Debian: apt install python3-venv)."; \
+		exit 1; fi
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis out

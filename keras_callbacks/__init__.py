@@ -1,0 +1,1 @@
+"""Keras callbacks around respect_tf. This release has none yet."""

@@ -1,0 +1,59 @@
+"""The errors that respect_tf raises. All derive from `RespectError`."""
+
+from __future__ import annotations
+
+
+class RespectError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    A message says what went wrong, where (segment, op, tensor), what was expected, what was
+    received, and what to do about it.
+    """
+
+
+class ArgumentError(RespectError, ValueError):
+    """An argument has a wrong type, value or combination."""
+
+
+class InvalidModelError(RespectError, ValueError):
+    """A model file is damaged, or breaks a rule that the TFLite format sets."""
+
+
+class UnsupportedModelError(RespectError, ValueError):
+    """A model is valid, but something in it has no place in a pipeline of Edge TPUs."""
+
+
+class ConversionError(RespectError, RuntimeError):
+    """TensorFlow could not convert the model to int8."""
+
+
+class CalibrationDataError(RespectError, ValueError):
+    """The representative dataset does not fit the model's inputs."""
+
+
+class QuantizationError(RespectError, ValueError):
+    """Tensors of the converted model are not 8 bit."""
+
+
+class GraphError(RespectError, ValueError):
+    """Arrays do not describe a directed acyclic graph of ops."""
+
+
+class ScheduleError(RespectError, ValueError):
+    """A schedule is not valid for its graph, or none exists under the constraints."""
+
+
+class SegmentError(RespectError, ValueError):
+    """A segment breaks a rule of the pipeline runner."""
+
+
+class ParityError(RespectError, AssertionError):
+    """The segments do not compute, bit for bit, what the whole model computes."""
+
+
+class InterpreterError(RespectError, RuntimeError):
+    """The TFLite interpreter refused a model, or died of it."""
+
+
+class SavedPipelineError(RespectError, OSError):
+    """A pipeline folder cannot be written, or what is in it was changed or is missing."""
