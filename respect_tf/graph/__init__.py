@@ -1,0 +1,6 @@
+"""The op graph of a model, as numpy arrays."""
+
+from respect_tf.graph._from_tflite import op_graph_of
+from respect_tf.graph._op_graph import OpGraph, Quantization
+
+__all__ = ["OpGraph", "Quantization", "op_graph_of"]

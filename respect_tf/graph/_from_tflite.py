@@ -1,0 +1,240 @@
+"""`OpGraph` from a .tflite model."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from respect_tf._errors import InvalidModelError, UnsupportedModelError
+from respect_tf.graph._macs import count_macs
+from respect_tf.graph._op_graph import OpGraph, Quantization
+from respect_tf.tflite import (
+    dtype_bits,
+    op_type,
+    read_content,
+    read_model,
+    tensor_type_names,
+    text,
+)
+
+# Ops that run other subgraphs or keep state outside their own tensors.
+_CONTROL_FLOW = {"IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE"}
+_STATEFUL = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "HASHTABLE"}
+
+
+def read_op_graph(model: bytes | str | os.PathLike[str]) -> OpGraph:
+    """See `OpGraph.from_tflite`."""
+    unpacked = read_model(read_content(model))
+    return op_graph_of(unpacked)
+
+
+def op_graph_of(model: Any) -> OpGraph:  # noqa: ANN401 - the schema's ModelT
+    """The op graph of an unpacked model.
+
+    Raises:
+        InvalidModelError: Tensors are written twice or never, or ops are out of order.
+        UnsupportedModelError: Several subgraphs, control flow, resources, or shapes that are only
+            known when the model runs.
+    """
+    if len(model.subgraphs) != 1:
+        raise UnsupportedModelError(
+            f"The model has {len(model.subgraphs)} subgraphs (control flow, several signatures or "
+            "variables). The pipeline runner takes models of one subgraph: export one signature, "
+            "without loops and state."
+        )
+    subgraph = model.subgraphs[0]
+    ops, tensors = subgraph.operators, subgraph.tensors
+    if not ops:
+        raise UnsupportedModelError("The model has no ops, so there is nothing to cut.")
+    op_types = tuple(op_type(model, op) for op in ops)
+    names = tuple(text(tensor.name) for tensor in tensors)
+    dtypes = tuple(tensor_type_names()[tensor.type] for tensor in tensors)
+    shapes = tuple(_shape(tensor) for tensor in tensors)
+    inputs = [[int(t) for t in _ints(op.inputs) if t >= 0] for op in ops]
+    outputs = [_ints(op.outputs) for op in ops]
+    for index, kind in enumerate(op_types):
+        where = _where(index, kind, names, outputs)
+        if not outputs[index]:
+            raise UnsupportedModelError(f"{where} makes no tensor, so it cannot be scheduled.")
+        if kind in _CONTROL_FLOW or kind in _STATEFUL:
+            raise UnsupportedModelError(
+                f"{where} needs control flow or state that lives outside the op. The pipeline "
+                "runner has neither: export the model without loops, calls and variables."
+            )
+        for tensor in [*inputs[index], *outputs[index]]:
+            _check_static(where, tensor, tensors, dtypes, names)
+
+    sizes = [_tensor_bytes(dtype, shape) for dtype, shape in zip(dtypes, shapes, strict=True)]
+    constant = _check_data_flow(model, subgraph, op_types, names, inputs, outputs, sizes)
+    return OpGraph(
+        op_names=tuple(names[made[0]] for made in outputs),
+        op_types=op_types,
+        parameter_bytes=np.array(
+            [_parameter_bytes(model, tensors, read, constant) for read in inputs], np.int64
+        ),
+        macs=np.array(
+            [
+                count_macs(kind, op, shapes)
+                for kind, op in zip(op_types, ops, strict=True)
+            ],
+            np.int64,
+        ),
+        input_offsets=_offsets(inputs),
+        input_tensors=np.array([t for read in inputs for t in read], np.int32),
+        output_offsets=_offsets(outputs),
+        output_tensors=np.array([t for made in outputs for t in made], np.int32),
+        tensor_names=names,
+        tensor_bytes=np.array(sizes, np.int64),
+        tensor_shapes=shapes,
+        tensor_dtypes=dtypes,
+        tensor_quantization=tuple(_quantization(tensor) for tensor in tensors),
+        is_constant=constant,
+        model_inputs=np.array(_ints(subgraph.inputs), np.int32),
+        model_outputs=np.array(_ints(subgraph.outputs), np.int32),
+        colocated=_colocated(op_types, tensors, inputs, outputs, constant),
+    )
+
+
+def _check_static(
+    where: str, tensor: int, tensors: Any, dtypes: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """A batch of unknown size counts as 1, as the file's own shape says; the rest must be known."""
+    if dtype_bits(dtypes[tensor]) is None:
+        raise UnsupportedModelError(
+            f"{where}: tensor {tensor} '{names[tensor]}' is of type {dtypes[tensor]}. Tensors "
+            "between segments must hold numbers of a fixed size."
+        )
+    signature = _ints(tensors[tensor].shapeSignature)
+    shape = _ints(tensors[tensor].shape)
+    unknown = [axis for axis, size in enumerate(signature) if size < 0]
+    if unknown and (unknown != [0] or shape[:1] != [1]):
+        raise UnsupportedModelError(
+            f"{where}: tensor {tensor} '{names[tensor]}' has the shape {signature}, unknown along "
+            f"axis {unknown[-1]}. The pipeline runner needs static shapes and batch 1: convert the "
+            "model with every dimension fixed."
+        )
+
+
+def _check_data_flow(
+    model: Any,
+    subgraph: Any,
+    op_types: tuple[str, ...],
+    names: tuple[str, ...],
+    inputs: list[list[int]],
+    outputs: list[list[int]],
+    sizes: list[int],
+) -> np.ndarray:
+    """Check that every tensor is made once, before it is read.
+
+    Returns:
+        Which tensors are constants, bool [num_tensors].
+    """
+    tensors = subgraph.tensors
+    model_inputs = set(_ints(subgraph.inputs))
+    constant = np.zeros(len(tensors), bool)
+    made: dict[int, int] = dict.fromkeys(model_inputs, -1)
+    for index, kind in enumerate(op_types):
+        where = _where(index, kind, names, outputs)
+        for tensor in inputs[index]:
+            if tensor in made or tensors[tensor].isVariable:
+                continue
+            data = model.buffers[tensors[tensor].buffer].data
+            if sizes[tensor] == 0 or (data is not None and len(data) > 0):
+                constant[tensor] = True
+                continue
+            later = next((i for i, out in enumerate(outputs) if tensor in out), None)
+            raise InvalidModelError(
+                f"{where} reads tensor {tensor} '{names[tensor]}', which "
+                + (
+                    f"op {later} makes only later: the ops are not in topological order."
+                    if later is not None
+                    else "no op makes, and which is no constant and no model input."
+                )
+                + " Export the model again with its ops in order."
+            )
+        for tensor in outputs[index]:
+            if tensor in made or constant[tensor]:
+                raise InvalidModelError(
+                    f"{where} writes tensor {tensor} '{names[tensor]}', which is already written. "
+                    "Every tensor must be made once."
+                )
+            made[tensor] = index
+    for tensor in _ints(subgraph.outputs):
+        if tensor in made:
+            continue
+        raise UnsupportedModelError(
+            f"The model output '{names[tensor]}' (tensor {tensor}) is made by no op. A pipeline "
+            "returns what its ops compute: remove the output, or put an op before it."
+        )
+    return constant
+
+
+def _colocated(
+    op_types: tuple[str, ...],
+    tensors: Any,
+    inputs: list[list[int]],
+    outputs: list[list[int]],
+    constant: np.ndarray,
+) -> np.ndarray:
+    """Pairs of ops that no cut may part. int32 [num_pairs, 2].
+
+    A DEQUANTIZE that reads a segment's input is right only for the first inference on the CPU, so
+    it stays with the op that makes its input. Ops that share a variable tensor share its state.
+    """
+    maker = {tensor: op for op, made in enumerate(outputs) for tensor in made}
+    pairs: set[tuple[int, int]] = set()
+    first_reader: dict[int, int] = {}
+    for op, read in enumerate(inputs):
+        for tensor in read:
+            if op_types[op] == "DEQUANTIZE" and tensor in maker:
+                pairs.add((maker[tensor], op))
+            if tensors[tensor].isVariable and not constant[tensor]:
+                first = first_reader.setdefault(tensor, op)
+                if first != op:
+                    pairs.add((first, op))
+    return np.array(sorted(pairs), np.int32).reshape(-1, 2)
+
+
+def _parameter_bytes(model: Any, tensors: Any, read: list[int], constant: np.ndarray) -> int:
+    """Bytes of the distinct constant buffers that an op reads."""
+    buffers = {tensors[tensor].buffer for tensor in read if constant[tensor]}
+    data = (model.buffers[buffer].data for buffer in buffers)
+    return sum(len(values) for values in data if values is not None)
+
+
+def _tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    return math.ceil(math.prod(shape) * (dtype_bits(dtype) or 0) / 8)
+
+
+def _quantization(tensor: Any) -> Quantization | None:
+    parameters = tensor.quantization
+    if parameters is None or parameters.scale is None or len(parameters.scale) == 0:
+        return None
+    zero_point = parameters.zeroPoint
+    return Quantization(
+        scale=tuple(float(scale) for scale in parameters.scale),
+        zero_point=tuple(int(point) for point in zero_point)
+        if zero_point is not None
+        else (0,) * len(parameters.scale),
+        axis=int(parameters.quantizedDimension),
+    )
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(_ints(tensor.shape))
+
+
+def _ints(values: Any) -> list[int]:
+    return [] if values is None else [int(value) for value in values]
+
+
+def _offsets(rows: list[list[int]]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+
+
+def _where(op: int, kind: str, names: tuple[str, ...], outputs: list[list[int]]) -> str:
+    made = outputs[op]
+    return f"op {op} {kind}" + (f" '{names[made[0]]}'" if made else "")

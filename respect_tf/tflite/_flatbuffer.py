@@ -1,0 +1,195 @@
+"""Reading and writing .tflite files.
+
+Models come from anywhere, so whatever a damaged file makes the generated reader raise becomes an
+`InvalidModelError`, and every index in it is checked once, here.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from respect_tf._errors import ArgumentError, InvalidModelError, UnsupportedModelError
+from respect_tf.tflite._schema import op_type_names, schema, tensor_type_names
+
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16  # bytes, `force_align` of Buffer.data in the public schema
+
+
+def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
+    """The bytes of a model given as bytes or as the path of a file.
+
+    Raises:
+        ArgumentError: Neither bytes nor the path of a readable file.
+    """
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return bytes(model)
+    if not isinstance(model, (str, os.PathLike)):
+        raise ArgumentError(
+            "Expected the bytes of a .tflite model or the path of one. "
+            f"Received: {type(model).__name__}."
+        )
+    try:
+        return Path(model).read_bytes()
+    except OSError as error:
+        raise ArgumentError(
+            f"The model file '{os.fspath(model)}' cannot be read: {error.strerror}."
+        ) from error
+
+
+def read_model(content: bytes) -> Any:  # noqa: ANN401 - generated code carries no types
+    """Unpack a .tflite file into the schema's `ModelT`.
+
+    Buffers are views of `content`, not copies.
+
+    Raises:
+        InvalidModelError: Not a TFLite file, truncated, or with indices out of range.
+        UnsupportedModelError: Written with a newer schema, or with data outside the FlatBuffer.
+    """
+    if len(content) < 8 or content[4:8] != _IDENTIFIER:
+        raise InvalidModelError(
+            f"This is no TFLite model. Expected the identifier {_IDENTIFIER!r} at byte 4. "
+            f"Received: {bytes(content[4:8])!r}, {len(content)} bytes in all."
+        )
+    generated = schema()
+    try:
+        model = generated.ModelT.InitFromObj(generated.Model.GetRootAs(content, 0))
+        _inline_outside_data(model, content)
+        _check_indices(model)
+    except (
+        struct.error,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        if isinstance(error, (InvalidModelError, UnsupportedModelError)):
+            raise
+        raise InvalidModelError(
+            f"The TFLite model is damaged ({type(error).__name__}: {error}). "
+            f"It has {len(content)} bytes. Export or copy it again."
+        ) from error
+    return model
+
+
+def write_model(model: Any) -> bytes:  # noqa: ANN401
+    """Pack a `ModelT` into the bytes of a .tflite file, buffers aligned to 16 bytes."""
+    data = sum(len(b.data) + _ALIGNMENT for b in model.buffers if b.data is not None)
+    builder = _aligned_builder(data + 65536)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def op_type(model: Any, operator: Any) -> str:  # noqa: ANN401
+    """The type of an operator, `"CUSTOM:name"` for custom ones.
+
+    Old files keep codes below 127 in `deprecatedBuiltinCode`; the larger one of both counts.
+    """
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema().BuiltinOperator.CUSTOM:
+        return f"CUSTOM:{text(code.customCode)}"
+    return op_type_names()[number]
+
+
+def text(value: bytes | str | None) -> str:
+    """A string of the file; bytes that are no UTF-8 are shown as escapes."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def _aligned_builder(size: int) -> Any:  # noqa: ANN401
+    import flatbuffers
+
+    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        """The Python writer ignores `force_align`; kernels on ARM and the Edge TPU rely on it."""
+
+        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: ANN401, N802, N803
+            wanted = _ALIGNMENT if elemSize == 1 else alignment
+            return super().StartVector(elemSize, numElems, wanted)
+
+    return AlignedBuilder(size)
+
+
+def _inline_outside_data(model: Any, content: bytes) -> None:  # noqa: ANN401
+    """Fetch buffers that large files keep behind the FlatBuffer (`Buffer.offset`, `.size`)."""
+    for index, buffer in enumerate(model.buffers or []):
+        offset, size = getattr(buffer, "offset", 0), getattr(buffer, "size", 0)
+        if offset > 1:
+            if offset + size > len(content):
+                raise InvalidModelError(
+                    f"The TFLite model is damaged: buffer {index} ends at byte {offset + size}, "
+                    f"but the file has {len(content)} bytes."
+                )
+            buffer.data = np.frombuffer(content, np.uint8, size, offset)
+            buffer.offset = buffer.size = 0
+
+
+def _check_indices(model: Any) -> None:  # noqa: ANN401
+    """Check every index of the file against what it points into."""
+    if not model.subgraphs:
+        raise InvalidModelError("The TFLite model holds no subgraph.")
+    model.buffers = model.buffers or []
+    model.operatorCodes = model.operatorCodes or []
+    newest = max(op_type_names())
+    for index, code in enumerate(model.operatorCodes):
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if number not in op_type_names():
+            raise UnsupportedModelError(
+                f"Operator code {index} of the TFLite model is {number}; this TensorFlow's schema "
+                f"knows codes up to {newest}. The model was written by a newer converter."
+            )
+    for number, subgraph in enumerate(model.subgraphs):
+        subgraph.tensors = subgraph.tensors if subgraph.tensors is not None else []
+        subgraph.operators = subgraph.operators if subgraph.operators is not None else []
+        where = f"subgraph {number}"
+        for index, tensor in enumerate(subgraph.tensors):
+            name = f"tensor {index} '{text(tensor.name)}' of {where}"
+            _in_range(f"buffer of {name}", [tensor.buffer], len(model.buffers))
+            if tensor.type not in tensor_type_names():
+                raise UnsupportedModelError(f"The type of {name} is {tensor.type}, unknown here.")
+            shape = _list(tensor.shape)
+            if any(size < 0 for size in shape):
+                raise InvalidModelError(f"The shape of {name} is {shape}. Expected no negatives.")
+        count = len(subgraph.tensors)
+        for kind in ("inputs", "outputs"):
+            _in_range(f"{kind} of {where}", _list(getattr(subgraph, kind)), count)
+        for index, operator in enumerate(subgraph.operators):
+            name = f"op {index} of {where}"
+            _in_range(f"operator code of {name}", [operator.opcodeIndex], len(model.operatorCodes))
+            _in_range(f"inputs of {name}", _list(operator.inputs), count, lowest=-1)
+            _in_range(f"outputs of {name}", _list(operator.outputs), count)
+            if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
+                raise UnsupportedModelError(
+                    f"{name} keeps its options outside the FlatBuffer, which is not supported."
+                )
+
+
+def _list(values: Any) -> list[int]:  # noqa: ANN401 - None, list or numpy array
+    return [] if values is None else [int(value) for value in values]
+
+
+def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None:
+    for value in values:
+        if not lowest <= value < count:
+            raise InvalidModelError(
+                f"The TFLite model is damaged: {what} has the index {value}, expected "
+                f"{lowest} to {count - 1}."
+            )
+
+
+def signature_names(content: bytes) -> dict[int, str]:
+    """What the model's first signature calls its inputs and outputs: tensor index -> name."""
+    signatures = read_model(content).signatureDefs
+    if signatures is None or len(signatures) == 0:
+        return {}
+    entries = [*(signatures[0].inputs or []), *(signatures[0].outputs or [])]
+    return {int(entry.tensorIndex): text(entry.name) for entry in entries}
