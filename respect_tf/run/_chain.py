@@ -1,0 +1,43 @@
+"""The segments run one after another on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from respect_tf.segment import Segment
+from respect_tf.tflite import Interpreter
+
+
+class SegmentChain:
+    """The segments of a pipeline on the CPU, handing tensors on by name."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        """Load every segment.
+
+        Raises:
+            InterpreterError: TFLite refuses a segment.
+        """
+        self._segments = tuple(segments)
+        self._interpreters = [
+            Interpreter(segment.content, label=f"segment {segment.index}") for segment in segments
+        ]
+
+    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Run once.
+
+        Args:
+            inputs: One array per input of the model, with its exact shape and dtype.
+
+        Returns:
+            One array per output of the model.
+        """
+        values = dict(
+            zip((spec.name for spec in self._segments[0].inputs), inputs, strict=True)
+        )
+        for segment, interpreter in zip(self._segments, self._interpreters, strict=True):
+            made = interpreter.run([values[spec.name] for spec in segment.inputs])
+            values.update(zip((spec.name for spec in segment.outputs), made, strict=True))
+        return [values[spec.name] for spec in self._segments[-1].outputs]

@@ -1,0 +1,43 @@
+"""Between real numbers and the integers that a quantised model takes and gives.
+
+Formula: real = scale * (stored - zero_point), TFLite's quantisation specification.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.graph import Quantization
+
+
+def quantize(
+    values: npt.NDArray[Any], dtype: str, quantization: Quantization | None
+) -> npt.NDArray[Any]:
+    """Real numbers to stored ones, rounded half away from zero and clipped, as TFLite does.
+
+    Args:
+        values: Floats of any shape; finite.
+        dtype: The stored type. Floats are only cast to a float type.
+        quantization: Scale and zero point; None for float tensors.
+    """
+    kind = np.dtype(dtype)
+    if quantization is None or kind.kind == "f":
+        return values.astype(kind)
+    scaled = np.asarray(values, np.float32) / np.float32(quantization.scale[0])
+    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
+    limits = np.iinfo(kind)
+    stored = rounded + np.float32(quantization.zero_point[0])
+    return np.clip(stored, limits.min, limits.max).astype(kind)
+
+
+def dequantize(
+    values: npt.NDArray[Any], quantization: Quantization | None
+) -> npt.NDArray[np.float32]:
+    """Stored numbers to real ones, float32 of the same shape."""
+    if quantization is None:
+        return values.astype(np.float32)
+    shifted = values.astype(np.float32) - np.float32(quantization.zero_point[0])
+    return (shifted * np.float32(quantization.scale[0])).astype(np.float32)

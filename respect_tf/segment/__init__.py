@@ -1,0 +1,21 @@
+"""Cutting a model into segments, the runner's rules, and the proof that nothing changed."""
+
+from respect_tf._callable_module import make_callable
+from respect_tf.segment._cut import cut
+from respect_tf.segment._rules import check_runner_rules
+from respect_tf.segment._segment import Segment, TensorSpec
+from respect_tf.segment._segment_model import segment
+from respect_tf.segment._verify import ParityReport, random_inputs, verify
+
+__all__ = [
+    "ParityReport",
+    "Segment",
+    "TensorSpec",
+    "check_runner_rules",
+    "cut",
+    "random_inputs",
+    "segment",
+    "verify",
+]
+
+make_callable(__name__, segment)

@@ -1,0 +1,59 @@
+"""`segment()`: a .tflite model and a schedule in, segments out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf.schedule import Schedule, check_schedule
+from respect_tf.segment._cut import cut
+from respect_tf.segment._cut_points import stages_from_cuts
+from respect_tf.segment._rules import check_runner_rules
+from respect_tf.segment._segment import Segment
+from respect_tf.tflite import read_content, read_model
+
+
+def segment(
+    model: bytes | str | os.PathLike[str],
+    schedule: Schedule | Sequence[int] | npt.NDArray[np.int32] | None = None,
+    *,
+    cuts: Sequence[str | Sequence[str]] | None = None,
+    name: str = "model",
+) -> tuple[Segment, ...]:
+    """Cut a .tflite model into segments for Coral's PipelinedModelRunner.
+
+    Each segment is a .tflite model of its own. What they compute is not checked here; see
+    `verify`. The model given stays as it is.
+
+    Args:
+        model: Bytes or path of the model.
+        schedule: The stage of every op: a `Schedule`, or integers [num_ops].
+        cuts: Instead of a schedule, the names of the tensors or Keras layers to cut after, in
+            pipeline order. A cut through parallel branches is a list of names.
+        name: Base name of the segments, `NAME_segment_I_of_N`.
+
+    Raises:
+        ArgumentError: Not exactly one of `schedule` and `cuts`, or an unknown name in `cuts`.
+        InvalidModelError: The model is damaged.
+        UnsupportedModelError: The model cannot be cut into a pipeline.
+        ScheduleError: The schedule is not valid for the model.
+        SegmentError: The segments break a rule of the pipeline runner.
+    """
+    if (schedule is None) == (cuts is None):
+        raise ArgumentError("Give either a schedule or cuts, not both and not neither.")
+    unpacked = read_model(read_content(model))
+    graph = op_graph_of(unpacked)
+    if cuts is not None:
+        schedule = Schedule(stages=stages_from_cuts(graph, cuts))
+    elif not isinstance(schedule, Schedule):
+        schedule = Schedule(stages=schedule)
+    check_schedule(graph, schedule)
+    segments = cut(unpacked, graph, schedule.stages, name=name)
+    check_runner_rules(segments)
+    return segments
+

@@ -1,0 +1,195 @@
+"""Proving that the segments compute what the whole model computes, byte for byte."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError, ParityError
+from respect_tf.graph import OpGraph
+from respect_tf.segment._segment import Segment, TensorSpec
+from respect_tf.tflite import Interpreter, probe, read_model
+
+Array = npt.NDArray[Any]
+
+_DEFAULT_NUM_INPUTS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityReport:
+    """What a successful verification compared.
+
+    Attributes:
+        num_inputs: Inputs that both were run on.
+        num_tensors: Distinct tensors compared: all that cross a cut, and the model's outputs.
+        num_bytes: Bytes compared, over all inputs.
+    """
+
+    num_inputs: int
+    num_tensors: int
+    num_bytes: int
+
+
+def verify(
+    model: bytes,
+    segments: Sequence[Segment],
+    inputs: Sequence[Sequence[Array]] | None = None,
+    *,
+    seed: int = 0,
+) -> ParityReport:
+    """Run the whole model and the chain of segments, and compare every tensor between segments.
+
+    Both sides use TFLite's builtin kernels. The chain hands tensors on by name, as the pipeline
+    runner does.
+
+    Args:
+        model: Bytes of the whole model.
+        segments: Its segments.
+        inputs: For each run one array per model input, in the model's order, with its exact shape
+            and dtype; three random ones if left out.
+        seed: Seed of the random inputs.
+
+    Raises:
+        ParityError: A tensor differs; the message names segment, op, tensor and first index.
+        ArgumentError: An input does not fit the model.
+        InterpreterError: TFLite cannot run one of the models, or crashes on it.
+    """
+    graph = OpGraph.from_tflite(model)
+    if inputs is None:
+        inputs = random_inputs(graph, _DEFAULT_NUM_INPUTS, seed=seed)
+    for sample in inputs:
+        _check_input(graph, sample)
+    probe(model)
+    whole = Interpreter(model, keep_inner_tensors=True, label="the whole model")
+    chain = [Interpreter(s.content, label=f"segment {s.index}") for s in segments]
+    tensors: set[int] = set()
+    num_bytes = 0
+    for number, sample in enumerate(inputs):
+        whole.run(sample)
+        values = dict(zip((spec.name for spec in segments[0].inputs), sample, strict=True))
+        for segment, interpreter in zip(segments, chain, strict=True):
+            given = [values[spec.name] for spec in segment.inputs]
+            for spec, made in zip(segment.outputs, interpreter.run(given), strict=True):
+                expected = whole.tensor(spec.tensor)
+                if not _same_bytes(made, expected):
+                    raise ParityError(
+                        _describe(graph, whole, segment, given, spec, made, expected, number)
+                    )
+                values[spec.name] = made
+                tensors.add(spec.tensor)
+                num_bytes += made.nbytes
+    return ParityReport(num_inputs=len(inputs), num_tensors=len(tensors), num_bytes=num_bytes)
+
+
+def random_inputs(graph: OpGraph, count: int, *, seed: int = 0) -> list[list[Array]]:
+    """Random inputs that exercise the full range of 8- and 16-bit tensors.
+
+    Floats are uniform in [-1, 1). 32- and 64-bit integers may be indices and are 0 or 1.
+    """
+    generator = np.random.default_rng(seed)
+    return [
+        [
+            _random(generator, graph.tensor_dtypes[tensor], graph.tensor_shapes[tensor])
+            for tensor in graph.model_inputs.tolist()
+        ]
+        for _ in range(count)
+    ]
+
+
+def _random(generator: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> Array:
+    kind = np.dtype(dtype)
+    if kind.kind in "iu" and kind.itemsize <= 2:
+        limits = np.iinfo(kind)
+        return generator.integers(limits.min, limits.max, shape, kind, endpoint=True)
+    if kind.kind in "iub":
+        return generator.integers(0, 2, shape).astype(kind)
+    return generator.uniform(-1, 1, shape).astype(kind)
+
+
+def _check_input(graph: OpGraph, sample: Sequence[Array]) -> None:
+    expected = graph.model_inputs.tolist()
+    if len(sample) != len(expected):
+        raise ArgumentError(
+            f"The model has {len(expected)} inputs. Received: {len(sample)} arrays."
+        )
+    for tensor, value in zip(expected, sample, strict=True):
+        shape, dtype = graph.tensor_shapes[tensor], graph.tensor_dtypes[tensor]
+        if value.shape != shape or value.dtype.name != dtype:
+            raise ArgumentError(
+                f"Input '{graph.tensor_names[tensor]}' must be {dtype} {list(shape)}. "
+                f"Received: {value.dtype.name} {list(value.shape)}."
+            )
+
+
+def _same_bytes(left: Array, right: Array) -> bool:
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    # Compared as bytes: NaN equals itself, and 0.0 differs from -0.0.
+    return bool(np.array_equal(_bytes(left), _bytes(right)))
+
+
+def _bytes(array: Array) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _describe(
+    graph: OpGraph,
+    whole: Interpreter,
+    segment: Segment,
+    given: list[Array],
+    spec: TensorSpec,
+    made: Array,
+    expected: Array,
+    number: int,
+) -> str:
+    """Name the first op that computes something else."""
+    tensor, op = spec.tensor, int(graph.producer[spec.tensor])
+    inner = _first_difference(graph, whole, segment, given)
+    if inner is not None:
+        op, tensor, made, expected = inner
+    where = graph.describe_op(op) if op >= 0 else "the op that carries a model input"
+    name = graph.tensor_names[tensor]
+    if made.dtype != expected.dtype or made.shape != expected.shape:
+        difference = (
+            f"it is {made.dtype} {list(made.shape)}, expected {expected.dtype} "
+            f"{list(expected.shape)}"
+        )
+    else:
+        size = made.dtype.itemsize
+        first = int(np.argmax(_bytes(made) != _bytes(expected))) // size
+        index = tuple(int(i) for i in np.unravel_index(first, made.shape))
+        count = int(
+            np.any((_bytes(made) != _bytes(expected)).reshape(-1, size), axis=1).sum()
+        )
+        difference = (
+            f"first difference at index {index}: {made[index]}, expected {expected[index]}; "
+            f"{count} of {made.size} values differ"
+        )
+    return (
+        f"segment {segment.index}, {where}, tensor {tensor} '{name}', input {number}: {difference}. "
+        "The segment does not compute what the whole model computes; cut the model again, and "
+        "report this if it stays."
+    )
+
+
+def _first_difference(
+    graph: OpGraph, whole: Interpreter, segment: Segment, given: list[Array]
+) -> tuple[int, int, Array, Array] | None:
+    """The first op of a segment whose result differs, when its ops can still be matched."""
+    part = read_model(segment.content).subgraphs[0]
+    if len(part.operators) < len(segment.ops):
+        return None
+    interpreter = Interpreter(
+        segment.content, keep_inner_tensors=True, label=f"segment {segment.index}"
+    )
+    interpreter.run(given)
+    for op, operator in zip(segment.ops, part.operators, strict=False):
+        for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
+            made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
+            if not _same_bytes(made, expected):
+                return op, tensor, made, expected
+    return None

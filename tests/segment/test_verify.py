@@ -1,0 +1,79 @@
+"""Verification finds a single wrong value and says where it is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from model_builder import ModelBuilder
+
+import respect_tf
+from respect_tf.tflite import read_model, write_model
+
+
+def _chain_of_convs(num_ops: int = 4) -> bytes:
+    builder = ModelBuilder()
+    tensor = builder.input("image")
+    for _ in range(num_ops):
+        tensor = builder.conv(tensor)
+    return builder.build([tensor])
+
+
+def _with_other_weights(segment, *, op: int):
+    """The segment with one weight of one of its ops changed."""
+    model = read_model(segment.content)
+    subgraph = model.subgraphs[0]
+    buffer = model.buffers[subgraph.tensors[subgraph.operators[op].inputs[1]].buffer]
+    buffer.data = buffer.data.copy()
+    buffer.data[:8] ^= 64
+    return dataclasses.replace(segment, content=write_model(model))
+
+
+def test_equal_segments_are_reported_with_what_was_compared():
+    model = _chain_of_convs()
+    report = respect_tf.verify(model, respect_tf.segment(model, [0, 0, 1, 1]))
+    assert report.num_inputs == 3
+    assert report.num_tensors == 2  # the one that crosses, and the output
+    assert report.num_bytes == 3 * 2 * 4 * 4 * 8
+
+
+def test_a_changed_weight_is_found_at_its_op():
+    model = _chain_of_convs()
+    first, second = respect_tf.segment(model, [0, 0, 1, 1])
+    with pytest.raises(respect_tf.ParityError) as caught:
+        respect_tf.verify(model, [first, _with_other_weights(second, op=0)])
+    message = str(caught.value)
+    assert "segment 1, op 2 CONV_2D" in message
+    assert "first difference at index (0, 0, 0, 0)" in message
+
+
+def test_a_fault_that_the_outputs_hide_is_found_at_the_border():
+    builder = ModelBuilder()
+    first = builder.conv(builder.input())
+    # A constant as large as the range drives every value to its limit.
+    big = builder.tensor("big", (8,), data=np.full(8, 127, np.int8), scale=(0.5,), zero_point=(0,))
+    model = builder.build([builder.add(first, big)])
+    segments = respect_tf.segment(model, [0, 1])
+    broken = _with_other_weights(segments[0], op=0)
+    assert np.all(respect_tf.tflite.Interpreter(model).run([np.zeros((1, 4, 4, 8), np.int8)])[0] == 127)
+    with pytest.raises(respect_tf.ParityError, match="segment 0, op 0 CONV_2D"):
+        respect_tf.verify(model, [broken, segments[1]])
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    model = _chain_of_convs()
+    segments = respect_tf.segment(model, [0, 0, 1, 1])
+    with pytest.raises(respect_tf.ArgumentError, match=r"int8 \[1, 4, 4, 8\]"):
+        respect_tf.verify(model, segments, [[np.zeros((1, 4, 4, 8), np.uint8)]])
+    with pytest.raises(respect_tf.ArgumentError, match="1 inputs"):
+        respect_tf.verify(model, segments, [[]])
+
+
+def test_a_model_that_crashes_the_interpreter_does_not_take_us_with_it():
+    builder = ModelBuilder()
+    huge = builder.tensor("huge", (8,), data=np.ones(8, np.int8), scale=(1e6,), zero_point=(0,))
+    model = builder.build([builder.relu(builder.add(builder.input(), huge))])
+    segments = respect_tf.segment(model, [0, 1])
+    with pytest.raises(respect_tf.InterpreterError, match="crash"):
+        respect_tf.verify(model, segments)
+    healthy = _chain_of_convs()
+    respect_tf.verify(healthy, respect_tf.segment(healthy, [0, 0, 1, 1]))
