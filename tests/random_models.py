@@ -20,7 +20,9 @@ def models(draw, max_ops: int = 12, float_outputs: bool = True) -> bytes:
     for _ in range(draw(st.integers(1, max_ops))):
         kind = draw(st.sampled_from(_KINDS))
         # The newest tensors are drawn more often, so that models grow long as well as wide.
-        tensor = pool[-1 - min(draw(st.integers(0, 2 * len(pool))) % (2 * len(pool)), len(pool) - 1)]
+        tensor = pool[
+            -1 - min(draw(st.integers(0, 2 * len(pool))) % (2 * len(pool)), len(pool) - 1)
+        ]
         alike = [other for other in pool if builder.channels(other) == builder.channels(tensor)]
         if kind == "add":
             outs = [builder.add(tensor, draw(st.sampled_from(alike)))]

@@ -1,6 +1,7 @@
 """The op graph of a model, as numpy arrays."""
 
+from respect_tf.graph._attributes import OpAttributes
 from respect_tf.graph._from_tflite import op_graph_of
 from respect_tf.graph._op_graph import OpGraph, Quantization
 
-__all__ = ["OpGraph", "Quantization", "op_graph_of"]
+__all__ = ["OpAttributes", "OpGraph", "Quantization", "op_graph_of"]

@@ -25,9 +25,7 @@ def build_op_graph(
     if num_ops == 0:
         raise GraphError("A graph needs at least one op. Received: parameter_bytes of length 0.")
     outputs = _amounts("output_bytes", output_bytes, num_ops)
-    mac_counts = (
-        np.zeros(num_ops, np.int64) if macs is None else _amounts("macs", macs, num_ops)
-    )
+    mac_counts = np.zeros(num_ops, np.int64) if macs is None else _amounts("macs", macs, num_ops)
     if names is None:
         names = [f"op_{op}" for op in range(num_ops)]
     elif len(names) != num_ops:
@@ -95,8 +93,7 @@ def _edges(edges: npt.ArrayLike, num_ops: int) -> npt.NDArray[np.int64]:
     bad = np.flatnonzero(np.any((array < 0) | (array >= num_ops), axis=1))
     if len(bad):
         raise GraphError(
-            f"edge {bad[0]}, {array[bad[0]].tolist()}, is out of range: ops are 0 to "
-            f"{num_ops - 1}."
+            f"edge {bad[0]}, {array[bad[0]].tolist()}, is out of range: ops are 0 to {num_ops - 1}."
         )
     loops = np.flatnonzero(array[:, 0] == array[:, 1])
     if len(loops):

@@ -7,8 +7,10 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from respect_tf._errors import InvalidModelError, UnsupportedModelError
+from respect_tf.graph._attributes import read_attributes
 from respect_tf.graph._macs import count_macs
 from respect_tf.graph._op_graph import OpGraph, Quantization
 from respect_tf.tflite import (
@@ -76,10 +78,7 @@ def op_graph_of(model: Any) -> OpGraph:  # noqa: ANN401 - the schema's ModelT
             [_parameter_bytes(model, tensors, read, constant) for read in inputs], np.int64
         ),
         macs=np.array(
-            [
-                count_macs(kind, op, shapes)
-                for kind, op in zip(op_types, ops, strict=True)
-            ],
+            [count_macs(kind, op, shapes) for kind, op in zip(op_types, ops, strict=True)],
             np.int64,
         ),
         input_offsets=_offsets(inputs),
@@ -95,6 +94,10 @@ def op_graph_of(model: Any) -> OpGraph:  # noqa: ANN401 - the schema's ModelT
         model_inputs=np.array(_ints(subgraph.inputs), np.int32),
         model_outputs=np.array(_ints(subgraph.outputs), np.int32),
         colocated=_colocated(op_types, tensors, inputs, outputs, constant),
+        op_attributes=tuple(
+            read_attributes(model, subgraph, op, kind)
+            for kind, op in zip(op_types, ops, strict=True)
+        ),
     )
 
 
@@ -126,7 +129,7 @@ def _check_data_flow(
     inputs: list[list[int]],
     outputs: list[list[int]],
     sizes: list[int],
-) -> np.ndarray:
+) -> npt.NDArray[np.bool_]:
     """Check that every tensor is made once, before it is read.
 
     Returns:
@@ -177,8 +180,8 @@ def _colocated(
     tensors: Any,
     inputs: list[list[int]],
     outputs: list[list[int]],
-    constant: np.ndarray,
-) -> np.ndarray:
+    constant: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int32]:
     """Pairs of ops that no cut may part. int32 [num_pairs, 2].
 
     A DEQUANTIZE that reads a segment's input is right only for the first inference on the CPU, so
@@ -198,7 +201,9 @@ def _colocated(
     return np.array(sorted(pairs), np.int32).reshape(-1, 2)
 
 
-def _parameter_bytes(model: Any, tensors: Any, read: list[int], constant: np.ndarray) -> int:
+def _parameter_bytes(
+    model: Any, tensors: Any, read: list[int], constant: npt.NDArray[np.bool_]
+) -> int:
     """Bytes of the distinct constant buffers that an op reads."""
     buffers = {tensors[tensor].buffer for tensor in read if constant[tensor]}
     data = (model.buffers[buffer].data for buffer in buffers)
@@ -231,7 +236,7 @@ def _ints(values: Any) -> list[int]:
     return [] if values is None else [int(value) for value in values]
 
 
-def _offsets(rows: list[list[int]]) -> np.ndarray:
+def _offsets(rows: list[list[int]]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
 
 

@@ -52,17 +52,19 @@ def count_macs(kind: str, operator: Any, shapes: tuple[Shape, ...]) -> int:  # n
         return _recurrent(kind, read, options)
     if kind in ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") and weights:
         return math.prod(made) * _products_per_output(kind, weights)
-    if kind == "TRANSPOSE_CONV" and weights and read[2]:
+    if kind == "TRANSPOSE_CONV" and weights and len(read) > 2 and read[2]:
         # Weights are [channels_out, height, width, channels_in]; every input element meets one
         # kernel of every output channel.
         return math.prod(read[2]) * math.prod(weights[:-1])
-    if kind == "BATCH_MATMUL" and read[0]:
+    if kind == "BATCH_MATMUL" and read and len(read[0] or ()) >= 2:
         adjoint = bool(getattr(options, "adjX", False))
-        return math.prod(made) * (read[0][-2] if adjoint else read[0][-1])
+        left = read[0] or ()
+        return math.prod(made) * (left[-2] if adjoint else left[-1])
     if kind in _MOVES or kind.startswith("CUSTOM"):
         return 0
-    if kind in _POOLS and options is not None:
-        return math.prod(made) * int(options.filterHeight) * int(options.filterWidth)
+    if kind in _POOLS:
+        height, width = (getattr(options, f"filter{side}", 1) for side in ("Height", "Width"))
+        return math.prod(made) * int(height) * int(width)
     if kind in _REDUCTIONS and read and read[0] is not None:
         return math.prod(read[0])
     return math.prod(made)
@@ -81,13 +83,13 @@ def _products_per_output(kind: str, weights: Shape) -> int:
 
 def _recurrent(kind: str, read: list[Shape | None], options: Any) -> int:  # noqa: ANN401
     """Every weight is used once per time step and batch row."""
-    per_step = sum(
+    per_step: int = sum(
         math.prod(shape)
         for index in _RECURRENT_WEIGHTS[kind]
         if index < len(read) and (shape := read[index]) is not None
     )
-    data = read[0] or ()
+    data = (read[0] if read else None) or ()
     # Sequence ops read [batch, time, features] or [time, batch, features]: both are counted; the
     # others read [batch, features].
-    steps = math.prod(data[:-1]) if "SEQUENCE" in kind else math.prod(data[:1])
+    steps: int = math.prod(data[:-1]) if "SEQUENCE" in kind else math.prod(data[:1])
     return per_step * steps

@@ -6,11 +6,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import GraphError
+from respect_tf.graph._attributes import OpAttributes
 
 IntArray = npt.NDArray[np.int32]
 
@@ -61,6 +63,8 @@ class OpGraph:
         model_outputs: int32 [num_model_outputs], tensors, in the file's order.
         colocated: int32 [num_pairs, 2], pairs of ops that the pipeline runner's rules keep in one
             stage (a DEQUANTIZE with the op before it, ops that share a state).
+        op_attributes: One per op (version, bias, strides, padding and so on); empty where the
+            graph does not come from a file.
     """
 
     op_names: tuple[str, ...]
@@ -80,6 +84,7 @@ class OpGraph:
     model_inputs: IntArray
     model_outputs: IntArray
     colocated: IntArray
+    op_attributes: tuple[OpAttributes, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -230,7 +235,7 @@ class OpGraph:
         return build_op_graph(parameter_bytes, output_bytes, edges, macs=macs, names=names)
 
 
-def _freeze(array: np.ndarray) -> np.ndarray:
+def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
 

@@ -34,9 +34,7 @@ class SegmentChain:
         Returns:
             One array per output of the model.
         """
-        values = dict(
-            zip((spec.name for spec in self._segments[0].inputs), inputs, strict=True)
-        )
+        values = dict(zip((spec.name for spec in self._segments[0].inputs), inputs, strict=True))
         for segment, interpreter in zip(self._segments, self._interpreters, strict=True):
             made = interpreter.run([values[spec.name] for spec in segment.inputs])
             values.update(zip((spec.name for spec in segment.outputs), made, strict=True))

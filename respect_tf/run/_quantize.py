@@ -30,7 +30,8 @@ def quantize(
     rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
     limits = np.iinfo(kind)
     stored = rounded + np.float32(quantization.zero_point[0])
-    return np.clip(stored, limits.min, limits.max).astype(kind)
+    clipped: npt.NDArray[Any] = np.clip(stored, limits.min, limits.max)
+    return clipped.astype(kind)
 
 
 def dequantize(

@@ -153,9 +153,7 @@ def _plan(graph: OpGraph, stages: npt.NDArray[np.int32], names: TensorNames) -> 
     return plans
 
 
-def _made_before(
-    graph: OpGraph, stages: npt.NDArray[np.int32], tensor: int, stage: int
-) -> bool:
+def _made_before(graph: OpGraph, stages: npt.NDArray[np.int32], tensor: int, stage: int) -> bool:
     producer = graph.producer[tensor]
     return bool(producer < 0 or stages[producer] < stage)
 
@@ -236,7 +234,9 @@ class _Builder:
         for field in ("inputs", "outputs", "intermediates"):
             tensors = getattr(operator, field)
             if tensors is not None:
-                setattr(operator, field, np.array([self._tensor(int(t)) for t in tensors], np.int32))
+                setattr(
+                    operator, field, np.array([self._tensor(int(t)) for t in tensors], np.int32)
+                )
         return operator
 
     def _carry(self, tensor: int, read_as: str, made_as: str) -> Any:  # noqa: ANN401

@@ -12,9 +12,7 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
 
 
-def stages_from_cuts(
-    graph: OpGraph, cuts: Sequence[str | Sequence[str]]
-) -> npt.NDArray[np.int32]:
+def stages_from_cuts(graph: OpGraph, cuts: Sequence[str | Sequence[str]]) -> npt.NDArray[np.int32]:
     """The schedule that cuts a model right after the named layers or tensors.
 
     Each cut ends a stage: the stage takes everything that the named tensors need and that no

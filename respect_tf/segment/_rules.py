@@ -55,7 +55,9 @@ def check_runner_rules(segments: Sequence[Segment]) -> tuple[str, ...]:
                 )
         for name, kind in view.outputs.items():
             if name in available:
-                raise SegmentError(f"{view.where}: output '{name}' was made before under this name.")
+                raise SegmentError(
+                    f"{view.where}: output '{name}' was made before under this name."
+                )
             available[name] = kind
             if view.index < last and readers.get(name, -1) <= view.index:
                 raise SegmentError(f"{view.where}: no later segment reads output '{name}'.")

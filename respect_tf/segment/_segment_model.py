@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf.graph import op_graph_of
 from respect_tf.schedule import Schedule, check_schedule
 from respect_tf.segment._cut import cut
 from respect_tf.segment._cut_points import stages_from_cuts
@@ -51,9 +51,8 @@ def segment(
     if cuts is not None:
         schedule = Schedule(stages=stages_from_cuts(graph, cuts))
     elif not isinstance(schedule, Schedule):
-        schedule = Schedule(stages=schedule)
+        schedule = Schedule(stages=np.asarray(schedule))
     check_schedule(graph, schedule)
     segments = cut(unpacked, graph, schedule.stages, name=name)
     check_runner_rules(segments)
     return segments
-

@@ -162,16 +162,14 @@ def _describe(
         size = made.dtype.itemsize
         first = int(np.argmax(_bytes(made) != _bytes(expected))) // size
         index = tuple(int(i) for i in np.unravel_index(first, made.shape))
-        count = int(
-            np.any((_bytes(made) != _bytes(expected)).reshape(-1, size), axis=1).sum()
-        )
+        count = int(np.any((_bytes(made) != _bytes(expected)).reshape(-1, size), axis=1).sum())
         difference = (
             f"first difference at index {index}: {made[index]}, expected {expected[index]}; "
             f"{count} of {made.size} values differ"
         )
     return (
-        f"segment {segment.index}, {where}, tensor {tensor} '{name}', input {number}: {difference}. "
-        "The segment does not compute what the whole model computes; cut the model again, and "
+        f"segment {segment.index}, {where}, tensor {tensor} '{name}', input {number}: "
+        f"{difference}. The segment does not compute what the whole model computes; cut the model again, and "
         "report this if it stays."
     )
 

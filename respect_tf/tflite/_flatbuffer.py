@@ -81,8 +81,7 @@ def read_model(content: bytes) -> Any:  # noqa: ANN401 - generated code carries 
 
 def write_model(model: Any) -> bytes:  # noqa: ANN401
     """Pack a `ModelT` into the bytes of a .tflite file, buffers aligned to 16 bytes."""
-    data = sum(len(b.data) + _ALIGNMENT for b in model.buffers if b.data is not None)
-    builder = _aligned_builder(data + 65536)
+    builder = _aligned_builder(_expected_size(model))
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
@@ -104,6 +103,18 @@ def text(value: bytes | str | None) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def _expected_size(model: Any) -> int:  # noqa: ANN401
+    """About the size of the packed model: a builder that has to grow copies everything."""
+    size = 65536 + sum(len(b.data) + 64 for b in model.buffers if b.data is not None)
+    for subgraph in model.subgraphs:
+        size += 512 * len(subgraph.operators)
+        for tensor in subgraph.tensors:
+            affine = tensor.quantization
+            channels = 0 if affine is None or affine.scale is None else len(affine.scale)
+            size += 256 + len(tensor.name or "") + 12 * channels
+    return size
 
 
 def _aligned_builder(size: int) -> Any:  # noqa: ANN401

@@ -100,7 +100,7 @@ class _Child:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._chatter = tempfile.TemporaryFile()
+            self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - `_end` closes it
             self._process = subprocess.Popen(
                 [sys.executable, str(_SCRIPT)],
                 stdin=subprocess.PIPE,

@@ -6,13 +6,15 @@ of JSON comes back, `null` or what the interpreter said. A crash ends this proce
 else. The script imports nothing of the package, so that it runs wherever the package lies.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 import warnings
 
 
-def _try(content):  # type: ignore[no-untyped-def]  # a script without dependencies
+def _try(content: bytes) -> str | None:
     from tensorflow.lite.python import interpreter as lite
 
     try:
@@ -29,7 +31,7 @@ def _try(content):  # type: ignore[no-untyped-def]  # a script without dependenc
     return None
 
 
-def _main():  # type: ignore[no-untyped-def]
+def _main() -> None:
     warnings.simplefilter("ignore")
     # Answers keep the real standard output; whatever TensorFlow prints goes to standard error.
     answers = os.fdopen(os.dup(1), "w")

@@ -1,5 +1,7 @@
 """Op graphs from arrays: derived arrays, immutability, refusal of bad input."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_derived_arrays():
     assert graph.edges.tolist() == [[0, 1], [0, 2], [1, 3], [2, 3]]
     assert graph.producer.tolist() == [0, 1, 2, 3]
     offsets, ops = graph.readers
-    assert [ops[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)] == [
+    assert [ops[a:b].tolist() for a, b in itertools.pairwise(offsets)] == [
         [1, 2], [3], [3], [],
     ]  # fmt: skip
     assert graph.model_outputs.tolist() == [3]

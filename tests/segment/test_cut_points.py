@@ -37,7 +37,7 @@ def test_a_layer_fused_into_another_is_found():
 
 
 def test_a_name_that_every_op_shares_means_the_op_that_names_it_most():
-    with pytest.raises(respect_tf.ScheduleError, match="after the cut at .*head"):
+    with pytest.raises(respect_tf.ScheduleError, match=r"after the cut at .*head"):
         _ops(["stem", "head"])
 
 
@@ -58,7 +58,7 @@ def test_several_cuts():
 
 
 def test_unknown_names_list_similar_ones():
-    with pytest.raises(respect_tf.ArgumentError, match="Similar ones: .*join"):
+    with pytest.raises(respect_tf.ArgumentError, match=r"Similar ones: .*join"):
         _ops(["joint"])
 
 

@@ -54,7 +54,9 @@ def test_a_fault_that_the_outputs_hide_is_found_at_the_border():
     model = builder.build([builder.add(first, big)])
     segments = respect_tf.segment(model, [0, 1])
     broken = _with_other_weights(segments[0], op=0)
-    assert np.all(respect_tf.tflite.Interpreter(model).run([np.zeros((1, 4, 4, 8), np.int8)])[0] == 127)
+    assert np.all(
+        respect_tf.tflite.Interpreter(model).run([np.zeros((1, 4, 4, 8), np.int8)])[0] == 127
+    )
     with pytest.raises(respect_tf.ParityError, match="segment 0, op 0 CONV_2D"):
         respect_tf.verify(model, [broken, segments[1]])
 

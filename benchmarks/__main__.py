@@ -1,0 +1,20 @@
+"""Run every benchmark: `python -m benchmarks`, or some of them by name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHMARKS = ("cutting", "overhead")
+
+
+def main() -> None:
+    """Run the benchmarks that the command line names, or all."""
+    for name in sys.argv[1:] or BENCHMARKS:
+        if name not in BENCHMARKS:
+            sys.exit(f"No benchmark is named {name!r}. There are: {', '.join(BENCHMARKS)}.")
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

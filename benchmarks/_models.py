@@ -1,0 +1,59 @@
+"""The ten ImageNet models of the benchmarks, converted once and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import respect_tf
+from examples.applications import build_application, calibration_samples
+from respect_tf.tflite import to_int8
+
+# The models of the RESPECT paper (arXiv 2304.04716), section 4.
+TEN_MODELS = (
+    "Xception",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "ResNet101V2",
+    "ResNet152V2",
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "InceptionResNetV2",
+)
+
+CACHE = Path(__file__).parents[1] / ".cache" / "models"
+_NUM_SAMPLES = 3
+
+
+def int8_model(name: str) -> bytes:
+    """The int8 .tflite model of a Keras application.
+
+    It is kept in the cache under a hash of the Keras model's configuration and weights, the
+    calibration samples and the versions that convert them.
+    """
+    model = build_application(name)
+    samples = calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
+    path = CACHE / f"{name}-{_content_hash(model, samples)}.tflite"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        content = to_int8(model, samples, verbose=0).content
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.rename(path)
+    return path.read_bytes()
+
+
+def _content_hash(model: Any, samples: Any) -> str:
+    digest = hashlib.sha256()
+    digest.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    digest.update(samples.tobytes())
+    digest.update(f"{tf.__version__} {respect_tf.__version__}".encode())
+    return digest.hexdigest()[:16]

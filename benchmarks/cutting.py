@@ -1,0 +1,69 @@
+"""The ten models in 4, 5 and 6 segments: peak stage bytes, proof, time, memory, parity."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from typing import Any
+
+import respect_tf
+from benchmarks._models import TEN_MODELS, int8_model
+from benchmarks._tables import write_results
+from respect_tf.segment import check_runner_rules
+
+NUM_STAGES = (4, 5, 6)
+
+
+def main() -> None:
+    """Measure and write `results/cutting.md`."""
+    rows = []
+    for name in TEN_MODELS:
+        content = int8_model(name)
+        graph = respect_tf.OpGraph.from_tflite(content)
+        rows += [_row(name, content, graph, num_stages) for num_stages in NUM_STAGES]
+    exact = sum(row["parity"] == "bit-exact" for row in rows)
+    proved = sum(row["gap"] == 0 for row in rows)
+    notes = f"""
+{exact} of {len(rows)} cuts are bit-exact at every tensor that crosses a cut and valid under the
+runner's rules; {proved} are proved optimal (gap 0). Bytes are the parameter bytes of the fullest
+stage. "file order" is the best cut of the ops in the order of the file (scheduler "slicing").
+"cut" is reading, cutting and packing; "memory" is what that needs at its peak, as a multiple of the
+model's size, the model itself not counted.
+"""
+    write_results("cutting", "Cutting the ten models", rows, notes)
+
+
+def _row(name: str, content: bytes, graph: respect_tf.OpGraph, num_stages: int) -> dict[str, Any]:
+    schedule = respect_tf.schedule(graph, num_stages, "exact", objective="memory")
+    sliced = respect_tf.schedule(graph, num_stages, "slicing", objective="memory")
+    started = time.perf_counter()
+    segments = respect_tf.segment(content, schedule)
+    cut_seconds = time.perf_counter() - started
+    check_runner_rules(segments)
+    try:
+        respect_tf.verify(content, segments)
+        parity = "bit-exact"
+    except respect_tf.ParityError as error:
+        parity = str(error)
+    tracemalloc.start()
+    respect_tf.segment(content, schedule)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return {
+        "model": name,
+        "MB": len(content) / 1e6,
+        "ops": graph.num_ops,
+        "K": num_stages,
+        "peak bytes": schedule.cost,
+        "bound": schedule.lower_bound,
+        "gap": schedule.gap,
+        "file order": sliced.cost,
+        "schedule s": schedule.solve_seconds,
+        "cut s": cut_seconds,
+        "memory": peak / len(content),
+        "parity": parity,
+    }
+
+
+if __name__ == "__main__":
+    main()

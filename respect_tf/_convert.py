@@ -1,0 +1,216 @@
+"""`convert()`: the way from a model to a proved pipeline, and `load()`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf._manifest import read_pipeline
+from respect_tf._pipeline import Pipeline
+from respect_tf._reporting import Verbosity, progress, report
+from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf.run import quantize
+from respect_tf.schedule import Objective, Schedule, check_request, check_schedule
+from respect_tf.schedule import schedule as choose_schedule
+from respect_tf.segment import ParityReport, Segment, check_runner_rules, cut, random_inputs
+from respect_tf.segment import segment as cut_model
+from respect_tf.segment import verify as verify_segments
+from respect_tf.tflite import (
+    Int8Model,
+    mark_harmless,
+    read_content,
+    read_model,
+    signature_names,
+    to_int8,
+)
+
+_DEFAULT_NUM_SEGMENTS = 4
+
+# Inputs that the segments are proved on: some that the model was made for, the rest random, over
+# the full range of the stored numbers.
+_NUM_INPUTS = 3
+_NUM_CALIBRATION_INPUTS = 2
+
+
+def convert(
+    model: Any,  # noqa: ANN401 - Keras, tf_keras, a path, bytes or a converter
+    num_segments: int | None = None,
+    representative_dataset: Any = None,  # noqa: ANN401 - arrays, a generator function or a dataset
+    *,
+    scheduler: str | Schedule = "exact",
+    objective: str | Objective = "memory",
+    inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
+    inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
+    strict: bool = True,
+    verify: bool = True,
+    time_limit: float | None = None,
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> Pipeline:
+    """Quantise a model to int8, cut it into segments, and prove that nothing changed.
+
+    Args:
+        model: A Keras 3 or tf_keras model, a SavedModel folder, the path of a `.keras`, `.h5` or
+            `.tflite` file, the bytes of a .tflite model, or a configured TensorFlow Lite converter.
+        num_segments: Stages of the pipeline, one per Edge TPU; 4 if left out, or as many as a
+            given `Schedule` has.
+        representative_dataset: Samples to calibrate with: an array [num_samples, ...], a list of
+            arrays (one per input, in the model's order) or a dict of them by input name, a
+            generator function, or a `tf.data.Dataset`. Not needed for a .tflite model.
+        scheduler: What chooses the cut, `"exact"` or `"slicing"`, or a `Schedule`.
+        objective: What the cut minimises: `"memory"` (parameter bytes of the fullest stage) or an
+            `Objective`.
+        inference_input_type: Type of the model's inputs.
+        inference_output_type: Type of the model's outputs. pycoral returns 8-bit outputs only.
+        strict: Whether a tensor that is not 8 bit is an error.
+        verify: Whether to prove the segments bit for bit on the CPU.
+        time_limit: Seconds that the scheduler may take; None for no limit.
+        seed: Seed of everything random. The same seed gives the same bytes.
+        verbose: 0 is silence, 2 also shows what TensorFlow prints.
+
+    Returns:
+        The pipeline, ready to `save`.
+
+    Raises:
+        RespectError: One of its subclasses; the message says what, where, and what to do.
+    """
+    if num_segments is None:
+        num_segments = (
+            scheduler.num_stages if isinstance(scheduler, Schedule) else _DEFAULT_NUM_SEGMENTS
+        )
+    check_request(num_segments, scheduler, objective, time_limit)
+    whole = to_int8(
+        model,
+        representative_dataset,
+        inference_input_type=inference_input_type,
+        inference_output_type=inference_output_type,
+        strict=strict,
+        verbose=verbose,
+    )
+    unpacked = read_model(whole.content)
+    graph = op_graph_of(unpacked)
+    if isinstance(scheduler, Schedule):
+        chosen = scheduler
+        check_schedule(graph, chosen)
+        if chosen.num_stages != num_segments:
+            raise ArgumentError(
+                f"The schedule has {chosen.num_stages} stages. Expected num_segments="
+                f"{num_segments} of them; pass num_segments={chosen.num_stages}."
+            )
+    else:
+        with progress(f"Scheduling {graph.num_ops} ops", verbose=verbose):
+            chosen = choose_schedule(
+                graph,
+                num_segments,
+                scheduler,
+                objective=objective,
+                time_limit=time_limit,
+                seed=seed,
+            )
+    segments = cut(unpacked, graph, chosen.stages, name=whole.name)
+    warnings = check_runner_rules(segments)
+    for warning in warnings:
+        report(f"warning: {warning}", verbose=verbose)
+    parity = None
+    if verify:
+        parity = _prove(whole, graph, segments, seed=seed, verbose=verbose)
+    return Pipeline(
+        name=whole.name,
+        model=whole.content,
+        segments=segments,
+        schedule=chosen,
+        parity=parity,
+        warnings=warnings,
+        conversion_seconds=whole.seconds,
+    )
+
+
+def segment_at(
+    model: bytes | str | os.PathLike[str],
+    *,
+    stages: Sequence[int] | None = None,
+    cuts: Sequence[str | Sequence[str]] | None = None,
+    verify: bool = True,
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> Pipeline:
+    """Make a pipeline of a .tflite model, cut where the caller says.
+
+    Args:
+        model: Path or bytes of the model.
+        stages: int [num_ops], the stage of every op; or
+        cuts: the names of the layers or tensors to cut after, see `respect_tf.segment`.
+        verify: Whether to prove the segments.
+        seed: Seed of the inputs they are proved on.
+        verbose: 0 is silence.
+    """
+    content = read_content(model)
+    name = "model" if isinstance(model, bytes) else Path(model).stem
+    segments = cut_model(content, stages, cuts=cuts, name=name)
+    owner = {op: segment.index for segment in segments for op in segment.ops}
+    parity = None
+    if verify:
+        with progress("Proving the segments bit for bit", verbose=verbose):
+            parity = verify_segments(content, segments, seed=seed)
+    return Pipeline(
+        name=name,
+        model=content,
+        segments=segments,
+        schedule=Schedule(stages=[owner[op] for op in range(len(owner))]),
+        parity=parity,
+        warnings=check_runner_rules(segments),
+    )
+
+
+def _prove(
+    whole: Int8Model,
+    graph: OpGraph,
+    segments: Sequence[Segment],
+    *,
+    seed: int,
+    verbose: Verbosity,
+) -> ParityReport:
+    """Verify on some of the calibration samples, and on random inputs over the full range."""
+    if whole.source != "tflite":
+        mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
+    with progress("Proving the segments bit for bit", verbose=verbose):
+        inputs = _stored_samples(whole, graph)[:_NUM_CALIBRATION_INPUTS]
+        inputs += random_inputs(graph, _NUM_INPUTS - len(inputs), seed=seed)
+        return verify_segments(whole.content, segments, inputs)
+
+
+def _stored_samples(whole: Int8Model, graph: OpGraph) -> list[list[npt.NDArray[Any]]]:
+    """Calibration samples as the int8 model takes them, in its own order of inputs."""
+    names = signature_names(whole.content)
+    tensors = graph.model_inputs.tolist()
+    samples = []
+    for sample in whole.samples:
+        if any(names.get(tensor) not in sample for tensor in tensors):
+            return []
+        samples.append(
+            [
+                quantize(
+                    np.asarray(sample[names[tensor]]),
+                    graph.tensor_dtypes[tensor],
+                    graph.tensor_quantization[tensor],
+                )
+                for tensor in tensors
+            ]
+        )
+    return samples
+
+
+def load(folder: str | os.PathLike[str]) -> Pipeline:
+    """Read a pipeline that was saved with `Pipeline.save`.
+
+    Raises:
+        SavedPipelineError: There is none, or a file was changed, is missing or damaged.
+        SegmentError: The segments break a rule of the pipeline runner.
+    """
+    return Pipeline(**read_pipeline(folder))

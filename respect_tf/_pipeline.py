@@ -1,0 +1,205 @@
+"""`Pipeline`: what `convert` returns and `load` reads back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf._folder import write_folder
+from respect_tf._manifest import pipeline_files
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.graph import OpGraph
+from respect_tf.report import Report, build_report
+from respect_tf.run import SegmentChain, dequantize, quantize
+from respect_tf.schedule import Schedule
+from respect_tf.segment import ParityReport, Segment, TensorSpec, random_inputs, verify
+from respect_tf.tflite import probe, signature_names
+
+Array = npt.NDArray[Any]
+Inputs = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A model cut into segments for several Edge TPUs.
+
+    Attributes:
+        name: The model's name; its files are named after it.
+        model: Bytes of the whole int8 .tflite model.
+        segments: The stages of the pipeline, in order.
+        schedule: The stage of every op, and how good the cut is.
+        parity: What was compared when the segments were proved equal to the whole model; None
+            where that has not been done.
+        warnings: What the pipeline runner accepts, but a user may stumble over.
+        conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
+    """
+
+    name: str
+    model: bytes = dataclasses.field(repr=False)
+    segments: tuple[Segment, ...] = dataclasses.field(repr=False)
+    schedule: Schedule
+    parity: ParityReport | None = None
+    warnings: tuple[str, ...] = ()
+    conversion_seconds: float | None = None
+
+    @functools.cached_property
+    def graph(self) -> OpGraph:
+        """The op graph of the whole model."""
+        return OpGraph.from_tflite(self.model)
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The model's inputs by the names its signature gives them, in the model's order."""
+        return _named(self.model, self.segments[0].inputs)
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """The model's outputs by the names its signature gives them, in the model's order."""
+        return _named(self.model, self.segments[-1].outputs)
+
+    @functools.cached_property
+    def report(self) -> Report:
+        """Bytes and work per stage, the cut's cost and bound. `str(report)` is a table."""
+        return build_report(
+            self.graph,
+            self.schedule,
+            self.segments,
+            name=self.name,
+            parity=self.parity,
+            warnings=self.warnings,
+        )
+
+    def predict(self, x: Inputs) -> Array | dict[str, Array]:
+        """Run the segments one after another on the CPU.
+
+        Args:
+            x: An array [num_samples, ...]; for several inputs a list of them in the model's order,
+                or a dict by input name. Floats are quantised; arrays that already have the input's
+                integer type are taken as they are.
+
+        Returns:
+            The output [num_samples, ...], or a dict of them by name where there are several.
+            float32 if any input was given as floats, else the model's own types.
+
+        Raises:
+            ArgumentError: Names, shapes or types do not fit the model.
+        """
+        samples, real = self._samples(x)
+        rows = [self._chain.run(sample) for sample in samples]
+        results = {}
+        for position, (name, spec) in enumerate(self.outputs.items()):
+            # A segment's output keeps its batch dimension of 1, which becomes the sample's.
+            column = [row[position] for row in rows]
+            stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
+            results[name] = dequantize(stacked, spec.quantization) if real else stacked
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def verify(self, x: Inputs | None = None, *, seed: int = 0) -> ParityReport:
+        """Prove on the CPU that the segments compute what the whole model computes.
+
+        Args:
+            x: Inputs as for `predict`; three random ones over the full range if left out.
+            seed: Seed of the random inputs.
+
+        Raises:
+            ParityError: A tensor differs; the message names segment, op, tensor and first index.
+        """
+        inputs = random_inputs(self.graph, 3, seed=seed) if x is None else self._samples(x)[0]
+        return verify(self.model, self.segments, inputs)
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        verbose: Verbosity = "auto",
+    ) -> Path:
+        """Write the pipeline into a folder, whole or not at all.
+
+        Args:
+            folder: The folder to make.
+            overwrite: Whether a pipeline that is saved there may be replaced.
+            verbose: 0 is silence.
+
+        Returns:
+            The folder's absolute path.
+
+        Raises:
+            SavedPipelineError: The folder exists, or cannot be written.
+            SegmentError: The segments break a rule of the pipeline runner.
+        """
+        with progress(f"Saving {self.name}", verbose=verbose):
+            return write_folder(folder, pipeline_files(self), overwrite=overwrite)
+
+    @functools.cached_property
+    def _chain(self) -> SegmentChain:
+        probe(self.model)
+        return SegmentChain(self.segments)
+
+    def _samples(self, x: Inputs) -> tuple[list[list[Array]], bool]:
+        """Single inputs in the model's own types, and whether any was given as floats."""
+        specs = self.inputs
+        arrays = _by_input(x, specs)
+        real = False
+        columns = []
+        for (name, spec), given in zip(specs.items(), arrays, strict=True):
+            array = np.asarray(given)
+            sample_shape = spec.shape[1:] if spec.shape[:1] == (1,) else spec.shape
+            if array.shape[1:] != sample_shape or array.ndim != len(sample_shape) + 1:
+                raise ArgumentError(
+                    f"Input '{name}' must have the shape [num_samples, "
+                    f"{', '.join(map(str, sample_shape))}]. Received: {list(array.shape)}."
+                )
+            if array.dtype.name != spec.dtype:
+                if array.dtype.kind != "f" or not np.isfinite(array).all():
+                    raise ArgumentError(
+                        f"Input '{name}' must be finite floats, or {spec.dtype}, the type of the "
+                        f"model's input. Received: {array.dtype.name}."
+                    )
+                array = quantize(array, spec.dtype, spec.quantization)
+                real = True
+            elif array.dtype.kind == "f":
+                real = True
+            columns.append(array.reshape(-1, *spec.shape))
+        lengths = {len(column) for column in columns}
+        if len(lengths) > 1:
+            raise ArgumentError(f"All inputs need equally many samples. Received: {lengths}.")
+        if lengths == {0}:
+            raise ArgumentError("Expected at least one sample. Received: none.")
+        return [list(row) for row in zip(*columns, strict=True)], real
+
+
+def _named(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
+    names = signature_names(model)
+    named: dict[str, TensorSpec] = {}
+    for spec in specs:
+        name = names.get(spec.tensor, spec.name)
+        # A tensor that the model returns twice has one name in the signature.
+        named[name if name not in named else spec.name] = spec
+    return named
+
+
+def _by_input(x: Inputs, specs: Mapping[str, TensorSpec]) -> list[npt.ArrayLike]:
+    """One array per input, in the model's order."""
+    if isinstance(x, Mapping):
+        unknown = [name for name in x if name not in specs]
+        missing = [name for name in specs if name not in x]
+        if unknown or missing:
+            raise ArgumentError(f"The model's inputs are {list(specs)}. Received: {list(x)}.")
+        return [x[name] for name in specs]
+    if len(specs) == 1:
+        return [x]  # type: ignore[list-item]  # an array, or nested lists of numbers
+    if not isinstance(x, (list, tuple)) or len(x) != len(specs):
+        raise ArgumentError(
+            f"The model has {len(specs)} inputs, {list(specs)}. Expected a dict of arrays by name, "
+            f"or a list of {len(specs)} arrays. Received: {type(x).__name__}."
+        )
+    return list(x)

@@ -1,0 +1,40 @@
+"""Tables as plain text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> str:
+    """A table as text: the first column left-aligned, the others right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        made.add_column(column, justify="right" if position else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(str(value) for value in row))
+    return render(made)
+
+
+def render(what: Any, *, width: int = 100) -> str:  # noqa: ANN401 - anything rich can show
+    """What rich would show on a terminal without colours, trailing blanks removed."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, markup=False).print(what)
+    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+
+
+def format_bytes(count: float) -> str:
+    """Bytes as a person reads them: `"512 B"`, `"6.05 MiB"`."""
+    if count < 1024:
+        return f"{count:g} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1024 or unit == "GiB":
+            break
+    return f"{count:.2f} {unit}"

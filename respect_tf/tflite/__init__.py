@@ -1,0 +1,32 @@
+"""A model in, an int8 .tflite model out; reading, writing and running .tflite files."""
+
+from respect_tf.tflite._conversion import Int8Model, to_int8
+from respect_tf.tflite._flatbuffer import (
+    op_type,
+    read_content,
+    read_model,
+    signature_names,
+    text,
+    write_model,
+)
+from respect_tf.tflite._interpreter import Interpreter
+from respect_tf.tflite._probe import mark_harmless, probe
+from respect_tf.tflite._schema import dtype_bits, op_type_names, schema, tensor_type_names
+
+__all__ = [
+    "Int8Model",
+    "Interpreter",
+    "dtype_bits",
+    "mark_harmless",
+    "op_type",
+    "op_type_names",
+    "probe",
+    "read_content",
+    "read_model",
+    "schema",
+    "signature_names",
+    "tensor_type_names",
+    "text",
+    "to_int8",
+    "write_model",
+]

@@ -1,0 +1,325 @@
+"""Representative data: whatever users have, as checked samples that are mapped to inputs by name.
+
+TFLite takes lists in the order of its own tensors, which need not be Keras's, and then sets scales
+from the wrong data without a word. Here every sample becomes a dict first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import CalibrationDataError
+from respect_tf._reporting import Verbosity, report
+from respect_tf.tflite._source import ModelInput
+
+MAX_SAMPLES = 500
+_FEW_SAMPLES = 10
+
+Array = npt.NDArray[Any]
+Sample = dict[str, Array]  # input name -> [1, ...]
+
+
+def calibration_samples(
+    data: Any,
+    inputs: Sequence[ModelInput],
+    *,
+    limit: int = MAX_SAMPLES,
+    verbose: Verbosity = "auto",
+) -> tuple[Sample, ...]:
+    """Turn representative data into samples of batch 1.
+
+    Args:
+        data: One of
+            - an array [n, ...], for a model with one input;
+            - a list or tuple of arrays [n, ...], one per input, in the model's order;
+            - a dict of arrays [n, ...] by input name;
+            - a generator function, as TFLite takes it; or a generator, or any other iterable with
+              a length (`keras.utils.PyDataset`) or without (a PyTorch `DataLoader`);
+            - a `tf.data.Dataset`, batched or not.
+            Generators and datasets yield an array, a list of arrays, or a dict of arrays, with or
+            without a batch dimension. Of a tuple, `(x, y)` or `(x, y, weight)` as `fit` takes it,
+            x is used, unless it has one array per input of a model with several.
+        inputs: The model's inputs.
+        limit: Samples used at most. Of arrays, those used are spread evenly over all of them;
+            of everything else, they are the first ones.
+        verbose: Warnings about few samples or constant data are shown from level 1.
+
+    Returns:
+        Samples with values of the dtypes that were given; `cast_sample` makes them the model's.
+
+    Raises:
+        CalibrationDataError: No data, or data that does not fit: wrong number or names of inputs,
+            rank, shape or dtype, values that are not finite, or arrays of different lengths.
+    """
+    if data is None:
+        raise CalibrationDataError(
+            "Quantising a model to int8 takes representative data, and representative_dataset is "
+            f"None. Pass a few hundred typical inputs, preprocessed as for training, for example\n"
+            f"{_snippet(inputs)}"
+        )
+    samples = tuple(islice(_samples(data, inputs, limit), limit))
+    if not samples:
+        raise CalibrationDataError(
+            "The representative dataset holds no samples. Expected at least one, better 100 to 500."
+        )
+    if len(samples) < _FEW_SAMPLES:
+        report(
+            f"Warning: the representative dataset holds {len(samples)} "
+            f"sample{'s' if len(samples) > 1 else ''}; 100 to 500 typical ones give better scales.",
+            verbose=verbose,
+        )
+    for spec in inputs:
+        first = samples[0][spec.name].flat[0]
+        if all((sample[spec.name] == first).all() for sample in samples):
+            report(
+                f"Warning: every value of input '{spec.name}' in the representative dataset is "
+                f"{first}, so the scales behind it mean little.",
+                verbose=verbose,
+            )
+    return samples
+
+
+def cast_sample(sample: Sample, inputs: Sequence[ModelInput]) -> Sample:
+    """A sample with the dtypes of the model's inputs, in their order."""
+    return {spec.name: sample[spec.name].astype(spec.dtype, copy=False) for spec in inputs}
+
+
+def _samples(data: Any, inputs: Sequence[ModelInput], limit: int) -> Iterator[Sample]:
+    """Single samples of any kind of data; more than `limit` need not be made."""
+    if is_dataset(data):
+        yield from _from_elements(data.as_numpy_iterator(), inputs)
+        return
+    data = getattr(data, "input_gen", data)  # tf.lite.RepresentativeDataset
+    if isinstance(data, Mapping) or _is_array(data) or _is_list_of_arrays(data):
+        arrays = _by_name(data, inputs, "the representative dataset")
+        checked = {spec.name: _checked(arrays[spec.name], spec, False, "") for spec in inputs}
+        counts = {name: len(array) for name, array in checked.items()}
+        if len(set(counts.values())) > 1:
+            raise CalibrationDataError(
+                "The arrays of the representative dataset hold different numbers of samples: "
+                f"{_listing(counts)}. Expected the same number for every input."
+            )
+        count = next(iter(counts.values()))
+        for index in np.linspace(0, count - 1, min(count, limit)).round().astype(int):
+            sample = {name: array[index : index + 1] for name, array in checked.items()}
+            yield _finite(sample, inputs, int(index))
+        return
+    yield from _from_elements(_elements(data), inputs)
+
+
+def _elements(data: Any) -> Iterator[Any]:
+    """What a generator function, a generator or another iterable yields."""
+    if callable(data) and not isinstance(data, Iterable):
+        data = _call(data)
+    if isinstance(data, (str, bytes, Mapping)):
+        pass
+    elif isinstance(data, Sequence) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        # keras.utils.PyDataset has a length and no end: iterating it would start over.
+        return (data[index] for index in range(len(data)))
+    elif isinstance(data, Iterable):
+        return iter(data)
+    raise CalibrationDataError(
+        "The representative dataset must be an array, a list or dict of arrays, a function that "
+        f"returns an iterator of samples, or a tf.data.Dataset. Received: {type(data).__name__}."
+    )
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CalibrationDataError(
+            f"The representative dataset function raised {type(error).__name__}: {error}. "
+            "It is called without arguments and must return an iterator of samples."
+        ) from error
+
+
+def _from_elements(elements: Iterator[Any], inputs: Sequence[ModelInput]) -> Iterator[Sample]:
+    number = 0
+    for position, element in enumerate(_guarded(elements)):
+        where = f"element {position} of the representative dataset"
+        arrays = _by_name(_without_labels(element, inputs), inputs, where)
+        batches = {
+            spec.name: _checked(arrays[spec.name], spec, True, f" in {where}") for spec in inputs
+        }
+        counts = {name: len(batch) for name, batch in batches.items()}
+        if len(set(counts.values())) > 1:
+            raise CalibrationDataError(
+                f"The batches in {where} differ in size: {_listing(counts)}. "
+                "Expected the same number of samples for every input."
+            )
+        for index in range(next(iter(counts.values()))):
+            # A copy: a generator may fill the same array again for its next element.
+            sample = {name: batch[index : index + 1].copy() for name, batch in batches.items()}
+            yield _finite(sample, inputs, number)
+            number += 1
+
+
+def _guarded(elements: Iterator[Any]) -> Iterator[Any]:
+    """The same elements, with the exceptions of user code explained."""
+    position = 0
+    while True:
+        try:
+            element = next(elements)
+        except StopIteration:
+            return
+        except (MemoryError, CalibrationDataError):
+            raise
+        except Exception as error:
+            raise CalibrationDataError(
+                f"The representative dataset raised {type(error).__name__} at element {position}: "
+                f"{error}"
+            ) from error
+        yield element
+        position += 1
+
+
+def _without_labels(element: Any, inputs: Sequence[ModelInput]) -> Any:
+    """Of `(x, y)`, `(x, y, weight)` and TFLite's `(signature key, dict)`, the inputs."""
+    if not isinstance(element, tuple) or not element:
+        return element
+    if isinstance(element[0], str) and len(element) == 2:
+        return element[1]
+    if len(inputs) > 1 and len(element) == len(inputs) and _is_array(element[0]):
+        return list(element)
+    return element[0]
+
+
+def _by_name(value: Any, inputs: Sequence[ModelInput], where: str) -> Mapping[str, Any]:
+    names = [spec.name for spec in inputs]
+    if isinstance(value, Mapping):
+        missing = [name for name in names if name not in value]
+        unknown = sorted(str(key) for key in value if key not in names)
+        if missing or unknown:
+            problems = [f"lacks {_quoted(missing)}"] if missing else []
+            problems += [f"has the unknown {_quoted(unknown)}"] if unknown else []
+            raise CalibrationDataError(
+                f"The dict in {where} {' and '.join(problems)}. "
+                f"Expected the model's inputs: {_expected(inputs)}."
+            )
+        return value
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(values) != len(inputs):
+        hint = (
+            " If these are samples and not inputs, stack them: np.stack(samples)."
+            if len(inputs) == 1
+            else ""
+        )
+        raise CalibrationDataError(
+            f"Received {len(values)} array{'s' if len(values) != 1 else ''} in {where}, expected "
+            f"{len(inputs)}, one per model input: {_expected(inputs)}.{hint}"
+        )
+    return dict(zip(names, values, strict=True))
+
+
+def _checked(value: Any, spec: ModelInput, single_allowed: bool, where: str) -> Array:
+    """`value` as an array [n, ...] that fits an input, values not yet looked at."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise CalibrationDataError(
+            f"The data for input '{spec.name}'{where} is no array: {error}"
+        ) from error
+    wanted, given = np.dtype(spec.dtype), array.dtype
+    numbers = "iuf" if wanted.kind == "f" else "iu" if wanted.kind in "iu" else wanted.kind
+    if given.kind not in numbers:
+        raise CalibrationDataError(
+            f"The data for input '{spec.name}'{where} has the dtype {given}. Expected {wanted}"
+            + (", or integers or other floats." if wanted.kind == "f" else ".")
+        )
+    sample_shape = spec.shape[1:]
+    if single_allowed and array.shape == sample_shape:
+        array = array[np.newaxis]
+    if array.shape[1:] != sample_shape or array.ndim != len(spec.shape):
+        hint = ""
+        if array.shape == sample_shape:
+            hint = " It looks like one sample: add a batch dimension, data[np.newaxis]."
+        elif sorted(array.shape[1:]) == sorted(sample_shape):
+            hint = " The dimensions seem to be in another order."
+        raise CalibrationDataError(
+            f"The data for input '{spec.name}'{where} has the shape {array.shape}. "
+            f"Expected {_batch_shape(spec)}.{hint}"
+        )
+    return array
+
+
+def _finite(sample: Sample, inputs: Sequence[ModelInput], number: int) -> Sample:
+    """Check that a sample can be cast to the model's dtypes without NaN, infinity or overflow."""
+    for spec in inputs:
+        array = sample[spec.name]
+        wanted = np.dtype(spec.dtype)
+        where = f"sample {number} of the representative dataset, input '{spec.name}'"
+        if wanted.kind == "f" and array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(array.astype(wanted, copy=False))
+            if not finite.all():
+                bad = array.size - int(finite.sum())
+                raise CalibrationDataError(
+                    f"{where}, holds {bad} values that are NaN, infinite or too large for "
+                    f"{wanted}. Expected finite values; check the preprocessing."
+                )
+        elif wanted.kind in "iu":
+            limits = np.iinfo(wanted)
+            low, high = int(array.min()), int(array.max())
+            if low < limits.min or high > limits.max:
+                raise CalibrationDataError(
+                    f"{where}, holds values from {low} to {high}. Expected {limits.min} to "
+                    f"{limits.max}, the range of {wanted}."
+                )
+    return sample
+
+
+def is_dataset(data: object) -> bool:
+    """Whether it is a `tf.data.Dataset`. Imports nothing."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray) or (
+        hasattr(value, "__array__") and not isinstance(value, type)
+    )
+
+
+def _is_list_of_arrays(data: object) -> bool:
+    return isinstance(data, (list, tuple)) and not any(
+        isinstance(item, (Mapping, list, tuple)) and not _is_numbers(item) for item in data
+    )
+
+
+def _is_numbers(item: object) -> bool:
+    """Whether a nested list is an array written down by hand."""
+    while isinstance(item, (list, tuple)) and item:
+        item = item[0]
+    return isinstance(item, (int, float))
+
+
+def _snippet(inputs: Sequence[ModelInput]) -> str:
+    if len(inputs) == 1:
+        return f"    representative_dataset=x_train[:200]  # {_batch_shape(inputs[0])}"
+    lines = [f'        "{spec.name}": ...,  # {_batch_shape(spec)} {spec.dtype}' for spec in inputs]
+    return "\n".join(["    representative_dataset={", *lines, "    }"])
+
+
+def _expected(inputs: Sequence[ModelInput]) -> str:
+    return ", ".join(f"'{spec.name}' {_batch_shape(spec)}" for spec in inputs)
+
+
+def _batch_shape(spec: ModelInput) -> str:
+    return f"({', '.join(['n', *map(str, spec.shape[1:])])})"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _listing(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"'{name}' {count}" for name, count in counts.items())

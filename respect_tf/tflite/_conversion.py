@@ -1,0 +1,421 @@
+"""A model in, an int8 .tflite model out, by TFLite's own converter.
+
+The model is traced with a batch of 1 and converted as a frozen function. Of TFLite's ways this one
+fixes every shape, keeps inputs and outputs in the order they were given in, gives the same bytes
+in every process, and takes half the time of `from_keras_model`, which saves a SavedModel first.
+What it loses are the names of inputs and outputs; they are written into the file afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import (
+    ArgumentError,
+    ConversionError,
+    RespectError,
+    UnsupportedModelError,
+)
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.tflite._calibration import Sample, calibration_samples, cast_sample, is_dataset
+from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
+from respect_tf.tflite._precision import check_int8, layer_of, non_int8_tensors
+from respect_tf.tflite._schema import schema, tensor_type_names
+from respect_tf.tflite._silence import Chatter, silenced
+from respect_tf.tflite._source import (
+    ConfiguredConverter,
+    FloatModel,
+    ModelInput,
+    SourceKind,
+    TFLiteContent,
+    gist,
+    open_source,
+)
+from respect_tf.tflite._static_batch import fix_batch
+
+_IO_TYPES = ("int8", "uint8", "float32")
+_KEPT_SAMPLES = 8
+_SIGNATURE = "serving_default"
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_LOOP = re.compile(r"(Stateless)?While|LoopCond")
+
+
+@dataclass(frozen=True)
+class Int8Model:
+    """A full-integer int8 model and where it came from.
+
+    Attributes:
+        content: The .tflite file.
+        name: Usable as a file name.
+        source: `"keras"`, `"tf_keras"`, `"saved_model"`, `"tflite"` or `"converter"`.
+        input_names: What users call the inputs, in the order of the file: names of the Keras inputs
+            or of the signature; tensor names where there is no signature.
+        output_names: The same for the outputs.
+        seconds: What TensorFlow took to trace and convert the model; 0 for a .tflite file.
+        samples: A few calibration samples, input name -> array of batch 1 with the dtype of the
+            float model; empty for a .tflite file or a configured converter.
+        layer_names: Names of the Keras layers; empty where unknown.
+    """
+
+    content: bytes = field(repr=False)
+    name: str
+    source: SourceKind
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    seconds: float = field(default=0.0, compare=False)
+    samples: tuple[dict[str, npt.NDArray[Any]], ...] = field(default=(), compare=False, repr=False)
+    layer_names: tuple[str, ...] = field(default=(), repr=False)
+
+
+def to_int8(
+    model: Any,
+    representative_dataset: Any = None,
+    *,
+    inference_input_type: str = "int8",
+    inference_output_type: str = "int8",
+    strict: bool = True,
+    verbose: Verbosity = "auto",
+) -> Int8Model:
+    """Convert a model to full-integer int8, batch 1.
+
+    Args:
+        model: A Keras 3 or tf_keras model, the path of a SavedModel folder or a .keras, .h5 or
+            .tflite file, the bytes of a .tflite file, or a configured `tf.lite.TFLiteConverter`.
+            The last two bring their own settings, which stand.
+        representative_dataset: Needed for float models, refused for the last two; see
+            `calibration_samples`.
+        inference_input_type: `"int8"`, `"uint8"` or `"float32"`.
+        inference_output_type: The same for the outputs.
+        strict: Whether tensors that are not 8 bit are an error; else they are only reported.
+        verbose: `0` silent, `1` or `"auto"` progress and warnings, `2` TensorFlow's output too.
+
+    Raises:
+        ArgumentError: An argument has the wrong type or value, or there is no such file.
+        CalibrationDataError: The representative data is missing or does not fit the model.
+        ConversionError: TensorFlow cannot convert the model.
+        InvalidModelError: A file is damaged.
+        QuantizationError: Tensors are not 8 bit, and `strict` is set.
+        UnsupportedModelError: Unknown dimensions, loops, or tensors that TFLite cannot take.
+    """
+    input_type = _io_type(inference_input_type, "inference_input_type")
+    output_type = _io_type(inference_output_type, "inference_output_type")
+    with silenced(verbose=verbose):
+        source = open_source(model)
+    label = f"'{source.name}'"
+    progress_label = f"Converting {source.name} to int8"
+    if isinstance(source, FloatModel):
+        # A user's generator may print; a dataset's chatter is TensorFlow's.
+        with silenced(verbose=verbose) if is_dataset(representative_dataset) else nullcontext():
+            samples = calibration_samples(representative_dataset, source.inputs, verbose=verbose)
+        with silenced(verbose=verbose) as chatter, progress(progress_label, verbose=verbose):
+            result, parsed = _convert_float(source, samples, (input_type, output_type), chatter)
+        float_io = (input_type == "float32", output_type == "float32")
+    else:
+        _refuse_data(source, representative_dataset)
+        content, seconds = _given_content(source, progress_label, verbose)
+        parsed = read_model(content)
+        result = _as_given(source, content, seconds, parsed)
+        _refuse_other_types(parsed, label, input_type, output_type)
+        float_io = (True, True)
+    tensors = non_int8_tensors(
+        parsed,
+        float_input=float_io[0],
+        float_output=float_io[1],
+        layer_names=result.layer_names,
+    )
+    check_int8(tensors, label=label, strict=strict, verbose=verbose)
+    return result
+
+
+def _convert_float(
+    source: FloatModel, samples: Sequence[Sample], io_types: tuple[str, str], chatter: Chatter
+) -> tuple[Int8Model, Any]:
+    """Trace, convert, and write the names into the file; also returns the file unpacked."""
+    import tensorflow as tf
+
+    def representative_dataset() -> Any:
+        for sample in samples:
+            yield list(cast_sample(sample, source.inputs).values())
+
+    started = time.perf_counter()
+    function, output_names = _trace(source)
+    _refuse_loops(function.graph, source)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative_dataset
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.dtypes.as_dtype(io_types[0])
+    converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
+    # The Edge TPU compiler dates from when dense weights had one scale per tensor.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    content = _run(converter.convert, source.name, source.layer_names, chatter)
+    seconds = time.perf_counter() - started
+    parsed = read_model(content)
+    _write_names(parsed, source, output_names)
+    result = Int8Model(
+        content=write_model(parsed),
+        name=source.name,
+        source=source.kind,
+        input_names=tuple(spec.name for spec in source.inputs),
+        output_names=tuple(output_names),
+        seconds=seconds,
+        samples=tuple(cast_sample(sample, source.inputs) for sample in samples[:_KEPT_SAMPLES]),
+        layer_names=source.layer_names,
+    )
+    return result, parsed
+
+
+def _trace(source: FloatModel) -> tuple[Any, list[str]]:
+    """The model as a concrete function of batch 1, and the names of its outputs."""
+    import tensorflow as tf
+
+    names: list[str] = []
+
+    def inference(*tensors: Any) -> list[Any]:
+        outputs = source.call(*tensors)
+        names[:] = [name for name, _ in outputs]
+        return [tensor for _, tensor in outputs]
+
+    specs = [
+        tf.TensorSpec(spec.shape, spec.dtype, name=_placeholder(number))
+        for number, spec in enumerate(source.inputs)
+    ]
+    try:
+        function = tf.function(inference).get_concrete_function(*specs)
+    except (MemoryError, RespectError):
+        raise
+    except Exception as error:
+        raise ConversionError(
+            f"TensorFlow cannot trace '{source.name}' with a batch of 1, inputs "
+            f"{_listed(source.inputs)}: {gist(error)}. Check that the model can be called on "
+            "such a sample."
+        ) from error
+    for name, tensor in zip(names, function.graph.structured_outputs, strict=True):
+        if not isinstance(tensor, tf.Tensor):
+            raise UnsupportedModelError(
+                f"Output '{name}' of '{source.name}' is a {type(tensor).__name__}. Expected a "
+                "dense tensor."
+            )
+    return function, names
+
+
+def _refuse_loops(graph: Any, source: FloatModel) -> None:
+    """Refuse loops: TFLite's converter dies of most of them, taking the process along.
+
+    Raises:
+        UnsupportedModelError: The graph, or a function that it calls, holds a loop.
+    """
+    operations = [(op.name, op.type) for op in graph.get_operations()]
+    loops = [name for name, kind in operations if _LOOP.fullmatch(kind)]
+    if not loops and any(kind in _CALLS for _, kind in operations):
+        library = {f.signature.name: f.node_def for f in graph.as_graph_def().library.function}
+        called: set[str] = set()
+
+        def follow(name: str, function: str) -> None:
+            if function in called:
+                return
+            called.add(function)
+            for node in library.get(function, ()):
+                if _LOOP.fullmatch(node.op):
+                    # In a library function the node has a short name; the call says whose it is.
+                    loops.append(max(name, node.name, key=lambda path: path.count("/")))
+                elif node.op in _CALLS:
+                    follow(node.name if "/" in node.name else name, node.attr["f"].func.name)
+
+        for op in graph.get_operations():
+            if op.type in _CALLS:
+                follow(op.name, op.get_attr("f").name)
+    if loops:
+        layers = dict.fromkeys(layer_of(name, source.layer_names) or name for name in loops)
+        raise UnsupportedModelError(
+            f"'{source.name}' holds a loop in layer {', '.join(map(repr, layers))}. An Edge TPU "
+            "has no loops, and TFLite's converter crashes on them. For LSTM, GRU and other "
+            "recurrent layers, build the model with unroll=True and load the weights into it; "
+            "instead of tf.while_loop, map_fn or scan, use ops on whole tensors."
+        )
+
+
+def _given_content(
+    source: TFLiteContent | ConfiguredConverter, label: str, verbose: Verbosity
+) -> tuple[bytes, float]:
+    """The bytes of a .tflite file, or what a configured converter makes, and its seconds."""
+    if isinstance(source, TFLiteContent):
+        return source.content, 0.0
+    started = time.perf_counter()
+    with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
+        content = _run(source.converter.convert, source.name, (), chatter)
+        seconds = time.perf_counter() - started
+        return fix_batch(content), seconds
+
+
+def _run(
+    convert: Callable[[], Any], name: str, layer_names: Sequence[str], chatter: Chatter
+) -> bytes:
+    """Call a converter and explain what it raises."""
+    try:
+        content = convert()
+    except (MemoryError, RespectError):
+        raise
+    except Exception as error:
+        raise ConversionError(_explained(error, name, layer_names, chatter)) from error
+    if not isinstance(content, (bytes, bytearray)):
+        raise ConversionError(
+            f"The converter of '{name}' returned {type(content).__name__}. Expected the bytes of a "
+            ".tflite model: check its output format."
+        )
+    return bytes(content)
+
+
+def _explained(error: Exception, name: str, layer_names: Sequence[str], chatter: Chatter) -> str:
+    """What went wrong, and which ops and layers are to blame."""
+    said = "\n".join([str(error), *chatter.lines()])
+    reasons = dict.fromkeys(re.findall(r"error: (.+)", said)) or {gist(error): None}
+    ops = dict.fromkeys(re.findall(r"'(tf\.[A-Z]\w*)' op\b", said))
+    paths = re.findall(r'"([\w./;-]+/[\w./;:-]+)"', said)
+    layers = dict.fromkeys(filter(None, (layer_of(path, layer_names) for path in paths)))
+    message = (
+        f"TensorFlow could not convert '{name}' to int8: {'; '.join(list(reasons)[:3])[:500]}."
+    )
+    if ops:
+        message += f" Ops without a TFLite kernel: {', '.join(ops)}."
+    if layers and layer_names:
+        message += f" They come from layer {', '.join(map(repr, layers))}."
+    if ops:
+        return message + " Replace them by ops that TFLite knows, or leave them out of the model."
+    return message + " Run it with verbose=2 to see everything that TensorFlow says."
+
+
+def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -> None:
+    """Name the inputs and outputs of a converted function as users know them.
+
+    The names go into a signature, which may name one tensor twice, and into the tensors.
+    """
+    generated = schema()
+    subgraph = parsed.subgraphs[0]
+    inputs = [int(index) for index in subgraph.inputs]
+    outputs = [int(index) for index in subgraph.outputs]
+    found = [text(subgraph.tensors[index].name) for index in inputs]
+    expected = [_placeholder(number) for number in range(len(source.inputs))]
+    if found != expected or len(outputs) != len(output_names):
+        raise ConversionError(
+            f"TensorFlow changed the interface of '{source.name}'. Expected the inputs {expected} "
+            f"and {len(output_names)} outputs, received {found} and {len(outputs)}. This version "
+            "of TensorFlow does not keep their order; use 2.16 to 2.19."
+        )
+    signature = generated.SignatureDefT()
+    signature.signatureKey = _SIGNATURE
+    signature.subgraphIndex = 0
+    taken = {text(tensor.name) for tensor in subgraph.tensors}
+    names: dict[int, str] = {}
+    for attribute, indices, given in (
+        ("inputs", inputs, [spec.name for spec in source.inputs]),
+        ("outputs", outputs, list(output_names)),
+    ):
+        entries = []
+        for index, name in zip(indices, given, strict=True):
+            entry = generated.TensorMapT()
+            entry.name, entry.tensorIndex = name, index
+            entries.append(entry)
+            names.setdefault(index, name)
+        setattr(signature, attribute, entries)
+    parsed.signatureDefs = [signature]
+    for operator in subgraph.operators:  # what float or uint8 inputs and outputs are inside
+        kind = op_type(parsed, operator)
+        if kind in ("QUANTIZE", "DEQUANTIZE"):
+            outside, inside = int(operator.inputs[0]), int(operator.outputs[0])
+            if inside in outputs:
+                outside, inside = inside, outside
+            eight_bit = subgraph.tensors[inside].type == generated.TensorType.INT8
+            if outside in names and eight_bit:
+                names.setdefault(inside, f"{names[outside]}/quantized")
+    for index, name in names.items():
+        if name not in taken:
+            subgraph.tensors[index].name = name
+            taken.add(name)
+
+
+def _as_given(
+    source: TFLiteContent | ConfiguredConverter,
+    content: bytes,
+    seconds: float,
+    parsed: Any,
+) -> Int8Model:
+    subgraph = parsed.subgraphs[0]
+    known: dict[int, str] = {}
+    for signature in parsed.signatureDefs or []:
+        if signature.subgraphIndex == 0:
+            for entry in [*(signature.outputs or []), *(signature.inputs or [])]:
+                known.setdefault(int(entry.tensorIndex), text(entry.name))
+
+    def names(indices: npt.NDArray[np.int32] | None) -> tuple[str, ...]:
+        listed = [] if indices is None else [int(index) for index in indices]
+        return tuple(known.get(index) or text(subgraph.tensors[index].name) for index in listed)
+
+    kind: SourceKind = "tflite" if isinstance(source, TFLiteContent) else "converter"
+    return Int8Model(
+        content=content,
+        name=source.name,
+        source=kind,
+        input_names=names(subgraph.inputs),
+        output_names=names(subgraph.outputs),
+        seconds=seconds,
+    )
+
+
+def _refuse_data(source: TFLiteContent | ConfiguredConverter, data: object) -> None:
+    if data is None:
+        return
+    if isinstance(source, TFLiteContent):
+        raise ArgumentError(
+            f"'{source.name}' is a .tflite model, which is quantised already, so "
+            "representative_dataset has no use. Expected None. To quantise anew, pass the Keras "
+            "model."
+        )
+    raise ArgumentError(
+        "A configured converter brings its own options. Expected representative_dataset=None; set "
+        "converter.representative_dataset instead."
+    )
+
+
+def _refuse_other_types(parsed: Any, label: str, input_type: str, output_type: str) -> None:
+    """A given model's types cannot be changed: say so if others than the default were asked for."""
+    subgraph = parsed.subgraphs[0]
+    for what, indices, wanted in (
+        ("input", subgraph.inputs, input_type),
+        ("output", subgraph.outputs, output_type),
+    ):
+        for index in [] if indices is None else indices:
+            tensor = subgraph.tensors[index]
+            dtype = tensor_type_names()[tensor.type]
+            if wanted not in ("int8", dtype):
+                raise ArgumentError(
+                    f"{what.capitalize()} '{text(tensor.name)}' of {label} is {dtype}, and "
+                    f"inference_{what}_type='{wanted}' was asked for. The types of a .tflite model "
+                    "or of a configured converter stand: leave the argument out."
+                )
+
+
+def _io_type(value: Any, argument: str) -> str:
+    """The name of a type given as a string, a TensorFlow dtype or a numpy dtype."""
+    name = value if isinstance(value, str) else getattr(value, "name", None)
+    if name is None and isinstance(value, type) and issubclass(value, np.generic):
+        name = np.dtype(value).name
+    if name not in _IO_TYPES:
+        raise ArgumentError(f"{argument} must be one of {_IO_TYPES}. Received: {value!r}.")
+    return str(name)
+
+
+def _placeholder(number: int) -> str:
+    return f"respect_input_{number}"
+
+
+def _listed(inputs: Sequence[ModelInput]) -> str:
+    return ", ".join(f"'{spec.name}' {spec.shape}" for spec in inputs)

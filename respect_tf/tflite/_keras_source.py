@@ -1,0 +1,145 @@
+"""Keras models, of Keras 3 and of tf_keras, as something that can be traced with batch 1."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any, Literal
+
+from respect_tf._errors import UnsupportedModelError
+from respect_tf.tflite._source import FloatModel, file_stem, make_inputs
+from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
+
+KerasKind = Literal["keras", "tf_keras"]
+
+
+def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> FloatModel:
+    """Wrap a Keras model: functional, sequential, or subclassed once it was built or called.
+
+    Args:
+        model: A `keras.Model` or `tf_keras.Model`.
+        kind: Which of the two.
+        name: What to call it instead of its own name.
+
+    Raises:
+        UnsupportedModelError: The model was never built, runs on another backend than TensorFlow,
+            or has inputs that `make_inputs` refuses.
+    """
+    if kind == "keras":
+        import keras
+
+        backend = keras.backend.backend()
+        if backend != "tensorflow":
+            raise UnsupportedModelError(
+                f"Keras runs on the backend '{backend}'. TFLite's converter needs 'tensorflow': "
+                "save the model, set KERAS_BACKEND=tensorflow, and pass the .keras file."
+            )
+    structure, by_keyword, any_batch = _call_structure(model, kind)
+    inputs = make_inputs(structure, any_batch=any_batch)
+
+    def call(*tensors: Any) -> list[tuple[str, Any]]:
+        remaining = iter(tensors)
+        packed = map_leaves(lambda _leaf: next(remaining), structure)
+        args, kwargs = ((), packed) if by_keyword else ((packed,), {})
+        outputs = model(*args, **kwargs, training=False)
+        return list(zip(_output_names(model, outputs), _tensors(outputs), strict=True))
+
+    return FloatModel(
+        kind, file_stem(name or model.name), inputs, call, tuple(sorted(_layer_names(model)))
+    )
+
+
+def _call_structure(model: Any, kind: KerasKind) -> tuple[Any, bool, bool]:
+    """What the model's call takes, as a nest of `Leaf`.
+
+    Returns:
+        The nest; whether its outermost dict holds keyword arguments rather than being the first
+        argument; and whether the batch sizes are only those of an example call.
+    """
+    symbolic = getattr(model, "inputs", None)
+    if symbolic:
+        # A Sequential is called with the tensor itself, and so can be a list of one input.
+        structure = getattr(model, "input", symbolic[0])
+        if len(symbolic) == 1 and not isinstance(structure, dict):
+            structure = symbolic[0]
+        # A Sequential built by its first call has that call's batch.
+        any_batch = type(model).__name__ == "Sequential"
+        return map_leaves(_symbolic_leaf, structure), False, any_batch
+    parameters = inspect.signature(model.call).parameters
+    arguments: dict[str, Any] = {}
+    if kind == "tf_keras":
+        spec = model.save_spec()
+        if spec is not None:
+            args, kwargs = map_leaves(_symbolic_leaf, spec)
+            arguments = {**dict(zip(parameters, args, strict=False)), **kwargs}
+    elif model.built:
+        config = model.get_build_config() or {}
+        dtype = "float32" if "float" in str(model.input_dtype) else str(model.input_dtype)
+        arguments = {
+            key.removesuffix("_shape"): _shape_leaves(shape, dtype)
+            for key, shape in (config.get("shapes_dict") or config).items()
+            if shape is not None
+        }
+    if not arguments:
+        raise UnsupportedModelError(
+            f"The model '{model.name}' ({type(model).__name__}) has never been built, so its input "
+            "shapes are unknown. Call it once on a sample, or build it, before converting it."
+        )
+    required = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    if len(required) > len(arguments):
+        raise UnsupportedModelError(
+            f"The call of '{model.name}' ({type(model).__name__}) takes {', '.join(required)}, and "
+            f"Keras recorded shapes for {', '.join(arguments)} only. Wrap it: "
+            "keras.Model([a, b], model(a, b)) with a keras.Input for each."
+        )
+    if len(arguments) > 1:
+        return arguments, True, True
+    (structure,) = arguments.values()
+    if isinstance(structure, Leaf):
+        structure = replace(structure, name=next(iter(parameters), None))
+    return structure, False, True
+
+
+def _symbolic_leaf(tensor: Any) -> Leaf:
+    shape = tensor.shape
+    if shape is not None and not isinstance(shape, tuple):
+        shape = None if shape.rank is None else tuple(shape.as_list())
+    dtype = tensor.dtype
+    return Leaf(getattr(tensor, "name", None), shape, getattr(dtype, "name", None) or str(dtype))
+
+
+def _shape_leaves(shape: Any, dtype: str) -> Any:
+    """Replace each shape in a nest of shapes by a leaf."""
+    if isinstance(shape, dict):
+        return {key: _shape_leaves(value, dtype) for key, value in shape.items()}
+    if all(size is None or isinstance(size, int) for size in shape):
+        return Leaf(None, tuple(shape), dtype)
+    return [_shape_leaves(value, dtype) for value in shape]
+
+
+def _output_names(model: Any, outputs: Any) -> list[str]:
+    """Keys of a dict of outputs, else the names that the model has for them, else numbers."""
+    known = getattr(model, "output_names", None)
+    flat = leaves(outputs)
+    plain = not any(isinstance(key, str) for path, _ in flat for key in path)
+    if plain and known and len(known) == len(flat):
+        outputs = [Leaf(str(name), None, "") for name in known]
+    return leaf_names(outputs, "output")
+
+
+def _tensors(outputs: Any) -> list[Any]:
+    return [leaf for _, leaf in leaves(outputs)]
+
+
+def _layer_names(model: Any) -> set[str]:
+    """Names of all layers, those inside nested models included."""
+    names: set[str] = set()
+    for layer in getattr(model, "layers", ()):
+        names.add(layer.name)
+        names |= _layer_names(layer)
+    return names

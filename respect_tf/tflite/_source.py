@@ -1,0 +1,319 @@
+"""What a user may hand over as a model, brought to one of three forms.
+
+A Keras model or a SavedModel becomes a `FloatModel`, which can be traced with any batch size. A
+.tflite file becomes its bytes. A configured `tf.lite.TFLiteConverter` stays as it is, because its
+options are the user's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from respect_tf._errors import ArgumentError, InvalidModelError, UnsupportedModelError
+from respect_tf.tflite._flatbuffer import read_content
+from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
+
+SourceKind = Literal["keras", "tf_keras", "saved_model", "tflite", "converter"]
+
+_ACCEPTED = (
+    "a keras.Model, a tf_keras.Model, the path of a SavedModel folder, of a .keras, .h5 or .tflite "
+    "file, the bytes of a .tflite file, or a configured tf.lite.TFLiteConverter"
+)
+_INPUT_TYPES = (
+    *("float16", "float32", "float64", "bool"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+_DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One input of a model, batch fixed to 1.
+
+    Attributes:
+        name: The name that users know: the Keras input's, or the signature's.
+        shape: All dimensions, the first one is 1.
+        dtype: numpy's name of the element type.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A model that TensorFlow can trace.
+
+    Attributes:
+        kind: Where it came from.
+        name: Usable as a file name.
+        inputs: In Keras order, or in the order of the signature.
+        call: Takes one tensor per input and returns (name, tensor) pairs, one per output.
+        layer_names: Names of the Keras layers, nested ones included; empty where unknown.
+    """
+
+    kind: SourceKind
+    name: str
+    inputs: tuple[ModelInput, ...]
+    call: Callable[..., list[tuple[str, Any]]]
+    layer_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TFLiteContent:
+    """The bytes of a .tflite file."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ConfiguredConverter:
+    """A `tf.lite.TFLiteConverter` of any class, with the user's options."""
+
+    name: str
+    converter: Any
+
+
+Source = FloatModel | TFLiteContent | ConfiguredConverter
+
+
+def open_source(model: Any) -> Source:
+    """Find out what `model` is and bring it into a form that can be converted.
+
+    Raises:
+        ArgumentError: Not one of the accepted kinds, or no such file.
+        InvalidModelError: A file or folder that cannot be loaded.
+        UnsupportedModelError: Dimensions other than the batch are unknown, the batch is fixed to
+            something else than 1, or the model has never been built.
+    """
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return TFLiteContent("model", bytes(model))
+    if isinstance(model, (str, os.PathLike)):
+        return _open_path(Path(model))
+    if _is_converter(model):
+        return ConfiguredConverter(_converter_name(model), model)
+    kind = keras_kind(model)
+    if kind is not None:
+        from respect_tf.tflite._keras_source import from_keras
+
+        return from_keras(model, kind)
+    raise ArgumentError(f"A model must be {_ACCEPTED}. Received: {_describe(model)}.")
+
+
+def keras_kind(model: object) -> Literal["keras", "tf_keras"] | None:
+    """Which package made a Keras model; None if it is none. Imports nothing."""
+    for package in ("keras", "tf_keras"):
+        module = sys.modules.get(package)
+        model_class = getattr(module, "Model", None)
+        if isinstance(model_class, type) and isinstance(model, model_class):
+            # With an old `keras` package, Keras 2 goes by that name too.
+            version = str(getattr(module, "__version__", "3"))
+            return "keras" if package == "keras" and not version.startswith("2.") else "tf_keras"
+    return None
+
+
+def file_stem(name: str) -> str:
+    """`name` with everything that is awkward in a file name replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
+
+
+def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput, ...]:
+    """Turn a nest of `Leaf` into inputs, batch fixed to 1.
+
+    Args:
+        structure: Dicts, lists and tuples with `Leaf` in them.
+        any_batch: Whether the batch size is only that of an example.
+
+    Raises:
+        UnsupportedModelError: An input has unknown dimensions, or another fixed batch.
+    """
+    flat = leaves(structure)
+    inputs = []
+    for name, (_, leaf) in zip(leaf_names(structure, "input"), flat, strict=True):
+        shape = leaf.shape
+        if shape is None or len(shape) == 0 or 0 in shape[1:]:
+            raise UnsupportedModelError(
+                f"Input '{name}' has the shape {_shape_text(shape)}. Expected a batch dimension "
+                "and sizes above 0. Build the model with keras.Input(shape=...)."
+            )
+        if leaf.dtype not in _INPUT_TYPES:
+            raise UnsupportedModelError(
+                f"Input '{name}' has the dtype {leaf.dtype}. Expected numbers: leave preprocessing "
+                "such as text vectorisation out of the model."
+            )
+        unknown = [axis for axis, size in enumerate(shape[1:], 1) if size is None]
+        if unknown:
+            example = tuple(224 if size is None else size for size in shape[1:])
+            raise UnsupportedModelError(
+                f"Input '{name}' has the shape {_shape_text(shape)}, so the size of axis "
+                f"{', '.join(map(str, unknown))} is unknown. An Edge TPU needs every size fixed. "
+                f"Build the model with fixed sizes, for example keras.Input(shape={example})."
+            )
+        if shape[0] not in (None, 1) and not any_batch:
+            raise UnsupportedModelError(
+                f"Input '{name}' has the shape {_shape_text(shape)}, a batch fixed to {shape[0]}. "
+                "A pipeline takes one sample at a time: build the model with a batch of 1 or None."
+            )
+        sizes = tuple(int(size) for size in shape[1:] if size is not None)
+        inputs.append(ModelInput(name, (1, *sizes), leaf.dtype))
+    if not inputs:
+        raise UnsupportedModelError("The model has no inputs. Expected at least one tensor.")
+    return tuple(inputs)
+
+
+def gist(error: BaseException) -> str:
+    """What an exception of TensorFlow or Keras is about, in one line."""
+    plain = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    start = 0
+    if lines[0].startswith("in user code"):  # AutoGraph: a traceback, the cause comes last
+        causes = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception): ", line)]
+        start = causes[-1] if causes else len(lines) - 1
+    if "Exception encountered when calling" in lines[start]:  # Keras: the cause comes next
+        return " ".join(lines[start : start + 2])
+    return lines[start]
+
+
+def _open_path(path: Path) -> Source:
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
+            return _from_saved_model(path)
+        raise ArgumentError(
+            f"The folder '{path}' holds no saved_model.pb, so it is no SavedModel. "
+            f"Expected {_ACCEPTED}."
+        )
+    if not path.exists():
+        raise ArgumentError(f"The model '{path}' does not exist. Expected {_ACCEPTED}.")
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        from respect_tf.tflite._keras_source import from_keras
+
+        model, kind = _load_keras_file(path)
+        return from_keras(model, kind, name=path.stem)
+    if path.name == "saved_model.pb":
+        raise ArgumentError(f"Pass the folder of the SavedModel, '{path.parent}', not '{path}'.")
+    content = read_content(path)
+    if content[4:8] != b"TFL3" and path.suffix != ".tflite":
+        raise ArgumentError(f"'{path}' is no model that can be read here. Expected {_ACCEPTED}.")
+    return TFLiteContent(file_stem(path.stem), content)
+
+
+def _from_saved_model(path: Path) -> FloatModel:
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InvalidModelError(
+            f"TensorFlow cannot load the SavedModel '{path}': {gist(error)}"
+        ) from error
+    keys = sorted(loaded.signatures)
+    key = (
+        _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in keys else (keys[0] if len(keys) == 1 else None)
+    )
+    if key is None:
+        raise UnsupportedModelError(
+            f"The SavedModel '{path}' has the signatures {keys}. Expected '{_DEFAULT_SIGNATURE}' "
+            "or exactly one. Save it again with signatures={'serving_default': ...}."
+        )
+    signature = loaded.signatures[key]
+    specs = signature.structured_input_signature[1]
+    structure = {
+        name: Leaf(None, _static_shape(spec.shape), spec.dtype.name) for name, spec in specs.items()
+    }
+
+    def call(*tensors: Any) -> list[tuple[str, Any]]:
+        remaining = iter(tensors)
+        outputs = signature(**map_leaves(lambda _leaf: next(remaining), structure))
+        # `loaded` owns the variables: this closure keeps them alive.
+        assert loaded is not None
+        return sorted(outputs.items())
+
+    return FloatModel("saved_model", file_stem(path.resolve().name), make_inputs(structure), call)
+
+
+def _load_keras_file(path: Path) -> tuple[Any, Literal["keras", "tf_keras"]]:
+    """Load a .keras or .h5 file with the package that wrote it, or else with the other one."""
+    version = _keras_version(path)
+    order: list[Literal["keras", "tf_keras"]] = ["keras", "tf_keras"]
+    if version.startswith(("1.", "2.")):
+        order.reverse()
+    failures = []
+    for package in order:
+        try:
+            if package == "keras":
+                import keras
+
+                return keras.saving.load_model(path, compile=False), package
+            import tf_keras
+
+            return tf_keras.models.load_model(path, compile=False), package
+        except MemoryError:
+            raise
+        except Exception as error:
+            failures.append((package, error))
+    reasons = "; ".join(f"{package}: {gist(error)}" for package, error in failures)
+    raise InvalidModelError(
+        f"Neither keras nor tf_keras can load '{path}' (written by Keras {version or 'unknown'}). "
+        f"{reasons}. If it needs custom objects, or holds Lambda layers that you trust, load it "
+        f"with {order[0]} yourself and pass the model; if it holds weights only, build the model "
+        "first and load them into it."
+    ) from failures[0][1]
+
+
+def _keras_version(path: Path) -> str:
+    """The version of Keras that a file says it was written by, empty if it does not say."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                metadata = json.loads(archive.read("metadata.json"))
+            return str(metadata.get("keras_version", ""))
+        import h5py  # type: ignore[import-untyped]
+
+        with h5py.File(path) as file:
+            version = file.attrs.get("keras_version", "")
+        return version.decode() if isinstance(version, bytes) else str(version)
+    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        return ""  # loading it says what is wrong with it
+
+
+def _is_converter(model: object) -> bool:
+    """Whether it is any of TensorFlow's seven converter classes, or of a class derived from one."""
+    ours = any(cls.__module__ == "tensorflow.lite.python.lite" for cls in type(model).__mro__)
+    return ours and callable(getattr(model, "convert", None))
+
+
+def _converter_name(converter: Any) -> str:
+    """A name for what a converter converts, best effort: only a label and a file name."""
+    name = getattr(getattr(converter, "_keras_model", None), "name", None)
+    folder = getattr(converter, "saved_model_dir", None)
+    if isinstance(name, str):
+        return file_stem(name)
+    return file_stem(Path(folder).name) if isinstance(folder, str) else "model"
+
+
+def _static_shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
+def _shape_text(shape: tuple[int | None, ...] | None) -> str:
+    return "unknown" if shape is None else f"({', '.join(map(str, shape))})"
+
+
+def _describe(model: object) -> str:
+    cls = type(model)
+    text = f"{cls.__module__}.{cls.__qualname__}"
+    return f"the class {model!r}" if isinstance(model, type) else f"an object of type {text}"

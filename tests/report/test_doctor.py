@@ -1,0 +1,32 @@
+"""The examination tells Google's pycoral from the package of that name on PyPI."""
+
+import sys
+
+import pytest
+
+from respect_tf.report import examine_installation
+
+
+def _finding(name: str):
+    return next(finding for finding in examine_installation() if finding.name == name)
+
+
+@pytest.mark.parametrize(("subpackage", "status"), [("pipeline", "ok"), ("something", "optional")])
+def test_pycoral_is_told_by_its_content_and_not_imported(tmp_path, monkeypatch, subpackage, status):
+    (tmp_path / "pycoral" / subpackage).mkdir(parents=True)
+    (tmp_path / "pycoral" / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pycoral", raising=False)
+    assert _finding("pycoral").status == status
+
+
+def test_a_compiler_on_the_path_is_found(tmp_path, monkeypatch):
+    program = tmp_path / "edgetpu_compiler"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _finding("edgetpu_compiler").found == str(program)
+
+
+def test_what_is_required_is_installed_here():
+    assert all(finding.status != "missing" for finding in examine_installation())

@@ -1,0 +1,128 @@
+"""The command line: results, JSON, exit codes."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from model_builder import ModelBuilder
+
+import respect_tf
+from respect_tf.cli import main
+
+
+@pytest.fixture
+def model(tmp_path):
+    builder = ModelBuilder()
+    tensor = builder.input("image")
+    for number in range(4):
+        tensor = builder.conv(tensor)
+        builder.rename(tensor, f"net/conv_{number}/BiasAdd")
+    path = tmp_path / "net.tflite"
+    path.write_bytes(builder.build([tensor]))
+    return str(path)
+
+
+def _run(*arguments: str, code: int = 0):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_convert_prints_a_table_and_saves(model, tmp_path):
+    folder = tmp_path / "out"
+    result = _run("convert", model, "-n", "2", "-o", str(folder))
+    assert "bit-exact" in result.stdout
+    assert len(respect_tf.load(folder).segments) == 2
+
+
+def test_convert_prints_json_alone(model, tmp_path):
+    result = _run("convert", model, "-n", "2", "-o", str(tmp_path / "out"), "--json")
+    figures = json.loads(result.stdout)
+    assert figures["folder"] == str(tmp_path / "out")
+    assert len(figures["stages"]) == 2
+
+
+def test_an_existing_folder_fails_before_the_work_starts(model, tmp_path):
+    folder = str(tmp_path / "out")
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    assert "overwrite" in _run("convert", model, "-o", folder, code=1).stderr
+    _run("convert", model, "-n", "3", "-o", folder, "--overwrite", "-q")
+    assert len(respect_tf.load(folder).segments) == 3
+
+
+def test_errors_go_to_standard_error_or_into_the_json(model, tmp_path):
+    folder = str(tmp_path / "out")
+    result = _run("convert", model, "-n", "9", "-o", folder, code=1)
+    assert result.stdout == ""
+    assert "9" in result.stderr
+    result = _run("convert", model, "-n", "9", "-o", folder, "--json", code=1)
+    assert "9" in json.loads(result.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("convert",),
+        ("convert", "no-such-file.tflite"),
+        ("convert", "{model}", "-n", "0"),
+        ("convert", "{model}", "--no-such-option"),
+        ("schedule", "{model}", "--scheduler", "magic"),
+        ("segment", "{model}"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_ends_with_2(model, arguments):
+    _run(*(argument.format(model=model) for argument in arguments), code=2)
+
+
+def test_schedule_and_segment_work_together(model, tmp_path):
+    chosen = _run("schedule", model, "-n", "2", "--json").stdout
+    assert json.loads(chosen)["stages"] == [0, 0, 1, 1]
+    (tmp_path / "s.json").write_text(chosen)
+    folder = tmp_path / "out"
+    _run("segment", model, "--schedule", str(tmp_path / "s.json"), "-o", str(folder))
+    assert [s.ops for s in respect_tf.load(folder).segments] == [(0, 1), (2, 3)]
+    assert "optimal" in _run("schedule", model, "-n", "2").stdout
+
+
+def test_segment_cuts_at_layers(model, tmp_path):
+    folder = tmp_path / "out"
+    _run("segment", model, "--cut", "conv_0", "--cut", "conv_1", "-o", str(folder), "-q")
+    assert [s.ops for s in respect_tf.load(folder).segments] == [(0,), (1,), (2, 3)]
+    assert "No tensor or layer" in _run("segment", model, "--cut", "x", code=1).stderr
+
+
+def test_verify_proves_a_saved_pipeline(model, tmp_path):
+    folder = str(tmp_path / "out")
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    assert "bit-exact" in _run("verify", folder).stdout
+    assert json.loads(_run("verify", folder, "--json").stdout)["num_inputs"] == 3
+    (tmp_path / "out" / "net.tflite").write_bytes(b"changed")
+    assert "was changed" in _run("verify", folder, code=1).stderr
+
+
+def test_inspect_says_what_is_in_a_file(model, tmp_path):
+    assert "CONV_2D" in _run("inspect", model).stdout
+    assert json.loads(_run("inspect", model, "--json").stdout)["op_counts"] == {"CONV_2D": 4}
+    (tmp_path / "bad").write_bytes(b"nothing")
+    assert "no TFLite model" in _run("inspect", str(tmp_path / "bad"), code=1).stderr
+
+
+def test_doctor_finds_what_is_installed():
+    assert "tensorflow" in _run("doctor").stdout
+    names = {finding["name"] for finding in json.loads(_run("doctor", "--json").stdout)}
+    assert {"Python", "tensorflow", "edgetpu_compiler", "pycoral"} <= names
+
+
+def test_calibration_files_must_hold_numbers(model, tmp_path):
+    path = tmp_path / "data.npy"
+    path.write_bytes(b"no array")
+    _run("convert", model, "-r", str(path), code=2)
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    _run("convert", model, "-r", str(path), code=2)
+
+
+def test_every_command_explains_itself():
+    for command in main.commands:
+        assert "Usage" in _run(command, "--help").stdout

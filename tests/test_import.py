@@ -1,0 +1,60 @@
+"""Importing the package is cheap, and its public names are all there."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import respect_tf
+
+
+def _run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout
+
+
+def test_importing_loads_neither_tensorflow_nor_cvxpy_and_takes_under_a_fifth_of_a_second():
+    code = """
+import json, sys, time
+started = time.perf_counter()
+import respect_tf
+seconds = time.perf_counter() - started
+print(json.dumps([seconds, [m for m in ("tensorflow", "cvxpy", "numba") if m in sys.modules]]))
+"""
+    runs = [json.loads(_run(code)) for _ in range(3)]
+    assert min(seconds for seconds, _ in runs) < 0.2
+    assert all(heavy == [] for _, heavy in runs)
+
+
+@pytest.mark.parametrize("name", respect_tf.__all__)
+def test_every_public_name_can_be_had_and_is_documented(name):
+    assert name == "__version__" or getattr(respect_tf, name).__doc__
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "import respect_tf.schedule",
+        "import respect_tf.segment, respect_tf.report",
+        "from respect_tf.schedule import Schedule; from respect_tf.segment import Segment",
+        "respect_tf.OpGraph; respect_tf.Schedule; respect_tf.Segment",
+    ],
+)
+def test_subpackages_that_are_functions_are_both_in_every_import_order(first):
+    code = f"""
+import respect_tf
+{first}
+graph = respect_tf.OpGraph.from_arrays([1, 2], [1, 1], [[0, 1]])
+schedule = respect_tf.schedule(graph, 2, objective="memory")
+print(schedule.stages.tolist(), callable(respect_tf.segment), respect_tf.schedule.Schedule.__name__)
+"""
+    assert _run(code).strip() == "[0, 1] True Schedule"
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = respect_tf.nothing
