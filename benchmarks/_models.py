@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
-
-import respect_tf
-from examples.applications import build_application, calibration_samples
-from respect_tf.tflite import to_int8
 
 # The models of the RESPECT paper (arXiv 2304.04716), section 4.
 TEN_MODELS = (
@@ -34,9 +30,23 @@ _NUM_SAMPLES = 3
 def int8_model(name: str) -> bytes:
     """The int8 .tflite model of a Keras application.
 
-    It is kept in the cache under a hash of the Keras model's configuration and weights, the
-    calibration samples and the versions that convert them.
+    Models are built and converted in a process of their own each, which gives TensorFlow's memory
+    back at its end.
     """
+    command = [sys.executable, "-m", "benchmarks._models", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.strip()).read_bytes()
+
+
+def _cached(name: str) -> Path:
+    """The file of a model in the cache, made if it is not there.
+
+    It is kept under a hash of the Keras model's configuration and weights, the calibration samples
+    and the versions that convert them.
+    """
+    from examples.applications import build_application, calibration_samples
+    from respect_tf.tflite import to_int8
+
     model = build_application(name)
     samples = calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
     path = CACHE / f"{name}-{_content_hash(model, samples)}.tflite"
@@ -46,10 +56,14 @@ def int8_model(name: str) -> bytes:
         partial = path.with_suffix(".partial")
         partial.write_bytes(content)
         partial.rename(path)
-    return path.read_bytes()
+    return path
 
 
 def _content_hash(model: Any, samples: Any) -> str:
+    import tensorflow as tf
+
+    import respect_tf
+
     digest = hashlib.sha256()
     digest.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
     for weight in model.get_weights():
@@ -57,3 +71,7 @@ def _content_hash(model: Any, samples: Any) -> str:
     digest.update(samples.tobytes())
     digest.update(f"{tf.__version__} {respect_tf.__version__}".encode())
     return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    print(_cached(sys.argv[1]))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 _PASS_IMAGES = 12
 _DIRECTIONS = 3  # of the feature space, that the classes depend on
-_LOGIT_SPREAD = 8.0  # standard deviation over images: a softmax of 1000 classes with clear winners
+_LOGIT_SPREAD = 4.0  # standard deviation over images: a softmax of 1000 classes with clear winners
 _DEFAULT_SHAPE = (224, 224, 3)
 
 Images = npt.NDArray[np.float32]
@@ -123,7 +123,7 @@ def _spread_logits(model: keras.Model, images: Images, seed: int) -> None:
     weights in all directions, the noise of quantisation would outweigh what tells images apart.
     """
     classifier = next(x for x in reversed(model.layers) if getattr(x, "kernel", None) is not None)
-    features = keras.Model(model.inputs, classifier.input)(images, training=False)
+    features = keras.Model(model.inputs[0], classifier.input)(images, training=False)
     flat = np.asarray(features, np.float64).reshape(len(images), -1)
     _, strength, directions = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
     mixture = np.random.default_rng(seed).normal(size=(_DIRECTIONS, classifier.kernel.shape[-1]))

@@ -43,7 +43,7 @@ class OpAttributes:
     settings: tuple[tuple[int, ...] | None, ...] = ()
 
 
-def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAttributes:  # noqa: ANN401
+def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAttributes:
     """The attributes of an op of the schema's `ModelT`."""
     options = operator.builtinOptions
     inputs = [] if operator.inputs is None else [int(tensor) for tensor in operator.inputs]
@@ -66,7 +66,7 @@ def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAt
     )
 
 
-def _has_bias(model: Any, subgraph: Any, inputs: list[int], kind: str) -> bool:  # noqa: ANN401
+def _has_bias(model: Any, subgraph: Any, inputs: list[int], kind: str) -> bool:
     position = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
     where = position.get(kind)
     if where is None or where >= len(inputs) or inputs[where] < 0:
@@ -76,10 +76,10 @@ def _has_bias(model: Any, subgraph: Any, inputs: list[int], kind: str) -> bool: 
     return data is None or bool(np.any(data))
 
 
-def _settings(model: Any, tensor: Any) -> tuple[int, ...] | None:  # noqa: ANN401
+def _settings(model: Any, tensor: Any) -> tuple[int, ...] | None:
     if tensor_type_names()[tensor.type] != "int32":
         return None
     data = model.buffers[tensor.buffer].data
-    if data is None or len(data) == 0 or len(data) > 4 * _MAX_SETTINGS:
+    if data is None or len(data) == 0 or len(data) > 4 * _MAX_SETTINGS or len(data) % 4:
         return None
     return tuple(np.asarray(data, np.uint8).view("<i4").tolist())

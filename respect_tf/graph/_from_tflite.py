@@ -218,11 +218,11 @@ def _quantization(tensor: Any) -> Quantization | None:
     parameters = tensor.quantization
     if parameters is None or parameters.scale is None or len(parameters.scale) == 0:
         return None
-    zero_point = parameters.zeroPoint
+    points = parameters.zeroPoint
     return Quantization(
-        scale=tuple(float(scale) for scale in parameters.scale),
-        zero_point=tuple(int(point) for point in zero_point)
-        if zero_point is not None
+        scale=tuple(np.asarray(parameters.scale, np.float64).tolist()),
+        zero_point=tuple(np.asarray(points, np.int64).tolist())
+        if points is not None
         else (0,) * len(parameters.scale),
         axis=int(parameters.quantizedDimension),
     )

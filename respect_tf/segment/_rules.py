@@ -13,7 +13,7 @@ import numpy as np
 
 from respect_tf._errors import SegmentError
 from respect_tf.segment._segment import Segment
-from respect_tf.tflite import op_type, read_model, tensor_type_names, text
+from respect_tf.tflite import op_type_of, reading, tensor_type_names, text
 
 _EDGE_TPU_TYPES = ("int8", "uint8")
 
@@ -74,50 +74,62 @@ class _View:
     def __init__(self, segment: Segment) -> None:
         self.index = segment.index
         self.where = f"segment {segment.index}"
-        model = read_model(segment.content)
-        if len(model.subgraphs) != 1:
-            raise SegmentError(f"{self.where}: has {len(model.subgraphs)} subgraphs, expected 1.")
-        subgraph = model.subgraphs[0]
-        self.op_types = [op_type(model, op) for op in subgraph.operators]
-        self.inputs = self._named("input", subgraph, subgraph.inputs)
-        self.outputs = self._named("output", subgraph, subgraph.outputs)
-        both = self.inputs.keys() & self.outputs.keys()
-        if both:
-            raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
-        names = {t: text(subgraph.tensors[t].name) for t in range(len(subgraph.tensors))}
-        made_by = {
-            names[int(tensor)]: kind
-            for op, kind in zip(subgraph.operators, self.op_types, strict=True)
-            for tensor in op.outputs
-        }
-        self.output_makers = {name: made_by.get(name) for name in self.outputs}
-        self.dequantized_inputs = [
-            names[int(op.inputs[0])]
-            for op, kind in zip(subgraph.operators, self.op_types, strict=True)
-            if kind == "DEQUANTIZE" and names[int(op.inputs[0])] in self.inputs
-        ]
+        with reading(segment.content) as model:
+            if model.SubgraphsLength() != 1:
+                raise SegmentError(
+                    f"{self.where}: has {model.SubgraphsLength()} subgraphs, expected 1."
+                )
+            subgraph = model.Subgraphs(0)
+            inputs, outputs = _list(subgraph.InputsAsNumpy()), _list(subgraph.OutputsAsNumpy())
+            self.inputs = self._named("input", subgraph, inputs)
+            self.outputs = self._named("output", subgraph, outputs)
+            both = self.inputs.keys() & self.outputs.keys()
+            if both:
+                raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
+            makers, self.dequantized_inputs = _makers(model, subgraph, inputs)
+            self.output_makers = {
+                name: makers.get(tensor) for name, tensor in zip(self.outputs, outputs, strict=True)
+            }
 
-    def _named(self, role: str, subgraph: Any, indices: Any) -> dict[str, tuple[Any, ...]]:  # noqa: ANN401
+    def _named(self, role: str, subgraph: Any, indices: list[int]) -> dict[str, tuple[Any, ...]]:
         named: dict[str, tuple[Any, ...]] = {}
         for index in indices:
-            tensor = subgraph.tensors[int(index)]
-            name = text(tensor.name)
+            tensor = subgraph.Tensors(index)
+            name = text(tensor.Name())
             if not name or name in named:
                 raise SegmentError(f"{self.where}: {role} name '{name}' is not unique.")
-            shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
-            signature = tensor.shapeSignature
-            if signature is not None and np.any(np.asarray(signature) < 0):
+            if min(_list(tensor.ShapeSignatureAsNumpy()), default=0) < 0:
                 raise SegmentError(f"{self.where}: {role} '{name}' has an unknown dimension.")
-            named[name] = (tensor_type_names()[tensor.type], shape, *_affine(tensor))
+            shape = tuple(_list(tensor.ShapeAsNumpy()))
+            named[name] = (tensor_type_names()[tensor.Type()], shape, *_affine(tensor))
         return named
 
 
-def _affine(tensor: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    parameters = tensor.quantization
-    if parameters is None or parameters.scale is None:
+def _makers(model: Any, subgraph: Any, inputs: list[int]) -> tuple[dict[int, str], list[str]]:
+    """The type of the op that makes each tensor, and the inputs that a DEQUANTIZE reads."""
+    makers: dict[int, str] = {}
+    dequantized = []
+    for position in range(subgraph.OperatorsLength()):
+        operator = subgraph.Operators(position)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        kind = op_type_of(code.BuiltinCode(), code.DeprecatedBuiltinCode(), code.CustomCode())
+        makers.update(dict.fromkeys(_list(operator.OutputsAsNumpy()), kind))
+        read = _list(operator.InputsAsNumpy())
+        if kind == "DEQUANTIZE" and read[0] in inputs:
+            dequantized.append(text(subgraph.Tensors(read[0]).Name()))
+    return makers, dequantized
+
+
+def _list(values: Any) -> list[int]:
+    """A vector of the file; an absent one reads as the number 0."""
+    return values.tolist() if isinstance(values, np.ndarray) else []
+
+
+def _affine(tensor: Any) -> tuple[Any, ...]:
+    parameters = tensor.Quantization()
+    if parameters is None or parameters.ScaleLength() == 0:
         return ()
-    points = parameters.zeroPoint
-    return (tuple(parameters.scale), () if points is None else tuple(points))
+    return (tuple(_list(parameters.ScaleAsNumpy())), tuple(_list(parameters.ZeroPointAsNumpy())))
 
 
 def _shown(kind: tuple[Any, ...]) -> str:

@@ -3,8 +3,10 @@
 from respect_tf.tflite._conversion import Int8Model, to_int8
 from respect_tf.tflite._flatbuffer import (
     op_type,
+    op_type_of,
     read_content,
     read_model,
+    reading,
     signature_names,
     text,
     write_model,
@@ -12,6 +14,7 @@ from respect_tf.tflite._flatbuffer import (
 from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import mark_harmless, probe
 from respect_tf.tflite._schema import dtype_bits, op_type_names, schema, tensor_type_names
+from respect_tf.tflite._silence import silenced
 
 __all__ = [
     "Int8Model",
@@ -20,11 +23,14 @@ __all__ = [
     "mark_harmless",
     "op_type",
     "op_type_names",
+    "op_type_of",
     "probe",
     "read_content",
     "read_model",
+    "reading",
     "schema",
     "signature_names",
+    "silenced",
     "tensor_type_names",
     "text",
     "to_int8",

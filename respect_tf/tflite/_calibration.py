@@ -12,17 +12,14 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from respect_tf._errors import CalibrationDataError
 from respect_tf._reporting import Verbosity, report
+from respect_tf.tflite._calibration_checks import Sample, check_values, fitting_arrays, snippet
 from respect_tf.tflite._source import ModelInput
 
 MAX_SAMPLES = 500
 _FEW_SAMPLES = 10
-
-Array = npt.NDArray[Any]
-Sample = dict[str, Array]  # input name -> [1, ...]
 
 
 def calibration_samples(
@@ -61,7 +58,7 @@ def calibration_samples(
         raise CalibrationDataError(
             "Quantising a model to int8 takes representative data, and representative_dataset is "
             f"None. Pass a few hundred typical inputs, preprocessed as for training, for example\n"
-            f"{_snippet(inputs)}"
+            f"{snippet(inputs)}"
         )
     samples = tuple(islice(_samples(data, inputs, limit), limit))
     if not samples:
@@ -97,18 +94,13 @@ def _samples(data: Any, inputs: Sequence[ModelInput], limit: int) -> Iterator[Sa
         return
     data = getattr(data, "input_gen", data)  # tf.lite.RepresentativeDataset
     if isinstance(data, Mapping) or _is_array(data) or _is_list_of_arrays(data):
-        arrays = _by_name(data, inputs, "the representative dataset")
-        checked = {spec.name: _checked(arrays[spec.name], spec, False, "") for spec in inputs}
-        counts = {name: len(array) for name, array in checked.items()}
-        if len(set(counts.values())) > 1:
-            raise CalibrationDataError(
-                "The arrays of the representative dataset hold different numbers of samples: "
-                f"{_listing(counts)}. Expected the same number for every input."
-            )
-        count = next(iter(counts.values()))
+        where = "the representative dataset"
+        arrays = fitting_arrays(data, inputs, where, single_allowed=False)
+        count = len(next(iter(arrays.values())))
         for index in np.linspace(0, count - 1, min(count, limit)).round().astype(int):
-            sample = {name: array[index : index + 1] for name, array in checked.items()}
-            yield _finite(sample, inputs, int(index))
+            sample = {name: array[index : index + 1] for name, array in arrays.items()}
+            check_values(sample, inputs, int(index))
+            yield sample
         return
     yield from _from_elements(_elements(data), inputs)
 
@@ -146,20 +138,14 @@ def _from_elements(elements: Iterator[Any], inputs: Sequence[ModelInput]) -> Ite
     number = 0
     for position, element in enumerate(_guarded(elements)):
         where = f"element {position} of the representative dataset"
-        arrays = _by_name(_without_labels(element, inputs), inputs, where)
-        batches = {
-            spec.name: _checked(arrays[spec.name], spec, True, f" in {where}") for spec in inputs
-        }
-        counts = {name: len(batch) for name, batch in batches.items()}
-        if len(set(counts.values())) > 1:
-            raise CalibrationDataError(
-                f"The batches in {where} differ in size: {_listing(counts)}. "
-                "Expected the same number of samples for every input."
-            )
-        for index in range(next(iter(counts.values()))):
+        batches = fitting_arrays(
+            _without_labels(element, inputs), inputs, where, single_allowed=True
+        )
+        for index in range(len(next(iter(batches.values())))):
             # A copy: a generator may fill the same array again for its next element.
             sample = {name: batch[index : index + 1].copy() for name, batch in batches.items()}
-            yield _finite(sample, inputs, number)
+            check_values(sample, inputs, number)
+            yield sample
             number += 1
 
 
@@ -193,90 +179,6 @@ def _without_labels(element: Any, inputs: Sequence[ModelInput]) -> Any:
     return element[0]
 
 
-def _by_name(value: Any, inputs: Sequence[ModelInput], where: str) -> Mapping[str, Any]:
-    names = [spec.name for spec in inputs]
-    if isinstance(value, Mapping):
-        missing = [name for name in names if name not in value]
-        unknown = sorted(str(key) for key in value if key not in names)
-        if missing or unknown:
-            problems = [f"lacks {_quoted(missing)}"] if missing else []
-            problems += [f"has the unknown {_quoted(unknown)}"] if unknown else []
-            raise CalibrationDataError(
-                f"The dict in {where} {' and '.join(problems)}. "
-                f"Expected the model's inputs: {_expected(inputs)}."
-            )
-        return value
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    if len(values) != len(inputs):
-        hint = (
-            " If these are samples and not inputs, stack them: np.stack(samples)."
-            if len(inputs) == 1
-            else ""
-        )
-        raise CalibrationDataError(
-            f"Received {len(values)} array{'s' if len(values) != 1 else ''} in {where}, expected "
-            f"{len(inputs)}, one per model input: {_expected(inputs)}.{hint}"
-        )
-    return dict(zip(names, values, strict=True))
-
-
-def _checked(value: Any, spec: ModelInput, single_allowed: bool, where: str) -> Array:
-    """`value` as an array [n, ...] that fits an input, values not yet looked at."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise CalibrationDataError(
-            f"The data for input '{spec.name}'{where} is no array: {error}"
-        ) from error
-    wanted, given = np.dtype(spec.dtype), array.dtype
-    numbers = "iuf" if wanted.kind == "f" else "iu" if wanted.kind in "iu" else wanted.kind
-    if given.kind not in numbers:
-        raise CalibrationDataError(
-            f"The data for input '{spec.name}'{where} has the dtype {given}. Expected {wanted}"
-            + (", or integers or other floats." if wanted.kind == "f" else ".")
-        )
-    sample_shape = spec.shape[1:]
-    if single_allowed and array.shape == sample_shape:
-        array = array[np.newaxis]
-    if array.shape[1:] != sample_shape or array.ndim != len(spec.shape):
-        hint = ""
-        if array.shape == sample_shape:
-            hint = " It looks like one sample: add a batch dimension, data[np.newaxis]."
-        elif sorted(array.shape[1:]) == sorted(sample_shape):
-            hint = " The dimensions seem to be in another order."
-        raise CalibrationDataError(
-            f"The data for input '{spec.name}'{where} has the shape {array.shape}. "
-            f"Expected {_batch_shape(spec)}.{hint}"
-        )
-    return array
-
-
-def _finite(sample: Sample, inputs: Sequence[ModelInput], number: int) -> Sample:
-    """Check that a sample can be cast to the model's dtypes without NaN, infinity or overflow."""
-    for spec in inputs:
-        array = sample[spec.name]
-        wanted = np.dtype(spec.dtype)
-        where = f"sample {number} of the representative dataset, input '{spec.name}'"
-        if wanted.kind == "f" and array.dtype.kind == "f":
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(array.astype(wanted, copy=False))
-            if not finite.all():
-                bad = array.size - int(finite.sum())
-                raise CalibrationDataError(
-                    f"{where}, holds {bad} values that are NaN, infinite or too large for "
-                    f"{wanted}. Expected finite values; check the preprocessing."
-                )
-        elif wanted.kind in "iu":
-            limits = np.iinfo(wanted)
-            low, high = int(array.min()), int(array.max())
-            if low < limits.min or high > limits.max:
-                raise CalibrationDataError(
-                    f"{where}, holds values from {low} to {high}. Expected {limits.min} to "
-                    f"{limits.max}, the range of {wanted}."
-                )
-    return sample
-
-
 def is_dataset(data: object) -> bool:
     """Whether it is a `tf.data.Dataset`. Imports nothing."""
     tensorflow = sys.modules.get("tensorflow")
@@ -300,26 +202,3 @@ def _is_numbers(item: object) -> bool:
     while isinstance(item, (list, tuple)) and item:
         item = item[0]
     return isinstance(item, (int, float))
-
-
-def _snippet(inputs: Sequence[ModelInput]) -> str:
-    if len(inputs) == 1:
-        return f"    representative_dataset=x_train[:200]  # {_batch_shape(inputs[0])}"
-    lines = [f'        "{spec.name}": ...,  # {_batch_shape(spec)} {spec.dtype}' for spec in inputs]
-    return "\n".join(["    representative_dataset={", *lines, "    }"])
-
-
-def _expected(inputs: Sequence[ModelInput]) -> str:
-    return ", ".join(f"'{spec.name}' {_batch_shape(spec)}" for spec in inputs)
-
-
-def _batch_shape(spec: ModelInput) -> str:
-    return f"({', '.join(['n', *map(str, spec.shape[1:])])})"
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _listing(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"'{name}' {count}" for name, count in counts.items())

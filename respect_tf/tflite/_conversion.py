@@ -22,10 +22,10 @@ from respect_tf._errors import (
     ArgumentError,
     ConversionError,
     RespectError,
-    UnsupportedModelError,
 )
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.tflite._calibration import Sample, calibration_samples, cast_sample, is_dataset
+from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
+from respect_tf.tflite._calibration_checks import Sample
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
 from respect_tf.tflite._precision import check_int8, layer_of, non_int8_tensors
 from respect_tf.tflite._schema import schema, tensor_type_names
@@ -33,19 +33,17 @@ from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
     ConfiguredConverter,
     FloatModel,
-    ModelInput,
     SourceKind,
     TFLiteContent,
     gist,
     open_source,
 )
-from respect_tf.tflite._static_batch import fix_batch
+from respect_tf.tflite._static_batch import fix_batch, fix_batch_if_computed
+from respect_tf.tflite._trace import placeholder, trace
 
 _IO_TYPES = ("int8", "uint8", "float32")
 _KEPT_SAMPLES = 8
 _SIGNATURE = "serving_default"
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_LOOP = re.compile(r"(Stateless)?While|LoopCond")
 
 
 @dataclass(frozen=True)
@@ -146,8 +144,7 @@ def _convert_float(
             yield list(cast_sample(sample, source.inputs).values())
 
     started = time.perf_counter()
-    function, output_names = _trace(source)
-    _refuse_loops(function.graph, source)
+    function, output_names = trace(source)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative_dataset
@@ -173,82 +170,12 @@ def _convert_float(
     return result, parsed
 
 
-def _trace(source: FloatModel) -> tuple[Any, list[str]]:
-    """The model as a concrete function of batch 1, and the names of its outputs."""
-    import tensorflow as tf
-
-    names: list[str] = []
-
-    def inference(*tensors: Any) -> list[Any]:
-        outputs = source.call(*tensors)
-        names[:] = [name for name, _ in outputs]
-        return [tensor for _, tensor in outputs]
-
-    specs = [
-        tf.TensorSpec(spec.shape, spec.dtype, name=_placeholder(number))
-        for number, spec in enumerate(source.inputs)
-    ]
-    try:
-        function = tf.function(inference).get_concrete_function(*specs)
-    except (MemoryError, RespectError):
-        raise
-    except Exception as error:
-        raise ConversionError(
-            f"TensorFlow cannot trace '{source.name}' with a batch of 1, inputs "
-            f"{_listed(source.inputs)}: {gist(error)}. Check that the model can be called on "
-            "such a sample."
-        ) from error
-    for name, tensor in zip(names, function.graph.structured_outputs, strict=True):
-        if not isinstance(tensor, tf.Tensor):
-            raise UnsupportedModelError(
-                f"Output '{name}' of '{source.name}' is a {type(tensor).__name__}. Expected a "
-                "dense tensor."
-            )
-    return function, names
-
-
-def _refuse_loops(graph: Any, source: FloatModel) -> None:
-    """Refuse loops: TFLite's converter dies of most of them, taking the process along.
-
-    Raises:
-        UnsupportedModelError: The graph, or a function that it calls, holds a loop.
-    """
-    operations = [(op.name, op.type) for op in graph.get_operations()]
-    loops = [name for name, kind in operations if _LOOP.fullmatch(kind)]
-    if not loops and any(kind in _CALLS for _, kind in operations):
-        library = {f.signature.name: f.node_def for f in graph.as_graph_def().library.function}
-        called: set[str] = set()
-
-        def follow(name: str, function: str) -> None:
-            if function in called:
-                return
-            called.add(function)
-            for node in library.get(function, ()):
-                if _LOOP.fullmatch(node.op):
-                    # In a library function the node has a short name; the call says whose it is.
-                    loops.append(max(name, node.name, key=lambda path: path.count("/")))
-                elif node.op in _CALLS:
-                    follow(node.name if "/" in node.name else name, node.attr["f"].func.name)
-
-        for op in graph.get_operations():
-            if op.type in _CALLS:
-                follow(op.name, op.get_attr("f").name)
-    if loops:
-        layers = dict.fromkeys(layer_of(name, source.layer_names) or name for name in loops)
-        raise UnsupportedModelError(
-            f"'{source.name}' holds a loop in layer {', '.join(map(repr, layers))}. An Edge TPU "
-            "has no loops, and TFLite's converter crashes on them. For LSTM, GRU and other "
-            "recurrent layers, build the model with unroll=True and load the weights into it; "
-            "instead of tf.while_loop, map_fn or scan, use ops on whole tensors."
-        )
-
-
 def _given_content(
     source: TFLiteContent | ConfiguredConverter, label: str, verbose: Verbosity
 ) -> tuple[bytes, float]:
     """The bytes of a .tflite file, or what a configured converter makes, and its seconds."""
     if isinstance(source, TFLiteContent):
-        return source.content, 0.0
+        return fix_batch_if_computed(source.content), 0.0
     started = time.perf_counter()
     with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
         content = _run(source.converter.convert, source.name, (), chatter)
@@ -303,7 +230,7 @@ def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -
     inputs = [int(index) for index in subgraph.inputs]
     outputs = [int(index) for index in subgraph.outputs]
     found = [text(subgraph.tensors[index].name) for index in inputs]
-    expected = [_placeholder(number) for number in range(len(source.inputs))]
+    expected = [placeholder(number) for number in range(len(source.inputs))]
     if found != expected or len(outputs) != len(output_names):
         raise ConversionError(
             f"TensorFlow changed the interface of '{source.name}'. Expected the inputs {expected} "
@@ -411,11 +338,3 @@ def _io_type(value: Any, argument: str) -> str:
     if name not in _IO_TYPES:
         raise ArgumentError(f"{argument} must be one of {_IO_TYPES}. Received: {value!r}.")
     return str(name)
-
-
-def _placeholder(number: int) -> str:
-    return f"respect_input_{number}"
-
-
-def _listed(inputs: Sequence[ModelInput]) -> str:
-    return ", ".join(f"'{spec.name}' {spec.shape}" for spec in inputs)

@@ -6,14 +6,21 @@ Models come from anywhere, so whatever a damaged file makes the generated reader
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from respect_tf._errors import ArgumentError, InvalidModelError, UnsupportedModelError
+from respect_tf._errors import (
+    ArgumentError,
+    InvalidModelError,
+    RespectError,
+    UnsupportedModelError,
+)
 from respect_tf.tflite._schema import op_type_names, schema, tensor_type_names
 
 _IDENTIFIER = b"TFL3"
@@ -50,16 +57,27 @@ def read_model(content: bytes) -> Any:  # noqa: ANN401 - generated code carries 
         InvalidModelError: Not a TFLite file, truncated, or with indices out of range.
         UnsupportedModelError: Written with a newer schema, or with data outside the FlatBuffer.
     """
+    with reading(content) as root:
+        model = schema().ModelT.InitFromObj(root)
+        _inline_outside_data(model, content)
+        _check_indices(model)
+    return model
+
+
+@contextlib.contextmanager
+def reading(content: bytes) -> Iterator[Any]:
+    """Read a .tflite file in place: yields the schema's `Model`, which unpacks nothing.
+
+    Raises:
+        InvalidModelError: Not a TFLite file, or reading in the block ran into damage.
+    """
     if len(content) < 8 or content[4:8] != _IDENTIFIER:
         raise InvalidModelError(
             f"This is no TFLite model. Expected the identifier {_IDENTIFIER!r} at byte 4. "
             f"Received: {bytes(content[4:8])!r}, {len(content)} bytes in all."
         )
-    generated = schema()
     try:
-        model = generated.ModelT.InitFromObj(generated.Model.GetRootAs(content, 0))
-        _inline_outside_data(model, content)
-        _check_indices(model)
+        yield schema().Model.GetRootAs(content, 0)
     except (
         struct.error,
         TypeError,
@@ -70,13 +88,12 @@ def read_model(content: bytes) -> Any:  # noqa: ANN401 - generated code carries 
         RecursionError,
         MemoryError,
     ) as error:
-        if isinstance(error, (InvalidModelError, UnsupportedModelError)):
+        if isinstance(error, RespectError):
             raise
         raise InvalidModelError(
             f"The TFLite model is damaged ({type(error).__name__}: {error}). "
             f"It has {len(content)} bytes. Export or copy it again."
         ) from error
-    return model
 
 
 def write_model(model: Any) -> bytes:  # noqa: ANN401
@@ -92,9 +109,14 @@ def op_type(model: Any, operator: Any) -> str:  # noqa: ANN401
     Old files keep codes below 127 in `deprecatedBuiltinCode`; the larger one of both counts.
     """
     code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return op_type_of(code.builtinCode, code.deprecatedBuiltinCode, code.customCode)
+
+
+def op_type_of(code: int, deprecated_code: int, custom_code: bytes | str | None) -> str:
+    """The type that an entry of the operator codes stands for."""
+    number = max(code, deprecated_code)
     if number == schema().BuiltinOperator.CUSTOM:
-        return f"CUSTOM:{text(code.customCode)}"
+        return f"CUSTOM:{text(custom_code)}"
     return op_type_names()[number]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import json
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
-from respect_tf._errors import UnsupportedModelError
-from respect_tf.tflite._source import FloatModel, file_stem, make_inputs
+from respect_tf._errors import InvalidModelError, UnsupportedModelError
+from respect_tf.tflite._source import FloatModel, file_stem, gist, make_inputs
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
 
 KerasKind = Literal["keras", "tf_keras"]
@@ -49,6 +53,17 @@ def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> Float
     )
 
 
+def from_keras_file(path: Path) -> FloatModel:
+    """Load a .keras or .h5 file with the package that wrote it, or else with the other one.
+
+    Raises:
+        InvalidModelError: Neither package can load it.
+        UnsupportedModelError: As for `from_keras`.
+    """
+    model, kind = _load(path)
+    return from_keras(model, kind, name=path.stem)
+
+
 def _call_structure(model: Any, kind: KerasKind) -> tuple[Any, bool, bool]:
     """What the model's call takes, as a nest of `Leaf`.
 
@@ -58,13 +73,10 @@ def _call_structure(model: Any, kind: KerasKind) -> tuple[Any, bool, bool]:
     """
     symbolic = getattr(model, "inputs", None)
     if symbolic:
-        # A Sequential is called with the tensor itself, and so can be a list of one input.
-        structure = getattr(model, "input", symbolic[0])
-        if len(symbolic) == 1 and not isinstance(structure, dict):
-            structure = symbolic[0]
-        # A Sequential built by its first call has that call's batch.
-        any_batch = type(model).__name__ == "Sequential"
-        return map_leaves(_symbolic_leaf, structure), False, any_batch
+        # A Sequential is called with the tensor itself, and has the batch of its first call.
+        sequential = isinstance(model, importlib.import_module(kind).Sequential)
+        structure = symbolic[0] if sequential else model.input
+        return map_leaves(_symbolic_leaf, structure), False, sequential
     parameters = inspect.signature(model.call).parameters
     arguments: dict[str, Any] = {}
     if kind == "tf_keras":
@@ -143,3 +155,47 @@ def _layer_names(model: Any) -> set[str]:
         names.add(layer.name)
         names |= _layer_names(layer)
     return names
+
+
+def _load(path: Path) -> tuple[Any, KerasKind]:
+    version = _keras_version(path)
+    order: list[KerasKind] = ["keras", "tf_keras"]
+    if version.startswith(("1.", "2.")):
+        order.reverse()
+    failures = []
+    for package in order:
+        try:
+            if package == "keras":
+                import keras
+
+                return keras.saving.load_model(path, compile=False), package
+            import tf_keras
+
+            return tf_keras.models.load_model(path, compile=False), package
+        except MemoryError:
+            raise
+        except Exception as error:
+            failures.append((package, error))
+    reasons = "; ".join(f"{package}: {gist(error)}" for package, error in failures)
+    raise InvalidModelError(
+        f"Neither keras nor tf_keras can load '{path}' (written by Keras {version or 'unknown'}). "
+        f"{reasons}. If it needs custom objects, or holds Lambda layers that you trust, load it "
+        f"with {order[0]} yourself and pass the model; if it holds weights only, build the model "
+        "first and load them into it."
+    ) from failures[0][1]
+
+
+def _keras_version(path: Path) -> str:
+    """The version of Keras that a file says it was written by, empty if it does not say."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                metadata = json.loads(archive.read("metadata.json"))
+            return str(metadata.get("keras_version", ""))
+        import h5py  # type: ignore[import-untyped]
+
+        with h5py.File(path) as file:
+            version = file.attrs.get("keras_version", "")
+        return version.decode() if isinstance(version, bytes) else str(version)
+    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        return ""  # loading it says what is wrong with it

@@ -7,11 +7,9 @@ options are the user's.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,10 +195,9 @@ def _open_path(path: Path) -> Source:
     if not path.exists():
         raise ArgumentError(f"The model '{path}' does not exist. Expected {_ACCEPTED}.")
     if path.suffix in (".keras", ".h5", ".hdf5"):
-        from respect_tf.tflite._keras_source import from_keras
+        from respect_tf.tflite._keras_source import from_keras_file
 
-        model, kind = _load_keras_file(path)
-        return from_keras(model, kind, name=path.stem)
+        return from_keras_file(path)
     if path.name == "saved_model.pb":
         raise ArgumentError(f"Pass the folder of the SavedModel, '{path.parent}', not '{path}'.")
     content = read_content(path)
@@ -243,51 +240,6 @@ def _from_saved_model(path: Path) -> FloatModel:
         return sorted(outputs.items())
 
     return FloatModel("saved_model", file_stem(path.resolve().name), make_inputs(structure), call)
-
-
-def _load_keras_file(path: Path) -> tuple[Any, Literal["keras", "tf_keras"]]:
-    """Load a .keras or .h5 file with the package that wrote it, or else with the other one."""
-    version = _keras_version(path)
-    order: list[Literal["keras", "tf_keras"]] = ["keras", "tf_keras"]
-    if version.startswith(("1.", "2.")):
-        order.reverse()
-    failures = []
-    for package in order:
-        try:
-            if package == "keras":
-                import keras
-
-                return keras.saving.load_model(path, compile=False), package
-            import tf_keras
-
-            return tf_keras.models.load_model(path, compile=False), package
-        except MemoryError:
-            raise
-        except Exception as error:
-            failures.append((package, error))
-    reasons = "; ".join(f"{package}: {gist(error)}" for package, error in failures)
-    raise InvalidModelError(
-        f"Neither keras nor tf_keras can load '{path}' (written by Keras {version or 'unknown'}). "
-        f"{reasons}. If it needs custom objects, or holds Lambda layers that you trust, load it "
-        f"with {order[0]} yourself and pass the model; if it holds weights only, build the model "
-        "first and load them into it."
-    ) from failures[0][1]
-
-
-def _keras_version(path: Path) -> str:
-    """The version of Keras that a file says it was written by, empty if it does not say."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                metadata = json.loads(archive.read("metadata.json"))
-            return str(metadata.get("keras_version", ""))
-        import h5py  # type: ignore[import-untyped]
-
-        with h5py.File(path) as file:
-            version = file.attrs.get("keras_version", "")
-        return version.decode() if isinstance(version, bytes) else str(version)
-    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
-        return ""  # loading it says what is wrong with it
 
 
 def _is_converter(model: object) -> bool:

@@ -1,8 +1,8 @@
 """Fixing the batch of a model that a user's own converter made with an open one.
 
 `TFLiteConverter.from_keras_model` leaves the batch open: inputs have the shape signature
-[-1, ...], and ops such as SHAPE, STRIDED_SLICE and PACK work out at run time what RESHAPE needs. With
-a batch of 1 their results are known, so they become constants.
+[-1, ...], and ops such as SHAPE, STRIDED_SLICE and PACK work out at run time what RESHAPE needs.
+With a batch of 1 their results are known, so they become constants.
 """
 
 from __future__ import annotations
@@ -15,10 +15,21 @@ import numpy.typing as npt
 from respect_tf._errors import UnsupportedModelError
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
 from respect_tf.tflite._interpreter import Interpreter
+from respect_tf.tflite._probe import probe
 from respect_tf.tflite._schema import schema, tensor_type_names
 
 # Ops whose output shapes depend on values; shapes behind them are known at run time only.
 _VALUE_SHAPED = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "CUSTOM:")
+
+
+def fix_batch_if_computed(content: bytes) -> bytes:
+    """`fix_batch` for a model from elsewhere, which stays as it is unless ops compute its shapes."""
+    model = read_model(content)
+    operators = model.subgraphs[0].operators
+    if not any(op_type(model, operator) == "SHAPE" for operator in operators):
+        return content
+    probe(content)
+    return fix_batch(content)
 
 
 def fix_batch(content: bytes) -> bytes:

@@ -1,0 +1,120 @@
+"""The independent checker of schedules: plain loops that share no code with the solvers."""
+
+from __future__ import annotations
+
+import math
+
+from respect_tf._errors import ScheduleError
+from respect_tf.graph import OpGraph
+from respect_tf.schedule._objective import Number, Objective, resolve_objective
+from respect_tf.schedule._schedule import Schedule
+
+
+def check_schedule(
+    graph: OpGraph, schedule: Schedule, objective: str | Objective | None = None
+) -> None:
+    """Check that a schedule is valid for a graph and costs what it says.
+
+    Args:
+        graph: The graph.
+        schedule: The schedule.
+        objective: What its cost was computed with. If left out, the objective that
+            `schedule.objective` names; a cost without a name is an error.
+
+    Raises:
+        ScheduleError: The schedule has another number of ops, an edge leads to an earlier stage, a
+            stage is empty, ops that must share a stage do not, or the cost is another one. The
+            message names the op, edge or stage.
+        ArgumentError: No objective has that name.
+    """
+    stages: list[int] = schedule.stages.tolist()
+    if len(stages) != graph.num_ops:
+        raise ScheduleError(
+            f"The schedule has stages for {len(stages)} ops. Expected one per op of the graph, "
+            f"{graph.num_ops}."
+        )
+    filled = set(stages)
+    for stage in range(schedule.num_stages):
+        if stage not in filled:
+            raise ScheduleError(f"Stage {stage} of {schedule.num_stages} is empty.")
+    if len(filled) != schedule.num_stages:
+        stray = next(op for op, stage in enumerate(stages) if stage >= schedule.num_stages)
+        raise ScheduleError(
+            f"{graph.describe_op(stray)} has the stage {stages[stray]}. Expected 0 to "
+            f"{schedule.num_stages - 1}."
+        )
+    _check_edges(graph, stages)
+    for first, second in graph.colocated.tolist():
+        if stages[first] != stages[second]:
+            raise ScheduleError(
+                f"{graph.describe_op(first)} is in stage {stages[first]} and "
+                f"{graph.describe_op(second)} in stage {stages[second]}. Expected one stage for "
+                "both, by the rules of the pipeline runner."
+            )
+    if schedule.cost is None:
+        return
+    if objective is None:
+        objective = schedule.objective if schedule.objective is not None else ""
+    resolved = resolve_objective(objective)
+    costs = stage_costs(graph, schedule, resolved)
+    total = resolved.total_cost(costs)
+    same = (
+        total == schedule.cost
+        if isinstance(total, int)
+        else math.isclose(total, schedule.cost, rel_tol=1e-9, abs_tol=1e-12)
+    )
+    if not same:
+        shown = ", ".join(map(str, costs[:16]))
+        raise ScheduleError(
+            f"The schedule says that it costs {schedule.cost} ({resolved.name}). Its stages cost "
+            f"[{shown}], and it therefore {total}."
+        )
+
+
+def _check_edges(graph: OpGraph, stages: list[int]) -> None:
+    producer = graph.producer.tolist()
+    readers, tensors = graph.reads
+    for reader, tensor in zip(readers.tolist(), tensors.tolist(), strict=True):
+        maker = producer[tensor]
+        if maker >= 0 and stages[maker] > stages[reader]:
+            raise ScheduleError(
+                f"{graph.describe_op(reader)} in stage {stages[reader]} reads the tensor "
+                f"'{graph.tensor_names[tensor]}' that {graph.describe_op(maker)} makes in stage "
+                f"{stages[maker]}, which is later. Expected stage({maker}) <= stage({reader})."
+            )
+
+
+def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> list[Number]:
+    """The cost of each stage of a valid schedule, straight from the definitions.
+
+    Args:
+        graph: The graph.
+        schedule: A valid schedule for it.
+        objective: Whose costs to compute.
+
+    Returns:
+        One number per stage.
+    """
+    stages: list[int] = schedule.stages.tolist()
+    ops: list[list[int]] = [[] for _ in range(schedule.num_stages)]
+    entering: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    leaving: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    producer = graph.producer.tolist()
+    model_inputs = set(graph.model_inputs.tolist())
+    for op, stage in enumerate(stages):
+        ops[stage].append(op)
+    for reader, tensor in zip(*(array.tolist() for array in graph.reads), strict=True):
+        maker = producer[tensor]
+        if maker < 0:
+            if tensor in model_inputs:
+                entering[stages[reader]].add(tensor)
+        elif stages[maker] < stages[reader]:
+            entering[stages[reader]].add(tensor)
+            leaving[stages[maker]].add(tensor)
+    for tensor in graph.model_outputs.tolist():
+        if producer[tensor] >= 0:
+            leaving[stages[producer[tensor]]].add(tensor)
+    return [
+        objective.stage_cost(graph, ops[stage], sorted(entering[stage]), sorted(leaving[stage]))
+        for stage in range(schedule.num_stages)
+    ]

@@ -1,0 +1,300 @@
+"""Order ideals whose weight lies in a window: the candidates for one boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.schedule._chain import Budget
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._problem import Bools, Floats, Problem
+
+_CHECK_EVERY = 1 << 14
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ideals:
+    """Sets of items that hold, with an item, all that it needs. They differ in few items only.
+
+    Attributes:
+        problem: The problem.
+        always: bool [num_items], items in every one of the ideals.
+        never: bool [num_items], items in none of them.
+        free: int64 [num_free], the other items, ascending.
+        packed: uint8 [num_ideals, ceil(num_free / 8)], which free items each ideal holds, lowest
+            bit first.
+    """
+
+    problem: Problem
+    always: Bools
+    never: Bools
+    free: Ints
+    packed: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def select(self, rows: npt.NDArray[np.generic]) -> Ideals:
+        """Some of the ideals. `rows` are indices or a mask."""
+        return dataclasses.replace(self, packed=self.packed[rows])
+
+    def members(self, items: Ints, rows: Ints | slice = slice(None)) -> Bools:
+        """Whether the ideals hold the items. bool [num_ideals, num_items_asked]."""
+        packed = self.packed[rows]
+        result = np.empty((len(packed), len(items)), bool)
+        result[:] = self.always[items]
+        is_free = np.flatnonzero(~(self.always[items] | self.never[items]))
+        bit = np.searchsorted(self.free, items[is_free])
+        result[:, is_free] = (packed[:, bit >> 3] >> (bit & 7).astype(np.uint8)) & 1
+        return result
+
+    def sums(self, values: Floats) -> Floats:
+        """Sum of a value per item over each ideal. [num_ideals]."""
+        weights = values[self.free]
+        result = np.full(len(self), float(values[self.always].sum()))
+        if not weights.any():
+            return result
+        step = max(1, (1 << 22) // max(1, len(self.free)))
+        for top in range(0, len(self), step):
+            bits = np.unpackbits(
+                self.packed[top : top + step], axis=1, count=len(self.free), bitorder="little"
+            )
+            result[top : top + step] += bits @ weights
+        return result
+
+    @functools.cached_property
+    def counts(self) -> Floats:
+        """Number of items in each ideal. [num_ideals]."""
+        return self.sums(np.ones(self.problem.num_items))
+
+    @functools.cached_property
+    def op_sums(self) -> Floats:
+        """Op costs of each ideal. [num_ideals]."""
+        return self.sums(self.problem.op_costs)
+
+    @functools.cached_property
+    def output_sums(self) -> Floats:
+        """Bytes of the model's outputs that each ideal makes. [num_ideals]."""
+        return self.sums(self.problem.output_bytes)
+
+    @functools.cached_property
+    def tensors(self) -> Ints:
+        """Tensors that may be made, or given, before a boundary here and read after it."""
+        problem = self.problem
+        maker = problem.tensor_items
+        made = (maker < 0) | ~self.never[maker]
+        unread = ~np.logical_and.reduceat(
+            np.append(self.always[problem.reader_items], True), problem.reader_offsets
+        )[:-1]
+        return np.flatnonzero(made & unread)
+
+    @functools.cached_property
+    def waiting(self) -> Bools:
+        """Which of `tensors` are made and have a reader outside. bool [num_ideals, len]."""
+        maker = self.problem.tensor_items[self.tensors]
+        waiting = self.unread(self.tensors)
+        inner = np.flatnonzero(maker >= 0)
+        waiting[:, inner] &= self.members(maker[inner])
+        return waiting
+
+    def unread(self, tensors: Ints) -> Bools:
+        """Which tensors have a reader outside. bool [num_ideals, len(tensors)]."""
+        readers, starts = self.problem.readers_of(tensors)
+        if len(tensors) == 0:
+            return np.zeros((len(self), 0), bool)
+        return ~np.logical_and.reduceat(self.members(readers), starts, axis=1)
+
+    @functools.cached_property
+    def merged(self) -> tuple[Floats, Floats, Floats]:
+        """What all before and all after each ideal would cost as one stage.
+
+        Returns:
+            Cost before, cost after, and crossing bytes of both together. Each [num_ideals].
+        """
+        problem = self.problem
+        sizes = problem.tensor_bytes
+        waiting = sizes[self.tensors]
+        entering_after = self.waiting @ waiting
+        kept = waiting * problem.tensor_leaves[self.tensors]
+        leaving_before = np.asarray(self.waiting @ kept, np.float64)
+        is_input = problem.tensor_items < 0
+        inputs = np.flatnonzero(is_input)
+        readers, starts = problem.readers_of(inputs)
+        entering_before = np.zeros(len(self))
+        if len(inputs):
+            entering_before += (
+                np.logical_or.reduceat(self.members(readers), starts, axis=1) @ sizes[inputs]
+            )
+        leaving_before += self.output_sums
+        leaving_after = problem.output_bytes.sum() - self.output_sums
+        ops_after = problem.op_costs.sum() - self.op_sums
+        return (
+            problem.cost(self.op_sums, entering_before, leaving_before),
+            problem.cost(ops_after, entering_after, leaving_after),
+            entering_before + leaving_before + entering_after + leaving_after,
+        )
+
+
+class IdealSource:
+    """Lists the ideals of a problem, by weight."""
+
+    def __init__(self, problem: Problem, budget: Budget) -> None:
+        self.problem = problem
+        num_items = problem.num_items
+        budget.check_cells(num_items * num_items // problem.num_stages)
+        needs = [0] * num_items  # each item and all before it, as bits
+        for item, before in enumerate(problem.predecessors):
+            bits = 1 << item
+            for other in before:
+                bits |= needs[other]
+            needs[item] = bits
+        values = np.stack([problem.weights, np.ones(num_items)], axis=1)
+        self._before = np.empty((num_items, 2))  # weight and number of items needed, itself too
+        self._after = np.zeros((num_items, 2))  # of the items that need it, itself too
+        step = max(1, (1 << 16) // num_items)
+        for top in range(0, num_items, step):
+            needed = _unpacked(needs[top : top + step], num_items)  # [step, num_items]
+            self._before[top : top + step] = needed @ values
+            self._after += needed.T @ values[top : top + step]
+            budget.check_time()
+
+    def boundary(self, k: int, limit: float, budget: Budget) -> Ideals | None:
+        """The ideals that a schedule within a cost limit can have after k stages.
+
+        Weights bound costs from below: the items before the boundary weigh at most what k stages
+        may cost, and those after it what the rest may.
+
+        Raises:
+            BudgetExceededError: There are too many, or it takes too long.
+        """
+        problem = self.problem
+        total, num_stages = float(problem.weights.sum()), problem.num_stages
+        low, high = -np.inf, np.inf
+        if problem.combine == "max":
+            low = total - (num_stages - k) * limit - problem.slack
+            high = k * limit + problem.slack
+        ideals = self._window(low, high, k, problem.num_items - (num_stages - k), budget)
+        if ideals is None:
+            return None
+        budget.check_cells(len(ideals) * (len(ideals.free) + 4 * len(ideals.tensors)))
+        before, after, _ = ideals.merged
+        limit += problem.slack
+        if problem.combine == "max":
+            near = (before <= k * limit) & (after <= (num_stages - k) * limit)
+        else:
+            near = before + after <= limit
+        return ideals.select(near) if near.any() else None
+
+    def everything(self, include: bool) -> Ideals:
+        """The ideal of all items, or of none."""
+        mask = np.full(self.problem.num_items, include)
+        return Ideals(self.problem, mask, ~mask, np.zeros(0, np.int64), np.zeros((1, 0), np.uint8))
+
+    def _window(
+        self, low: float, high: float, least: int, most: int, budget: Budget
+    ) -> Ideals | None:
+        """Ideals of a weight from low to high and of least to most items."""
+        problem = self.problem
+        weights = problem.weights
+        always = (weights.sum() - self._after[:, 0] < low) | (
+            problem.num_items - self._after[:, 1] < least
+        )
+        never = (self._before[:, 0] > high) | (self._before[:, 1] > most)
+        if (always & never).any():
+            return None
+        free = np.flatnonzero(~(always | never))
+        masks = _list_ideals(
+            weights=weights[free].tolist(),
+            predecessors=self._local_predecessors(free),
+            low=low - float(weights[always].sum()),
+            high=high - float(weights[always].sum()),
+            least=least - int(always.sum()),
+            most=most - int(always.sum()),
+            budget=budget,
+        )
+        if not masks:
+            return None
+        return Ideals(problem, always, never, free, _packed(masks, len(free)))
+
+    def _local_predecessors(self, free: Ints) -> list[list[int]]:
+        local = {item: index for index, item in enumerate(free.tolist())}
+        rows = self.problem.predecessors
+        return [[local[other] for other in rows[item] if other in local] for item in local]
+
+
+def _list_ideals(
+    *,
+    weights: list[float],
+    predecessors: list[list[int]],
+    low: float,
+    high: float,
+    least: int,
+    most: int,
+    budget: Budget,
+) -> list[int]:
+    """Ideals as bit masks, each found once: items are added in ascending order only.
+
+    An item that could have been added and was passed over stays out for good, and so does all that
+    needs it. What can still be added therefore bounds the weight from above, and branches that
+    cannot get heavy enough end early.
+    """
+    num_items = len(weights)
+    successors: list[list[int]] = [[] for _ in range(num_items)]
+    needs = [0] * num_items
+    for item, before in enumerate(predecessors):
+        for other in before:
+            successors[other].append(item)
+            needs[item] |= 1 << other
+    # Passing over an item loses the tree below it: each item hangs below the last one it needs.
+    lost = list(weights)
+    for item in reversed(range(num_items)):
+        if predecessors[item]:
+            lost[max(predecessors[item])] += lost[item]
+    found: list[int] = []
+    unreported = 0
+    roots = tuple(item for item in range(num_items) if not predecessors[item])
+    # Mask, items that can be added next, weight, weight that can be reached, number of items.
+    stack = [(0, roots, 0.0, float(sum(weights)), 0)]
+    while stack:
+        mask, ready, weight, reach, count = stack.pop()
+        unreported += 1
+        if unreported == _CHECK_EVERY:
+            budget.spend_ideals(unreported)
+            budget.check_cells(len(found) * num_items)
+            unreported = 0
+        if weight >= low and least <= count <= most and weight <= high:
+            found.append(mask)
+        if count == most:
+            continue
+        for index, item in enumerate(ready):
+            if reach < low:
+                break
+            heavier = weight + weights[item]
+            if heavier <= high:
+                larger = mask | 1 << item
+                after = ready[index + 1 :]
+                enabled = [
+                    other for other in successors[item] if needs[other] & larger == needs[other]
+                ]
+                if enabled:
+                    after = tuple(sorted((*after, *enabled)))
+                stack.append((larger, after, heavier, reach, count + 1))
+            reach -= lost[item]
+    budget.spend_ideals(unreported)
+    return found
+
+
+def _packed(masks: list[int], num_bits: int) -> npt.NDArray[np.uint8]:
+    """Bits of each mask, lowest first. uint8 [num_masks, ceil(num_bits / 8)]."""
+    width = (num_bits + 7) // 8
+    data = bytearray().join([mask.to_bytes(width, "little") for mask in masks])
+    return np.ndarray((len(masks), width), np.uint8, data)
+
+
+def _unpacked(masks: list[int], num_bits: int) -> Floats:
+    """Bits of each mask as numbers. float64 [num_masks, num_bits]."""
+    bits = np.unpackbits(_packed(masks, num_bits), axis=1, count=num_bits, bitorder="little")
+    return bits.astype(np.float64)

@@ -1,0 +1,188 @@
+"""Stages that are intervals of an order: their costs, for all pairs of positions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._problem import Bools, Floats, Problem
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Intervals:
+    """Costs of the stages [start, stop) of an order of items.
+
+    Which tensors enter or leave changes with start and stop at few places only: a tensor enters
+    through its reader at position r for the starts after the reader (or maker) before it, up to r,
+    and all stops after r; it leaves for all starts up to its maker p and the stops after p, up to
+    its last reader. Each of these is a rectangle in the plane of (start, stop), and the bytes that
+    cross are the sum of the rectangles over a point. Their number is linear in the graph's size.
+
+    Attributes:
+        problem: The problem.
+        order: int64 [num_items], a topological order.
+    """
+
+    problem: Problem
+    order: Ints
+
+    @functools.cached_property
+    def position(self) -> Ints:
+        """Position of each item. int64 [num_items]."""
+        position = np.empty(len(self.order), np.int64)
+        position[self.order] = np.arange(len(self.order))
+        return position
+
+    @functools.cached_property
+    def op_sums(self) -> Floats:
+        """Op costs of the first items. [num_items + 1]."""
+        return _sums(self.problem.op_costs[self.order])
+
+    @functools.cached_property
+    def output_sums(self) -> Floats:
+        """Bytes of the model's outputs among the first items. [num_items + 1]."""
+        return _sums(self.problem.output_bytes[self.order])
+
+    @functools.cached_property
+    def rectangles(self) -> tuple[Ints, Floats, int]:
+        """Bytes that cross, apart from the model's outputs.
+
+        Returns:
+            int64 [4, num_rectangles]: first and last start, first and last stop; bytes
+            [num_rectangles]; and how many of the first ones are of tensors that enter, the others
+            being of tensors that leave.
+        """
+        problem = self.problem
+        num_items = len(self.order)
+        offsets = problem.reader_offsets
+        tensors = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        places = self.position[problem.reader_items]
+        places = places[np.lexsort((places, tensors))]
+        made_at = np.where(problem.tensor_items >= 0, self.position[problem.tensor_items], -1)
+        before = np.concatenate([[0], places])[:-1]
+        before[offsets[:-1]] = made_at
+        entering = [before + 1, places, places + 1, np.full(len(places), num_items)]
+
+        leaves = problem.tensor_leaves
+        maker, last = made_at[leaves], places[offsets[1:] - 1][leaves]
+        leaving = [np.zeros(len(maker), np.int64), maker, maker + 1, last]
+        corners = np.concatenate([np.stack(entering), np.stack(leaving)], axis=1)
+        sizes = np.concatenate([problem.tensor_bytes[tensors], problem.tensor_bytes[leaves]])
+        return corners, sizes, len(places)
+
+    def stage_costs(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
+        """Cost and crossing bytes of all stages between ascending positions.
+
+        Returns:
+            Cost, infinite where the stage is empty, and crossing bytes: both
+            [num_starts, num_stops].
+        """
+        corners, sizes, num_entering = self.rectangles
+        near = (
+            (corners[1] >= starts[0])
+            & (corners[0] <= starts[-1])
+            & (corners[3] >= stops[0])
+            & (corners[2] <= stops[-1])
+        )
+        kinds = np.flatnonzero(near)
+        split = int(np.searchsorted(kinds, num_entering))
+        corners, sizes = corners[:, kinds], sizes[kinds]
+        outputs = self.output_sums[stops] - self.output_sums[starts][:, None]
+        op_costs = self.op_sums[stops] - self.op_sums[starts][:, None]
+        linear = self.problem.linear
+        if linear.enter == linear.leave:
+            crossing = _rectangle_sums(corners, sizes, starts, stops) + outputs
+            cost = self.problem.cost(op_costs, crossing, 0.0)
+        else:
+            entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
+            leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
+            crossing = entering + leaving
+            cost = self.problem.cost(op_costs, entering, leaving)
+        return np.where(starts[:, None] < stops, cost, np.inf), crossing
+
+    @functools.cached_property
+    def merged(self) -> tuple[Floats, Floats, Floats]:
+        """What the items before and after each position would cost as one stage.
+
+        Returns:
+            Cost before, cost after, and crossing bytes of both together. Each [num_items + 1].
+        """
+        everything = np.arange(len(self.order) + 1)
+        first, last = everything[:1], everything[-1:]
+        cost_before, crossing_before = (part[0] for part in self.stage_costs(first, everything))
+        cost_after, crossing_after = (part[:, 0] for part in self.stage_costs(everything, last))
+        return cost_before, cost_after, crossing_before + crossing_after
+
+    def candidates(self, limit: float) -> list[Ints]:
+        """Positions for each boundary that a schedule within the cost limit can use.
+
+        Stages merged into one never cost more than they cost apart, so the items before the
+        boundary after stage k cost at most k times the limit as one stage, and those after it the
+        rest.
+
+        Returns:
+            Ascending positions, one array per boundary, the first and last included.
+        """
+        problem = self.problem
+        num_items, num_stages = len(self.order), problem.num_stages
+        before, after, _ = self.merged
+        limit += problem.slack
+        positions = [np.zeros(1, np.int64)]
+        for k in range(1, num_stages):
+            inner = slice(k, num_items - (num_stages - k) + 1)
+            if problem.combine == "max":
+                near = (before[inner] <= k * limit) & (after[inner] <= (num_stages - k) * limit)
+            else:
+                near = before[inner] + after[inner] <= limit
+            positions.append(np.flatnonzero(near) + k)
+        positions.append(np.array([num_items]))
+        return positions
+
+
+class IntervalBoundaries:
+    """Positions of an order as candidates for boundaries."""
+
+    def __init__(self, intervals: Intervals, positions: list[Ints]) -> None:
+        self.problem = intervals.problem
+        self.intervals = intervals
+        self.positions = positions
+        self.sizes = [len(row) for row in positions]
+
+    def stage_costs(
+        self, stage: int, rows: Ints, columns: Ints, limit: float
+    ) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        del limit
+        return self.intervals.stage_costs(
+            self.positions[stage][rows], self.positions[stage + 1][columns]
+        )
+
+    def members(self, boundary: int, rows: Ints) -> Bools:
+        """See `Boundaries`."""
+        return self.intervals.position < self.positions[boundary][rows][:, None]
+
+    def crossing_floor(self, boundary: int) -> Floats:
+        """See `Boundaries`."""
+        return self.intervals.merged[2][self.positions[boundary]]
+
+
+def _sums(values: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _rectangle_sums(corners: Ints, sizes: Floats, starts: Ints, stops: Ints) -> Floats:
+    """Sum of the rectangles over each point of a grid. [num_starts, num_stops]."""
+    height, width = len(starts) + 1, len(stops) + 1
+    top = np.searchsorted(starts, corners[0])
+    bottom = np.searchsorted(starts, corners[1], side="right")
+    left = np.searchsorted(stops, corners[2])
+    right = np.searchsorted(stops, corners[3], side="right")
+    places = np.concatenate(
+        [top * width + left, bottom * width + right, top * width + right, bottom * width + left]
+    )
+    signed = np.concatenate([sizes, sizes, -sizes, -sizes])
+    grid = np.bincount(places, weights=signed, minlength=height * width).reshape(height, width)
+    return grid.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]

@@ -1,0 +1,171 @@
+"""`Schedule`: which stage each op runs in, and what is known about the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ScheduleError
+
+IntArray = npt.NDArray[np.int32]
+Status = Literal["optimal", "feasible"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
+class Schedule:
+    """The stage of every op. Immutable; schedules are equal when all but the time is equal.
+
+    A cut of one's own needs the stages only: `Schedule(stages=[0, 0, 1])`.
+
+    Among schedules of equal cost, solvers return the one with the fewest crossing bytes (the sum
+    over all stages of the bytes that enter and the bytes that leave, each tensor once per stage),
+    and among those the one whose `stages` come first in lexicographic order.
+
+    Attributes:
+        stages: int32 [num_ops], read-only, 0 to `num_stages - 1`, none of them empty.
+        num_stages: Number of stages.
+        cost: What the objective gives for this schedule (bytes as `int` where they are whole);
+            `None` where nobody asked for it.
+        lower_bound: No schedule of that many stages costs less; `None` if unknown.
+        status: `"optimal"` says that no schedule costs less, which was proved; `"feasible"` that
+            the schedule is valid and its distance from the optimum at most `gap`.
+        objective: Name of the objective, `None` where there is no cost.
+        scheduler: Name of the scheduler; `"user"` for a cut of one's own.
+        solve_seconds: Wall time of the solver in seconds.
+
+    Raises:
+        ScheduleError: Stages are no vector of whole numbers from 0, one of them is empty, or cost,
+            bound and status contradict each other.
+    """
+
+    stages: IntArray
+    num_stages: int
+    cost: int | float | None
+    lower_bound: int | float | None
+    status: Status
+    objective: str | None
+    scheduler: str
+    solve_seconds: float
+
+    def __init__(
+        self,
+        stages: npt.ArrayLike,
+        num_stages: int | None = None,
+        *,
+        cost: int | float | None = None,
+        lower_bound: int | float | None = None,
+        status: Status = "feasible",
+        objective: str | None = None,
+        scheduler: str = "user",
+        solve_seconds: float = 0.0,
+    ) -> None:
+        array, count = _checked_stages(stages, num_stages)
+        _check_claims(cost, lower_bound, status)
+        for name, value in {
+            "stages": array,
+            "num_stages": count,
+            "cost": cost,
+            "lower_bound": lower_bound,
+            "status": status,
+            "objective": objective,
+            "scheduler": scheduler,
+            "solve_seconds": float(solve_seconds),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def gap(self) -> float | None:
+        """How far above the optimum the cost can be, as a fraction: cost / lower_bound - 1.
+
+        0 where both are 0, infinite where only the bound is, `None` where one is not known.
+        """
+        if self.cost is None or self.lower_bound is None:
+            return None
+        if self.lower_bound == 0:
+            return 0.0 if self.cost == 0 else math.inf
+        return self.cost / self.lower_bound - 1
+
+    def _key(self) -> tuple[Any, ...]:
+        return (
+            self.stages.tobytes(),
+            self.num_stages,
+            self.cost,
+            self.lower_bound,
+            self.status,
+            self.objective,
+            self.scheduler,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Schedule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        sizes = np.bincount(self.stages, minlength=self.num_stages).tolist()
+        shown = ", ".join(map(str, sizes[:8])) + (", ..." if len(sizes) > 8 else "")
+        text = f"Schedule({self.num_stages} stages of [{shown}] ops, {self.status}"
+        if self.cost is not None:
+            text += f", {self.objective} cost {self.cost}"
+        if self.gap is not None:
+            text += f", gap {self.gap:.2%}"
+        return f"{text}, by {self.scheduler!r})"
+
+
+def _checked_stages(stages: npt.ArrayLike, num_stages: int | None) -> tuple[IntArray, int]:
+    array = np.array(stages)
+    if array.ndim != 1 or len(array) == 0 or array.dtype.kind not in "iu":
+        raise ScheduleError(
+            "stages must be whole numbers of the shape [num_ops], one per op. "
+            f"Received: {array.dtype} {list(array.shape)}."
+        )
+    if num_stages is None:
+        num_stages = int(array.max()) + 1
+    elif (
+        isinstance(num_stages, bool) or not isinstance(num_stages, int | np.integer)
+    ) or num_stages < 1:
+        raise ScheduleError(
+            f"num_stages must be a whole number, 1 or more. Received: {num_stages!r}."
+        )
+    num_stages = int(num_stages)
+    bad = np.flatnonzero((array < 0) | (array >= num_stages))
+    if len(bad):
+        raise ScheduleError(
+            f"Op {bad[0]} has the stage {array[bad[0]]}. Expected 0 to {num_stages - 1}, as there "
+            f"are {num_stages} stages."
+        )
+    present = np.unique(array)
+    if len(present) < num_stages:
+        gaps = np.flatnonzero(present != np.arange(len(present)))
+        empty = int(gaps[0]) if len(gaps) else len(present)
+        raise ScheduleError(
+            f"Stage {empty} of {num_stages} is empty. Expected an op in every stage from 0 to "
+            f"{num_stages - 1}; give it one, or ask for fewer stages."
+        )
+    array = array.astype(np.int32)
+    array.flags.writeable = False
+    return array, num_stages
+
+
+def _check_claims(
+    cost: int | float | None, lower_bound: int | float | None, status: Status
+) -> None:
+    for name, value in (("cost", cost), ("lower_bound", lower_bound)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ScheduleError(f"{name} must be finite and 0 or more. Received: {value!r}.")
+    if cost is not None and lower_bound is not None and lower_bound > cost:
+        raise ScheduleError(
+            f"The lower bound, {lower_bound}, is above the cost, {cost}: one of them is wrong."
+        )
+    if status not in ("optimal", "feasible"):
+        raise ScheduleError(f'status must be "optimal" or "feasible". Received: {status!r}.')
+    if status == "optimal" and (cost is None or cost != lower_bound):
+        raise ScheduleError(
+            f'status "optimal" needs a lower bound that equals the cost. Received: cost {cost}, '
+            f"lower bound {lower_bound}."
+        )

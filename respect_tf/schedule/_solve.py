@@ -1,0 +1,143 @@
+"""`schedule()`: from a graph to a checked `Schedule`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.graph import OpGraph
+from respect_tf.schedule._check import check_schedule, stage_costs
+from respect_tf.schedule._exact import Answer, solve_exact
+from respect_tf.schedule._objective import Objective, resolve_objective
+from respect_tf.schedule._problem import Problem, build_problem
+from respect_tf.schedule._schedule import Schedule
+from respect_tf.schedule._slicing import slice_items
+
+
+def schedule(
+    graph: OpGraph,
+    num_stages: int,
+    scheduler: str = "exact",
+    *,
+    objective: str | Objective = "memory",
+    time_limit: float | None = None,
+    seed: int = 0,
+) -> Schedule:
+    """Give each op of a graph a stage.
+
+    Args:
+        graph: The graph.
+        num_stages: Number of stages, none of which stays empty.
+        scheduler: `"exact"` proves the optimum where time and memory allow, and returns the best
+            schedule known with its gap where they do not; `"slicing"` cuts the file's own order
+            of ops, as well as that order can be cut.
+        objective: `"memory"`, the largest stage's parameter bytes, or an `Objective`.
+        time_limit: Seconds after which `"exact"` gives up; without one, it does so after a fixed
+            amount of work.
+        seed: For schedulers that use chance; the present ones do not.
+
+    Returns:
+        A valid schedule, checked by code of its own.
+
+    Raises:
+        ArgumentError: An argument is out of range, or no scheduler or objective has that name.
+        ScheduleError: There are more stages than ops, or than groups of ops that share a stage.
+    """
+    started = time.perf_counter()
+    solve = _SOLVERS.get(scheduler) if isinstance(scheduler, str) else None
+    if solve is None:
+        raise ArgumentError(
+            f"Unknown scheduler. Expected one of {', '.join(map(repr, sorted(_SOLVERS)))}. "
+            f"Received: {scheduler!r}."
+        )
+    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit >= 0):
+        raise ArgumentError(
+            f"time_limit must be None or seconds, 0 or more. Received: {time_limit!r}."
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number, 0 or more. Received: {seed!r}.")
+    problem = build_problem(graph, num_stages, resolve_objective(objective))
+    answer = solve(problem, math.inf if time_limit is None else started + time_limit)
+    return _checked_schedule(problem, answer, scheduler, started)
+
+
+def slice_order(
+    graph: OpGraph,
+    order: npt.ArrayLike,
+    num_stages: int,
+    objective: str | Objective = "memory",
+) -> Schedule:
+    """Cut a topological order of ops into stages, as well as it can be cut.
+
+    Ops that must share a stage are first moved together, to the place of the first of them where
+    the edges allow it.
+
+    Args:
+        graph: The graph.
+        order: int [num_ops], the ops in the order in which they are to run.
+        num_stages: Number of stages.
+        objective: `"memory"` or an `Objective`.
+
+    Returns:
+        A valid schedule, checked by code of its own. No cut of that order costs less; the lower
+        bound is one for all schedules.
+
+    Raises:
+        ArgumentError: See `schedule`.
+        ScheduleError: See `schedule`; or the order is no topological order of the ops.
+    """
+    started = time.perf_counter()
+    problem = build_problem(graph, num_stages, resolve_objective(objective))
+    chain = slice_items(problem, problem.item_order(order))
+    answer = Answer(chain, min(problem.lower_bound(), chain.cost))
+    return _checked_schedule(problem, answer, "slicing", started)
+
+
+def _solve_slicing(problem: Problem, deadline: float) -> Answer:
+    del deadline
+    chain = slice_items(problem, problem.item_order(problem.graph.topological_order))
+    return Answer(chain, min(problem.lower_bound(), chain.cost))
+
+
+_SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
+    "exact": solve_exact,
+    "slicing": _solve_slicing,
+}
+
+
+def scheduler_names() -> tuple[str, ...]:
+    """The names that `schedule` takes, sorted."""
+    return tuple(sorted(_SOLVERS))
+
+
+def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
+    """Make the public value and have it checked."""
+    graph, objective = problem.graph, problem.objective
+    stages = problem.stages_of_ops(answer.chain.stages)
+    optimal = answer.lower_bound >= answer.chain.cost
+    cost: int | float
+    lower_bound: int | float
+    if problem.integral:
+        cost, lower_bound = int(answer.chain.cost), int(answer.lower_bound)
+    else:
+        # What solvers add up is rounded to their grid; the reported cost is not.
+        plain = Schedule(stages, problem.num_stages)
+        cost = objective.total_cost(stage_costs(graph, plain, objective))
+        lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
+    result = Schedule(
+        stages,
+        problem.num_stages,
+        cost=cost,
+        lower_bound=lower_bound,
+        status="optimal" if optimal else "feasible",
+        objective=objective.name,
+        scheduler=scheduler,
+        solve_seconds=time.perf_counter() - started,
+    )
+    check_schedule(graph, result, objective)
+    return result
