@@ -30,8 +30,8 @@ def main() -> None:
 {exact} of {len(rows)} cuts are bit-exact at every tensor that crosses a cut and valid under the
 runner's rules; {proved} are proved optimal (gap 0). Bytes are the parameter bytes of the fullest
 stage. "file order" is the best cut of the ops in the order of the file (scheduler "slicing").
-Times are medians of five runs; "cut" is reading, cutting, packing and checking the rules; "memory" is what that needs at its peak, as a multiple of the
-model's size, the model itself not counted.
+Times are medians of five runs; "cut" is reading, cutting, packing and checking the rules; "memory"
+is what that needs at its peak, as a multiple of the model's size, the model itself not counted.
 """
     write_results("cutting", "Cutting the ten models", rows, notes)
 

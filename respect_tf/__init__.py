@@ -77,7 +77,7 @@ _CALLABLE_SUBPACKAGES = ("schedule", "segment")
 __all__ = ["__version__", *sorted({*_EXPORTS, *_CALLABLE_SUBPACKAGES})]  # noqa: PLE0604 - names come from the table
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module defines
+def __getattr__(name: str) -> Any:
     if name in _CALLABLE_SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
     module = _EXPORTS.get(name)

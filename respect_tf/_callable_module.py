@@ -20,7 +20,7 @@ def make_callable(module_name: str, function: Callable[..., Any]) -> None:
     class CallableModule(types.ModuleType):
         __signature__ = inspect.signature(function)
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
     CallableModule.__call__.__doc__ = function.__doc__

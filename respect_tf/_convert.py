@@ -39,9 +39,9 @@ _NUM_CALIBRATION_INPUTS = 2
 
 
 def convert(
-    model: Any,  # noqa: ANN401 - Keras, tf_keras, a path, bytes or a converter
+    model: Any,
     num_segments: int | None = None,
-    representative_dataset: Any = None,  # noqa: ANN401 - arrays, a generator function or a dataset
+    representative_dataset: Any = None,
     *,
     scheduler: str | Schedule = "exact",
     objective: str | Objective = "memory",

@@ -89,8 +89,8 @@ def convert(
     output: Path | None,
     scheduler: str,
     time_limit: float | None,
-    input_type: Any,  # noqa: ANN401 - one of click's choices
-    output_type: Any,  # noqa: ANN401
+    input_type: Any,
+    output_type: Any,
     no_strict: bool,
     no_verify: bool,
     seed: int,
@@ -300,7 +300,7 @@ def _save(
         click.echo(f"{pipeline.report}\nsaved to {saved}")
 
 
-def _arrays(path: Path) -> Any:  # noqa: ANN401 - an array, or a dict of them
+def _arrays(path: Path) -> Any:
     import numpy as np
 
     try:
@@ -326,7 +326,7 @@ def _stages(path: Path) -> list[int]:
     return stages
 
 
-def _print_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 

@@ -33,7 +33,7 @@ def read_op_graph(model: bytes | str | os.PathLike[str]) -> OpGraph:
     return op_graph_of(unpacked)
 
 
-def op_graph_of(model: Any) -> OpGraph:  # noqa: ANN401 - the schema's ModelT
+def op_graph_of(model: Any) -> OpGraph:
     """The op graph of an unpacked model.
 
     Raises:

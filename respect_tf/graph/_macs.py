@@ -31,7 +31,7 @@ _RECURRENT_WEIGHTS = {
 Shape = tuple[int, ...]
 
 
-def count_macs(kind: str, operator: Any, shapes: tuple[Shape, ...]) -> int:  # noqa: ANN401
+def count_macs(kind: str, operator: Any, shapes: tuple[Shape, ...]) -> int:
     """Multiply-accumulate operations of one run of an op.
 
     Convolutions, dense layers, matrix products and recurrent ops count their products; pools and
@@ -81,7 +81,7 @@ def _products_per_output(kind: str, weights: Shape) -> int:
     return weights[-1]  # FULLY_CONNECTED: [units, inputs]
 
 
-def _recurrent(kind: str, read: list[Shape | None], options: Any) -> int:  # noqa: ANN401
+def _recurrent(kind: str, read: list[Shape | None], options: Any) -> int:
     """Every weight is used once per time step and batch row."""
     per_step: int = sum(
         math.prod(shape)

@@ -139,11 +139,11 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
     )
 
 
-def _counts(values: Any) -> dict[str, int]:  # noqa: ANN401 - any iterable of str
+def _counts(values: Any) -> dict[str, int]:
     return dict(sorted(collections.Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _constant_bytes(model: Any, active: set[int]) -> int:  # noqa: ANN401
+def _constant_bytes(model: Any, active: set[int]) -> int:
     buffers = {
         tensor.buffer
         for number, subgraph in enumerate(model.subgraphs)
@@ -154,7 +154,7 @@ def _constant_bytes(model: Any, active: set[int]) -> int:  # noqa: ANN401
     return sum(len(values) for values in data if values is not None)
 
 
-def _borders(subgraph: Any, tensors: Any, names: dict[int, str]) -> tuple[TensorInspection, ...]:  # noqa: ANN401
+def _borders(subgraph: Any, tensors: Any, names: dict[int, str]) -> tuple[TensorInspection, ...]:
     found = []
     for index in np.array([] if tensors is None else tensors, np.int64).tolist():
         tensor = subgraph.tensors[index]

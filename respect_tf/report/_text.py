@@ -20,7 +20,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
     return render(made)
 
 
-def render(what: Any, *, width: int = 100) -> str:  # noqa: ANN401 - anything rich can show
+def render(what: Any, *, width: int = 100) -> str:
     """What rich would show on a terminal without colours, trailing blanks removed."""
     from rich.console import Console
 

@@ -51,7 +51,7 @@ class _Plan:
 
 
 def cut(
-    model: Any,  # noqa: ANN401 - the schema's ModelT
+    model: Any,
     graph: OpGraph,
     stages: npt.NDArray[np.int32],
     *,
@@ -187,7 +187,7 @@ class _Builder:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401
+        model: Any,
         graph: OpGraph,
         plan: _Plan,
         names: TensorNames,
@@ -205,7 +205,7 @@ class _Builder:
         self._codes: list[Any] = []
         self._code_of: dict[int, int] = {}
 
-    def build(self, *, whole: bool) -> Any:  # noqa: ANN401
+    def build(self, *, whole: bool) -> Any:
         plan = self._plan
         inputs = [self._activation(border.tensor, border.name) for border in plan.inputs]
         operators = [self._operator(op) for op in plan.ops]
@@ -228,7 +228,7 @@ class _Builder:
         result.buffers = self._buffers
         return result
 
-    def _operator(self, op: int) -> Any:  # noqa: ANN401
+    def _operator(self, op: int) -> Any:
         operator = copy.copy(self._source.operators[op])
         operator.opcodeIndex = self._code(operator.opcodeIndex)
         for field in ("inputs", "outputs", "intermediates"):
@@ -239,7 +239,7 @@ class _Builder:
                 )
         return operator
 
-    def _carry(self, tensor: int, read_as: str, made_as: str) -> Any:  # noqa: ANN401
+    def _carry(self, tensor: int, read_as: str, made_as: str) -> Any:
         """A RESHAPE to the same shape, as TensorFlow's converter writes it."""
         shape = self._graph.tensor_shapes[tensor]
         options = schema().ReshapeOptionsT()
@@ -278,7 +278,7 @@ class _Builder:
             self._constants[tensor] = self._append(copied)
         return self._constants[tensor]
 
-    def _append(self, tensor: Any) -> int:  # noqa: ANN401
+    def _append(self, tensor: Any) -> int:
         signature = tensor.shapeSignature
         if signature is not None and any(size < 0 for size in signature):
             tensor.shapeSignature = None  # the batch is 1, as `shape` says

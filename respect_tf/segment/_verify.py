@@ -169,8 +169,8 @@ def _describe(
         )
     return (
         f"segment {segment.index}, {where}, tensor {tensor} '{name}', input {number}: "
-        f"{difference}. The segment does not compute what the whole model computes; cut the model again, and "
-        "report this if it stays."
+        f"{difference}. The segment does not compute what the whole model computes; cut the model "
+        "again, and report this if it stays."
     )
 
 

@@ -22,6 +22,7 @@ from respect_tf._errors import (
     ArgumentError,
     ConversionError,
     RespectError,
+    UnsupportedModelError,
 )
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
@@ -36,6 +37,7 @@ from respect_tf.tflite._source import (
     SourceKind,
     TFLiteContent,
     gist,
+    keras_kind,
     open_source,
 )
 from respect_tf.tflite._static_batch import fix_batch, fix_batch_if_computed
@@ -176,11 +178,24 @@ def _given_content(
     """The bytes of a .tflite file, or what a configured converter makes, and its seconds."""
     if isinstance(source, TFLiteContent):
         return fix_batch_if_computed(source.content), 0.0
+    _refuse_keras_3_on_2_16(source)
     started = time.perf_counter()
     with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
         content = _run(source.converter.convert, source.name, (), chatter)
         seconds = time.perf_counter() - started
         return fix_batch(content), seconds
+
+
+def _refuse_keras_3_on_2_16(source: ConfiguredConverter) -> None:
+    """TensorFlow 2.16's `from_keras_model` aborts the process on Keras 3 models."""
+    import tensorflow as tf
+
+    model = getattr(source.converter, "_keras_model", None)
+    if keras_kind(model) == "keras" and tf.__version__.startswith("2.16."):
+        raise UnsupportedModelError(
+            f"The converter of TensorFlow {tf.__version__} crashes on Keras 3 models. Pass "
+            f"'{source.name}' itself instead of a converter, or use TensorFlow 2.17 to 2.19."
+        )
 
 
 def _run(

@@ -48,7 +48,7 @@ def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
         ) from error
 
 
-def read_model(content: bytes) -> Any:  # noqa: ANN401 - generated code carries no types
+def read_model(content: bytes) -> Any:
     """Unpack a .tflite file into the schema's `ModelT`.
 
     Buffers are views of `content`, not copies.
@@ -96,14 +96,14 @@ def reading(content: bytes) -> Iterator[Any]:
         ) from error
 
 
-def write_model(model: Any) -> bytes:  # noqa: ANN401
+def write_model(model: Any) -> bytes:
     """Pack a `ModelT` into the bytes of a .tflite file, buffers aligned to 16 bytes."""
     builder = _aligned_builder(_expected_size(model))
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def op_type(model: Any, operator: Any) -> str:  # noqa: ANN401
+def op_type(model: Any, operator: Any) -> str:
     """The type of an operator, `"CUSTOM:name"` for custom ones.
 
     Old files keep codes below 127 in `deprecatedBuiltinCode`; the larger one of both counts.
@@ -127,7 +127,7 @@ def text(value: bytes | str | None) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
-def _expected_size(model: Any) -> int:  # noqa: ANN401
+def _expected_size(model: Any) -> int:
     """About the size of the packed model: a builder that has to grow copies everything."""
     size = 65536 + sum(len(b.data) + 64 for b in model.buffers if b.data is not None)
     for subgraph in model.subgraphs:
@@ -139,20 +139,20 @@ def _expected_size(model: Any) -> int:  # noqa: ANN401
     return size
 
 
-def _aligned_builder(size: int) -> Any:  # noqa: ANN401
+def _aligned_builder(size: int) -> Any:
     import flatbuffers
 
     class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
         """The Python writer ignores `force_align`; kernels on ARM and the Edge TPU rely on it."""
 
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: ANN401, N802, N803
+        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
             wanted = _ALIGNMENT if elemSize == 1 else alignment
             return super().StartVector(elemSize, numElems, wanted)
 
     return AlignedBuilder(size)
 
 
-def _inline_outside_data(model: Any, content: bytes) -> None:  # noqa: ANN401
+def _inline_outside_data(model: Any, content: bytes) -> None:
     """Fetch buffers that large files keep behind the FlatBuffer (`Buffer.offset`, `.size`)."""
     for index, buffer in enumerate(model.buffers or []):
         offset, size = getattr(buffer, "offset", 0), getattr(buffer, "size", 0)
@@ -166,7 +166,7 @@ def _inline_outside_data(model: Any, content: bytes) -> None:  # noqa: ANN401
             buffer.offset = buffer.size = 0
 
 
-def _check_indices(model: Any) -> None:  # noqa: ANN401
+def _check_indices(model: Any) -> None:
     """Check every index of the file against what it points into."""
     if not model.subgraphs:
         raise InvalidModelError("The TFLite model holds no subgraph.")
@@ -206,7 +206,7 @@ def _check_indices(model: Any) -> None:  # noqa: ANN401
                 )
 
 
-def _list(values: Any) -> list[int]:  # noqa: ANN401 - None, list or numpy array
+def _list(values: Any) -> list[int]:
     return [] if values is None else [int(value) for value in values]
 
 

@@ -92,7 +92,7 @@ class Interpreter:
 
 
 @functools.cache
-def _lite() -> Any:  # noqa: ANN401 - TensorFlow carries no types
+def _lite() -> Any:
     from tensorflow.lite.python import interpreter
 
     return interpreter

@@ -23,7 +23,7 @@ _VALUE_SHAPED = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSI
 
 
 def fix_batch_if_computed(content: bytes) -> bytes:
-    """`fix_batch` for a model from elsewhere, which stays as it is unless ops compute its shapes."""
+    """`fix_batch` for a model from elsewhere; it stays as it is unless ops compute its shapes."""
     model = read_model(content)
     operators = model.subgraphs[0].operators
     if not any(op_type(model, operator) == "SHAPE" for operator in operators):

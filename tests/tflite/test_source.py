@@ -192,7 +192,7 @@ def test_another_fixed_batch_is_refused_and_a_batch_of_one_is_not(package):
 
 
 def test_a_saved_model_of_either_package_is_read_by_its_signature(tmp_path):
-    _two_inputs(keras).export(tmp_path / "three", verbose=False)
+    _two_inputs(keras).export(tmp_path / "three")
     _two_inputs(tf_keras).save(tmp_path / "two", save_format="tf")
     for name in ("two", "three"):
         source = _open(tmp_path / name)
@@ -276,7 +276,7 @@ def test_every_converter_class_is_recognised(tmp_path):
         pass
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="small")
-    model.export(tmp_path / "saved", verbose=False)
+    model.export(tmp_path / "saved")
     function = tf.function(lambda x: model(x, training=False)).get_concrete_function(
         tf.TensorSpec((1, 3), tf.float32)
     )
