@@ -1,0 +1,177 @@
+"""Which ops an Edge TPU runs, and why not the others.
+
+Rules: Google's list of supported operations (coral.ai/docs/edgetpu/models-intro). Versions: the
+highest of each op in public models that Google's compiler accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from respect_tf.graph import OpAttributes, OpGraph
+
+# Highest version in public models that were compiled: a lower bound of what is accepted.
+ACCEPTED_VERSIONS = {
+    "ADD": 2, "AVERAGE_POOL_2D": 1, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3,
+    "DEQUANTIZE": 2, "FULLY_CONNECTED": 4, "LOGISTIC": 2, "MEAN": 2, "MUL": 2, "PACK": 2,
+    "PAD": 2, "QUANTIZE": 1, "RESHAPE": 1, "RESIZE_BILINEAR": 3, "SOFTMAX": 2, "SPLIT": 3,
+    "SUB": 2, "UNPACK": 2,
+}  # fmt: skip
+_REFUSED_VERSIONS = {"QUANTIZE": 3, "TRANSPOSE_CONV": 4}
+
+_SUPPORTED = {
+    "ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D",
+    "EXPAND_DIMS", "FULLY_CONNECTED", "L2_NORMALIZATION", "LOGISTIC", "LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "MAXIMUM", "MINIMUM", "MEAN", "MUL", "PACK", "PAD", "PADV2",
+    "PRELU", "QUANTIZE", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE",
+    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH",
+    "SPLIT", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "SQUARED_DIFFERENCE", "TANH", "TRANSPOSE",
+    "TRANSPOSE_CONV", "UNPACK",
+}  # fmt: skip
+_RECURRENT = {"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
+_REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"}
+_DATA_TYPES = {"int8", "uint8"}
+_MAX_CLASSES = 16_000
+_MAX_ENLARGEMENT = 8  # guess: a public model shows 16-fold resizing left on the CPU
+
+
+def unsupported_reason(graph: OpGraph, op: int) -> str | None:
+    """Why the compiler leaves an op on the CPU, or None where nothing speaks against it.
+
+    A graph without attributes (`OpGraph.from_arrays`) has no unsupported ops.
+    """
+    if not graph.op_attributes:
+        return None
+    kind, attributes = graph.op_types[op], graph.op_attributes[op]
+    if kind not in _SUPPORTED:
+        return "Operation not supported"
+    activations = [t for t in graph.inputs_of(op).tolist() if not graph.is_constant[t]]
+    if kind in _RECURRENT:  # its states have wider types of their own
+        activations = activations[:1]
+    made = graph.outputs_of(op).tolist()
+    for tensor in [*activations, *made]:
+        dtype, shape = graph.tensor_dtypes[tensor], graph.tensor_shapes[tensor]
+        if dtype not in _DATA_TYPES:
+            return f"Operation is working on an unsupported data type ({dtype})"
+        if math.prod(shape[:-3]) > 1:
+            return "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
+    refused = _REFUSED_VERSIONS.get(kind)
+    if refused is not None and attributes.version >= refused:
+        return f"Operation version not supported ({attributes.version})"
+    inputs = [graph.tensor_shapes[t] for t in graph.inputs_of(op).tolist()]
+    return _constraint(graph, op, kind, attributes, inputs, graph.tensor_shapes[made[0]])
+
+
+def _constraint(
+    graph: OpGraph,
+    op: int,
+    kind: str,
+    attributes: OpAttributes,
+    inputs: Sequence[tuple[int, ...]],
+    made: tuple[int, ...],
+) -> str | None:
+    constants = [t for t in graph.inputs_of(op).tolist() if graph.is_constant[t]]
+    settings = attributes.settings
+    if kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION") and (
+        attributes.fused_activation != "NONE"
+    ):
+        return f"Fused activation {attributes.fused_activation} not supported"
+    if kind == "CONCATENATION" and constants and len(inputs) > 2:
+        return "Constant input only supported with two inputs"
+    if kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and len(set(attributes.dilation)) > 1:
+        return f"Dilation {attributes.dilation} differs between height and width"
+    if kind == "FULLY_CONNECTED" and attributes.shuffled_weights:
+        return "Weights are not in the default format"
+    if kind == "FULLY_CONNECTED" and math.prod(made[:-1]) > 1:
+        return "Only one-dimensional outputs supported"
+    if kind == "SOFTMAX" and math.prod(made[:-1]) > 1:
+        return "Only one-dimensional inputs supported"
+    if kind == "SOFTMAX" and math.prod(made) > _MAX_CLASSES:
+        return f"More than {_MAX_CLASSES} elements"
+    if kind == "STRIDED_SLICE" and any(step != 1 for step in (settings[-1] or ())):
+        return "Only Strided-Slice with unitary strides supported"
+    if kind in _REDUCTIONS:
+        return _reduction_constraint(kind, settings, inputs[0])
+    if kind == "PRELU" and constants and math.prod(inputs[1][:-1]) > 1:
+        return "Only one-dimensional alpha supported"
+    if kind.startswith("RESIZE") and len(made) == 4:
+        return _resize_constraint(inputs[0], made)
+    return None
+
+
+def _reduction_constraint(
+    kind: str, settings: Sequence[tuple[int, ...] | None], shape: tuple[int, ...]
+) -> str | None:
+    axes = {axis % len(shape) for axis in (settings[1] if len(settings) > 1 else None) or ()}
+    if 0 in axes and len(shape) > 1:
+        return "Reduction over the batch not supported"
+    if kind == "MEAN" and len(shape) == 4 and 3 in axes and shape[3] % 4:
+        return f"Mean over {shape[3]} channels, not a multiple of 4"
+    return None
+
+
+def _resize_constraint(read: tuple[int, ...], made: tuple[int, ...]) -> str | None:
+    if any(made[axis] > _MAX_ENLARGEMENT * read[axis] for axis in (1, 2)):
+        return (
+            f"Resizing {read[1]}x{read[2]} to {made[1]}x{made[2]} is more than "
+            f"{_MAX_ENLARGEMENT}-fold"
+        )
+    return None
+
+
+def version_warning(graph: OpGraph, op: int) -> str | None:
+    """What the version of an op leaves open, or None where a model with it was compiled before.
+
+    A version above the known ones is often accepted, but only the compiler can tell.
+    """
+    if not graph.op_attributes:
+        return None
+    kind, version = graph.op_types[op], graph.op_attributes[op].version
+    known = ACCEPTED_VERSIONS.get(kind)
+    if known is None or version <= known:
+        return None
+    return (
+        f"{graph.describe_op(op)} has version {version}; the highest known to be accepted by the "
+        f"compiler is {known}"
+    )
+
+
+def unmapped_ops(graph: OpGraph, ops: Iterable[int], supported: Sequence[bool]) -> list[int]:
+    """Ops of a segment that stay on the CPU.
+
+    The compiler makes one sub-graph of a model: an op is mapped if it is supported and no path
+    leads to it from a mapped op through one that is not. Ops before the first mapped one may be
+    unsupported; what follows a later unsupported op stays on the CPU, unless a cut right after
+    that op gives it a segment of its own.
+
+    Args:
+        graph: The graph.
+        ops: Indices of the segment's ops.
+        supported: Whether each op of the graph is supported by itself, [num_ops].
+
+    Returns:
+        Indices, ascending.
+    """
+    members = set(ops)
+    if all(supported[op] for op in members):
+        return []
+    # What has been seen on the way to each tensor: 0 nothing, 1 a mapped op, 2 an op on the CPU
+    # after a mapped one.
+    seen: dict[int, int] = {}
+    unmapped = []
+    position = np.empty(graph.num_ops, np.int64)
+    position[graph.topological_order] = np.arange(graph.num_ops)
+    for op in sorted(members, key=lambda op: int(position[op])):
+        before = max((seen.get(tensor, 0) for tensor in graph.inputs_of(op).tolist()), default=0)
+        mapped = supported[op] and before < 2
+        if not mapped:
+            unmapped.append(op)
+            after = 2 if before else 0
+        else:
+            after = 1
+        for tensor in graph.outputs_of(op).tolist():
+            seen[tensor] = after
+    return sorted(unmapped)

@@ -1,0 +1,67 @@
+"""Bytes of parameters as the compiler stores and prints them."""
+
+import numpy as np
+import pytest
+from model_builder import ModelBuilder
+
+from benchmarks._stacks import conv_stack, dense_stack
+from respect_tf.device import op_parameters
+from respect_tf.device._parameters import stored_taps
+from respect_tf.graph import OpAttributes, OpGraph
+
+
+def test_dense_layers_are_padded_to_blocks_of_output_channels():
+    # 100 units of 64 inputs are stored as 128 * 64; 10 units as 16 of 100 inputs, logged as 64.
+    parameters = op_parameters(dense_stack(100, 0, inputs=64, outputs=10))
+    assert parameters.stored.tolist() == [128 * 64, 16 * 100]
+    assert parameters.logged.tolist() == [128 * 64, 64 * 100]
+    assert parameters.blocks.tolist() == [2, 1]
+    assert parameters.block_bytes.tolist() == [64 * 64, 64 * 100]
+
+
+def test_convolutions_with_weights_per_channel_store_eight_bytes_more_a_channel():
+    # Public log: 102 filters of 3x3x3 take 5632 bytes, of 3x3x102 120,832.
+    parameters = op_parameters(conv_stack(102, 1))
+    assert parameters.logged.tolist() == [5632, 120_832]
+    assert (parameters.blocks * parameters.block_bytes).tolist() == [5632, 120_832]
+
+
+def test_a_bias_that_is_not_zero_takes_four_bytes_a_channel():
+    builder = ModelBuilder()
+    graph = OpGraph.from_tflite(builder.build([builder.conv(builder.input(), 8)]))
+    assert graph.op_attributes[0].has_bias
+    assert op_parameters(graph).stored.tolist() == [16 * (8 + 4)]
+
+
+def test_constants_of_elementwise_ops_are_always_streamed():
+    builder = ModelBuilder()
+    image = builder.input(channels=24)
+    vector = builder.add(image, builder.constant((1, 1, 1, 24)))
+    full = builder.add(vector, builder.constant((1, 4, 4, 24)))
+    number = builder.add(full, builder.constant((1, 1, 1, 1)))
+    parameters = op_parameters(OpGraph.from_tflite(builder.build([number])))
+    assert parameters.streamed.tolist() == [16 * 24, 4 * 4 * 24, 0]
+    assert parameters.stored.tolist() == parameters.streamed.tolist()
+    assert parameters.blocks.tolist() == [0, 0, 0]
+
+
+def test_graphs_of_arrays_store_what_they_say():
+    parameters = op_parameters(OpGraph.from_arrays([100, 0, 33.5], [1, 1, 1], [[0, 1], [1, 2]]))
+    assert parameters.stored.tolist() == [100, 0, 34]
+    assert np.all(parameters.blocks * parameters.block_bytes >= parameters.stored)
+
+
+@pytest.mark.parametrize(
+    ("size", "dilation", "expected"),
+    [(33, 6, 9), (33, 18, 9), (10, 12, 1), (12, 12, 1), (13, 12, 9)],
+)
+def test_taps_that_only_meet_padding_are_not_stored(size, dilation, expected):
+    shape = (1, size, size, 8)
+    attributes = OpAttributes(padding="SAME", dilation=(dilation, dilation))
+    assert stored_taps("CONV_2D", (8, 3, 3, 8), shape, shape, attributes) == expected
+
+
+def test_taps_of_valid_convolutions_are_all_stored():
+    attributes = OpAttributes(padding="VALID", strides=(2, 2))
+    taps = stored_taps("CONV_2D", (8, 7, 5, 8), (1, 7, 9, 8), (1, 1, 3, 8), attributes)
+    assert taps == 35
