@@ -182,7 +182,7 @@ def _prove(
     with progress("Proving the segments bit for bit", verbose=verbose):
         inputs = _stored_samples(whole, graph)[:_NUM_CALIBRATION_INPUTS]
         inputs += random_inputs(graph, _NUM_INPUTS - len(inputs), seed=seed)
-        return verify_segments(whole.content, segments, inputs)
+        return verify_segments(whole.content, segments, inputs, graph=graph)
 
 
 def _stored_samples(whole: Int8Model, graph: OpGraph) -> list[list[npt.NDArray[Any]]]:

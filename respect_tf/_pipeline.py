@@ -113,7 +113,7 @@ class Pipeline:
             ParityError: A tensor differs; the message names segment, op, tensor and first index.
         """
         inputs = random_inputs(self.graph, 3, seed=seed) if x is None else self._samples(x)[0]
-        return verify(self.model, self.segments, inputs)
+        return verify(self.model, self.segments, inputs, graph=self.graph)
 
     def save(
         self,

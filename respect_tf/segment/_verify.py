@@ -40,6 +40,7 @@ def verify(
     inputs: Sequence[Sequence[Array]] | None = None,
     *,
     seed: int = 0,
+    graph: OpGraph | None = None,
 ) -> ParityReport:
     """Run the whole model and the chain of segments, and compare every tensor between segments.
 
@@ -52,13 +53,14 @@ def verify(
         inputs: For each run one array per model input, in the model's order, with its exact shape
             and dtype; three random ones if left out.
         seed: Seed of the random inputs.
+        graph: The whole model's op graph, where it is at hand; else it is read again.
 
     Raises:
         ParityError: A tensor differs; the message names segment, op, tensor and first index.
         ArgumentError: An input does not fit the model.
         InterpreterError: TFLite cannot run one of the models, or crashes on it.
     """
-    graph = OpGraph.from_tflite(model)
+    graph = graph or OpGraph.from_tflite(model)
     if inputs is None:
         inputs = random_inputs(graph, _DEFAULT_NUM_INPUTS, seed=seed)
     for sample in inputs:

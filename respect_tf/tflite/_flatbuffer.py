@@ -221,8 +221,11 @@ def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None
 
 def signature_names(content: bytes) -> dict[int, str]:
     """What the model's first signature calls its inputs and outputs: tensor index -> name."""
-    signatures = read_model(content).signatureDefs
-    if signatures is None or len(signatures) == 0:
-        return {}
-    entries = [*(signatures[0].inputs or []), *(signatures[0].outputs or [])]
-    return {int(entry.tensorIndex): text(entry.name) for entry in entries}
+    with reading(content) as model:
+        if model.SignatureDefsLength() == 0:
+            return {}
+        signature = model.SignatureDefs(0)
+        entries = [signature.Inputs(number) for number in range(signature.InputsLength())]
+        entries += [signature.Outputs(number) for number in range(signature.OutputsLength())]
+        return {int(entry.TensorIndex()): text(entry.Name()) for entry in entries}
+    return {}

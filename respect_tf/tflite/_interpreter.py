@@ -7,7 +7,6 @@ differently from the first convolution on, so whole model and segments must use 
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +28,7 @@ class Interpreter:
         content: bytes,
         *,
         keep_inner_tensors: bool = False,
-        num_threads: int | None = None,
+        num_threads: int = 1,
         label: str = "the model",
     ) -> None:
         """Load a model and allocate its tensors.
@@ -37,7 +36,8 @@ class Interpreter:
         Args:
             content: The model's bytes.
             keep_inner_tensors: Whether `tensor` can be asked for every tensor after `run`.
-            num_threads: CPU threads; the number of processors if left out.
+            num_threads: CPU threads. The builtin kernels' threads wait for each other by spinning:
+                on a machine that has other work, two take longer than one.
             label: How messages name the model.
 
         Raises:
@@ -51,7 +51,7 @@ class Interpreter:
                 warnings.simplefilter("ignore")
                 self._interpreter: Any = lite.Interpreter(
                     model_content=content,
-                    num_threads=num_threads or os.cpu_count() or 1,
+                    num_threads=num_threads,
                     experimental_op_resolver_type=(
                         lite.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
                     ),

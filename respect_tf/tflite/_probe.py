@@ -25,7 +25,7 @@ _TIMEOUT_SECONDS = 600
 
 def mark_harmless(content: bytes) -> None:
     """Note that a model was made here, by TensorFlow's own converter, and needs no probe."""
-    _harmless.add(hashlib.sha256(content).digest())
+    _harmless.add(_digest(content))
 
 
 def probe(content: bytes, *, verbose: Verbosity = 0) -> None:
@@ -41,7 +41,7 @@ def probe(content: bytes, *, verbose: Verbosity = 0) -> None:
     Raises:
         InterpreterError: The model kills the interpreter, or the interpreter refuses it.
     """
-    digest = hashlib.sha256(content).digest()
+    digest = _digest(content)
     if digest in _harmless:
         return
     with progress("Trying the model in a process of its own", verbose=verbose):
@@ -49,6 +49,10 @@ def probe(content: bytes, *, verbose: Verbosity = 0) -> None:
     if said is not None:
         raise InterpreterError(f"TFLite cannot run the model: {said}")
     _harmless.add(digest)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=32).digest()
 
 
 class _Child:
@@ -131,7 +135,7 @@ class _Child:
         return f"causes a crash ({cause}{'; ' + words[-1] if words else ''})"
 
 
-# SHA-256 of models that are known not to kill the process that runs them.
+# Digests of models that are known not to kill the process that runs them.
 _harmless: set[bytes] = set()
 _child = _Child()
 atexit.register(_child.close)
