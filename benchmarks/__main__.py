@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("cutting", "overhead")
+BENCHMARKS = ("cutting", "overhead", "scheduling")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def write_results(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str) -> None:
@@ -20,6 +21,14 @@ def write_results(name: str, title: str, rows: Sequence[Mapping[str, Any]], note
     (RESULTS / f"{name}.json").write_text(json.dumps(list(rows), indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text)
     print(text)
+
+
+def update_readme(name: str, text: str) -> None:
+    """Put a text between the marks `<!-- NAME -->` and `<!-- /NAME -->` of the README."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, rest = README.read_text("utf-8").split(begin)
+    _, after = rest.split(end)
+    README.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", "utf-8")
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

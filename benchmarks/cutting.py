@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import write_results
+from benchmarks._tables import environment, markdown, update_readme, write_results
 from respect_tf.segment import check_runner_rules
 
 NUM_STAGES = (4, 5, 6)
@@ -34,6 +34,31 @@ Times are medians of five runs; "cut" is reading, cutting, packing and checking 
 is what that needs at its peak, as a multiple of the model's size, the model itself not counted.
 """
     write_results("cutting", "Cutting the ten models", rows, notes)
+    update_readme("cutting", f"{markdown(_by_model(rows))}\n\n{environment()}")
+
+
+def _by_model(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per model: peaks at each number of stages, the slowest time, the most memory."""
+    table = []
+    for name in TEN_MODELS:
+        own = [row for row in rows if row["model"] == name]
+        peaks = {f"peak bytes, K={row['K']}": row["peak bytes"] for row in own}
+        over = max(row["file order"] / row["peak bytes"] - 1 for row in own)
+        table.append(
+            {
+                "model": name,
+                "MB": round(own[0]["MB"], 1),
+                "ops": own[0]["ops"],
+                **peaks,
+                "largest gap": f"{max(row['gap'] for row in own):.1%}",
+                "file order, at worst": f"+{over:.1%}",
+                "schedule s": max(row["schedule s"] for row in own),
+                "cut s": max(row["cut s"] for row in own),
+                "memory": max(row["memory"] for row in own),
+                "bit-exact": f"{sum(row['parity'] == 'bit-exact' for row in own)} of {len(own)}",
+            }
+        )
+    return table
 
 
 def _row(name: str, content: bytes, graph: respect_tf.OpGraph, num_stages: int) -> dict[str, Any]:

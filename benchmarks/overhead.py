@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 import respect_tf
-from benchmarks._tables import write_results
+from benchmarks._tables import markdown, update_readme, write_results
 from examples.applications import build_application, calibration_samples
 from respect_tf.tflite import silenced
 
@@ -49,7 +49,9 @@ converter does inside its `convert()` too. "the rest" is everything else: checki
 samples, the names, the 8-bit check, scheduling, cutting, the runner's rules, and the proof on three
 inputs.
 """
-    write_results("overhead", "What convert() adds to TFLite's conversion", rows, notes)
+    title = "What convert() adds to TFLite's conversion"
+    write_results("overhead", title, rows, notes)
+    update_readme("overhead", markdown(rows))
 
 
 def _plain_conversion(model: Any, samples: Any) -> bytes:

@@ -43,6 +43,10 @@ class ScheduleError(RespectError, ValueError):
     """A schedule is not valid for its graph, or none exists under the constraints."""
 
 
+class SolverError(RespectError, RuntimeError):
+    """A solver contradicts itself, or something that is known without it."""
+
+
 class SegmentError(RespectError, ValueError):
     """A segment breaks a rule of the pipeline runner."""
 

@@ -251,7 +251,8 @@ def test_a_full_disk_keeps_the_pipeline_that_was_there(pipeline, tmp_path):
 def test_ctrl_c_while_saving_leaves_nothing_behind(pipeline, tmp_path):
     interrupt = textwrap.dedent("""
         import os, signal
-        import respect_tf._folder as folder
+        # A process that was started in the background ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         real = os.fsync
         def stop(descriptor):
             os.fsync = real

@@ -26,7 +26,10 @@ def render(what: Any, *, width: int = 100) -> str:
 
     text = io.StringIO()
     Console(file=text, width=width, color_system=None, markup=False).print(what)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(lines)
 
 
 def format_bytes(count: float) -> str:

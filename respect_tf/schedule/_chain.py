@@ -8,6 +8,7 @@ boundary has a list of candidates. Solvers differ in the candidates only.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,10 +17,17 @@ import numpy as np
 
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._stage_batch import StageBatch
 
 # Pairs of candidates per block: keeps temporary matrices at 1 MB each, which stays in the cache.
 _BLOCK_PAIRS = 1 << 17
 _MAX_KEY_BYTES = 1 << 28
+
+
+# Work is counted in pairs of candidates; listing an ideal takes as long as looking at some hundred.
+IDEAL_WORK = 250
+# Seconds that a byte of a boundary's candidates takes, about.
+_CELL_SECONDS = 5e-9
 
 
 class BudgetExceededError(Exception):
@@ -32,24 +40,18 @@ class Budget:
 
     Attributes:
         deadline: On `time.perf_counter()`'s clock in seconds, infinite for none.
-        ideals: Order ideals that may still be listed.
-        pairs: Pairs of candidates that may still be looked at.
+        work: Pairs of candidates that may still be looked at, or as much other work.
         cells: Bytes that the candidates of one boundary may take, about.
     """
 
-    deadline: float
-    ideals: int
-    pairs: int
-    cells: int = 0
-
-    @property
-    def work(self) -> int:
-        """What is left, in pairs: listing an ideal takes a hundred times as long as a pair."""
-        return self.pairs + 100 * self.ideals
+    deadline: float = math.inf
+    work: float = math.inf
+    cells: float = math.inf
 
     def check_cells(self, count: int) -> None:
-        """Raise `BudgetExceededError` if that many are too many."""
-        if count > self.cells:
+        """Raise `BudgetExceededError` if that many are too many, or take too long."""
+        late = time.perf_counter() + _CELL_SECONDS * count > self.deadline
+        if count > self.cells or late:
             raise BudgetExceededError
 
     def check_time(self) -> None:
@@ -59,15 +61,12 @@ class Budget:
 
     def spend_ideals(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many."""
-        self.ideals -= count
-        if self.ideals < 0:
-            raise BudgetExceededError
-        self.check_time()
+        self.spend_pairs(IDEAL_WORK * count)
 
     def spend_pairs(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many."""
-        self.pairs -= count
-        if self.pairs < 0:
+        self.work -= count
+        if self.work < 0:
             raise BudgetExceededError
         self.check_time()
 
@@ -78,6 +77,8 @@ class Boundaries(Protocol):
     problem: Problem
     sizes: list[int]
     """[num_stages + 1], number of candidates; 1 for the first (nothing) and last (everything)."""
+    block_rows: int
+    """Candidates of the earlier boundary to look at in one go."""
 
     def stage_costs(
         self, stage: int, rows: Ints, columns: Ints, limit: float
@@ -89,11 +90,33 @@ class Boundaries(Protocol):
             crossing bytes. Both float64 [num_rows, num_columns].
         """
 
+    def keys(self, stage: int) -> tuple[Floats, Floats]:
+        """Numbers of candidates whose differences no stage cost is below.
+
+        Returns:
+            Row keys [num_rows] of boundary `stage` and column keys [num_columns] of the next one:
+            a stage costs at least its column's key minus its row's.
+        """
+
     def members(self, boundary: int, rows: Ints) -> Bools:
         """Items before the boundary. bool [num_rows, num_items]."""
 
     def crossing_floor(self, boundary: int) -> Floats:
         """Crossing bytes that any schedule with this candidate has at least. [num_candidates]."""
+
+
+class BatchBoundaries(Boundaries, Protocol):
+    """Boundaries that can hand out stages for objectives that are no sum."""
+
+    def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
+        """Some of the stages between candidates.
+
+        Args:
+            stage: The stage.
+            rows: Candidates of boundary `stage`.
+            columns: Candidates of boundary `stage + 1`.
+            where: Which stages: indices into `rows` and into `columns`.
+        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,8 +152,8 @@ def reach(boundaries: Boundaries, limit: float, budget: Budget) -> Reached | Non
     costs = [np.zeros(1)]
     for stage in range(boundaries.problem.num_stages):
         best = np.full(boundaries.sizes[stage + 1], np.inf)
-        rows, columns = np.flatnonzero(costs[stage] <= limit), np.arange(len(best))
-        for block in _blocks(boundaries, stage, (rows, columns), limit, budget):
+        rows, columns = np.flatnonzero(np.isfinite(costs[stage])), np.arange(len(best))
+        for block in stage_blocks(boundaries, stage, (rows, columns), costs[stage], limit, budget):
             reached = combine(costs[stage][block.rows][:, None], block.costs).min(axis=0)
             best[block.columns] = np.minimum(best[block.columns], reached)
         best[best > limit] = np.inf
@@ -194,10 +217,10 @@ class Reached:
         stages = self._smallest_stages(crossings, alive, budget)
         return Chain(stages=stages, cost=self.total, crossing=float(crossings[-1][0]))
 
-    def _blocks(self, stage: int, places: tuple[Ints, Ints], budget: Budget) -> Iterator[_Block]:
-        return _blocks(self.boundaries, stage, places, self.total, budget)
+    def _blocks(self, stage: int, places: tuple[Ints, Ints], budget: Budget) -> Iterator[Block]:
+        return stage_blocks(self.boundaries, stage, places, self.costs[stage], self.total, budget)
 
-    def _allowed(self, stage: int, block: _Block) -> Bools:
+    def _allowed(self, stage: int, block: Block) -> Bools:
         """Which stages can be part of a chain of least cost. bool [num_rows, num_columns]."""
         if self.boundaries.problem.combine == "max":
             return block.costs <= self.total
@@ -220,7 +243,7 @@ class Reached:
 
     def _tight(
         self, crossings: list[Floats], stage: int, places: tuple[Ints, Ints], budget: Budget
-    ) -> Iterator[tuple[_Block, Bools]]:
+    ) -> Iterator[tuple[Block, Bools]]:
         """Blocks, and which of their stages are on a best chain up to their later boundary."""
         for block in self._blocks(stage, places, budget):
             reached = crossings[stage][block.rows][:, None] + block.crossings
@@ -283,16 +306,17 @@ class Reached:
         stages = np.zeros(self.boundaries.problem.num_items, np.int64)
         place = np.zeros(1, np.int64)
         for stage in range(len(alive) - 2):
-            following = place
+            following = np.array([-1])
             for block, tight in self._tight(crossings, stage, (place, alive[stage + 1]), budget):
-                following = block.columns[tight[0]][-1:] if tight.any() else following
+                if tight.any():
+                    following = np.maximum(following, block.columns[tight[0]].max())
             place = following
             stages += ~self.boundaries.members(stage + 1, place)[0]
         return stages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Block:
+class Block:
     """Stages between some candidates of one boundary and some of the next.
 
     Attributes:
@@ -308,17 +332,41 @@ class _Block:
     crossings: Floats
 
 
-def _blocks(
-    boundaries: Boundaries, stage: int, places: tuple[Ints, Ints], limit: float, budget: Budget
-) -> Iterator[_Block]:
-    """Stage costs between candidates, in blocks of bounded size."""
-    rows, columns = places
-    width = max(1, min(len(columns), max(_BLOCK_PAIRS // max(1, len(rows)), 1 << 10)))
-    height = max(1, _BLOCK_PAIRS // width)
+def stage_blocks(
+    boundaries: Boundaries,
+    stage: int,
+    places: tuple[Ints, Ints],
+    before: Floats,
+    limit: float,
+    budget: Budget,
+) -> Iterator[Block]:
+    """Stage costs between candidates, in blocks; those whose keys are above the limit are left out.
+
+    Args:
+        boundaries: The candidates.
+        stage: The stage.
+        places: Candidates of the earlier boundary and of the later one.
+        before: The least cost of a chain up to each candidate of the earlier boundary.
+        limit: What a chain may cost.
+        budget: What may be used.
+    """
+    problem = boundaries.problem
+    row_keys, column_keys = boundaries.keys(stage)
+    # How high a column's key may be, for each row.
+    highest = row_keys[places[0]] + limit + problem.slack
+    if problem.combine == "sum":
+        highest = highest - before[places[0]]
+    order = np.argsort(-highest, kind="stable")
+    rows, highest = places[0][order], highest[order]
+    columns = places[1][np.argsort(column_keys[places[1]], kind="stable")]
+    lowest = column_keys[columns]
+    height = boundaries.block_rows
+    width = _BLOCK_PAIRS // height
     for top in range(0, len(rows), height):
-        row = rows[top : top + height]
-        for left in range(0, len(columns), width):
-            column = columns[left : left + width]
+        row = np.sort(rows[top : top + height])
+        near = columns[: np.searchsorted(lowest, highest[top], side="right")]
+        for left in range(0, len(near), width):
+            column = np.sort(near[left : left + width])
             budget.spend_pairs(len(row) * len(column))
             costs, crossings = boundaries.stage_costs(stage, row, column, limit)
-            yield _Block(row, column, costs, crossings)
+            yield Block(row, column, costs, crossings)

@@ -6,12 +6,17 @@ import math
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.schedule._check_constraints import check_constraints
+from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._objective import Number, Objective, resolve_objective
 from respect_tf.schedule._schedule import Schedule
 
 
 def check_schedule(
-    graph: OpGraph, schedule: Schedule, objective: str | Objective | None = None
+    graph: OpGraph,
+    schedule: Schedule,
+    objective: str | Objective | None = None,
+    constraints: Constraints | None = None,
 ) -> None:
     """Check that a schedule is valid for a graph and costs what it says.
 
@@ -20,12 +25,13 @@ def check_schedule(
         schedule: The schedule.
         objective: What its cost was computed with. If left out, the objective that
             `schedule.objective` names; a cost without a name is an error.
+        constraints: What it has to keep beside the rules for all schedules.
 
     Raises:
         ScheduleError: The schedule has another number of ops, an edge leads to an earlier stage, a
-            stage is empty, ops that must share a stage do not, or the cost is another one. The
-            message names the op, edge or stage.
-        ArgumentError: No objective has that name.
+            stage is empty, ops that must share a stage do not, a constraint is broken, or the cost
+            is another one. The message names the op, edge or stage.
+        ArgumentError: No objective has that name, or constraints name what is not there.
     """
     stages: list[int] = schedule.stages.tolist()
     if len(stages) != graph.num_ops:
@@ -51,6 +57,9 @@ def check_schedule(
                 f"{graph.describe_op(second)} in stage {stages[second]}. Expected one stage for "
                 "both, by the rules of the pipeline runner."
             )
+    if constraints:
+        constraints.check(graph, schedule.num_stages)
+        check_constraints(graph, stages, constraints)
     if schedule.cost is None:
         return
     if objective is None:

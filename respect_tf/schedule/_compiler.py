@@ -7,10 +7,13 @@ coral/tools/partitioner), which was written anew here.
 from __future__ import annotations
 
 import collections
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from respect_tf.schedule._answers import Answer, answer_of
+from respect_tf.schedule._answers import answer_of
+from respect_tf.schedule._exact import Answer
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Problem
 
@@ -63,7 +66,6 @@ def partition_order(problem: Problem) -> tuple[Ints, int]:
         int64 [num_items], and the position of the first item that makes an output of the model or
         that nobody reads.
     """
-    graph, item_of = problem.graph, problem.item_of
     successors: list[list[int]] = [[] for _ in range(problem.num_items)]
     waiting = [0] * problem.num_items
     rank = np.argsort(problem.stage_order)  # items in the order of the file
@@ -71,9 +73,7 @@ def partition_order(problem: Problem) -> tuple[Ints, int]:
     for before, after in edges.tolist():
         successors[before].append(after)
         waiting[after] += 1
-    stack = collections.deque(
-        item for item in problem.stage_order.tolist() if not waiting[item]
-    )
+    stack = collections.deque(item for item in problem.stage_order.tolist() if not waiting[item])
     order: list[int] = []
     while stack:
         item = stack.pop()
@@ -83,14 +83,15 @@ def partition_order(problem: Problem) -> tuple[Ints, int]:
             if waiting[after] == 0:
                 (stack.append if successors[after] else stack.appendleft)(after)
     ends = {item for item, row in enumerate(successors) if not row}
-    makers = graph.producer[graph.model_outputs]
-    ends.update(item_of[makers[makers >= 0]].tolist())
+    makers = problem.graph.producer[problem.graph.model_outputs]
+    ends.update(problem.item_of[makers[makers >= 0]].tolist())
     return np.array(order, np.int64), next(i for i, item in enumerate(order) if item in ends)
 
 
-def _parameter_bytes(problem: Problem) -> np.ndarray:
-    """Parameter bytes of the items; those of custom ops, which never run on a TPU, do not count."""
+def _parameter_bytes(problem: Problem) -> npt.NDArray[Any]:
+    """Parameter bytes of the items; those of custom ops, which run on no TPU, do not count."""
     graph = problem.graph
     sizes = np.zeros(problem.num_items, graph.parameter_bytes.dtype)
-    np.add.at(sizes, problem.item_of, graph.parameter_bytes)
+    custom = np.array([kind.startswith("CUSTOM:") for kind in graph.op_types])
+    np.add.at(sizes, problem.item_of, np.where(custom, 0, graph.parameter_bytes))
     return sizes

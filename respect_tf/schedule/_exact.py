@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import math
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, Reached, reach
-from respect_tf.schedule._ideal_boundaries import IdealBoundaries
-from respect_tf.schedule._ideals import IdealSource
+from respect_tf.schedule._ideal_boundaries import IdealBoundaries, stage_keys
+from respect_tf.schedule._ideal_table import IdealTable, ideal_table
+from respect_tf.schedule._ideals import Ideals, IdealSource
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Problem
 from respect_tf.schedule._slicing import balanced_chain, slice_items
 from respect_tf.schedule._true_costs import with_true_costs
 
-# Listing an ideal takes about a microsecond, looking at a pair of them some ten nanoseconds.
-_MAX_IDEALS = 20_000_000
-_MAX_PAIRS = 4_000_000_000
-_MAX_CELLS = 1_000_000_000  # for all boundaries
+# What may be done without a time limit: some seconds of work, the same on every machine.
+_MAX_WORK = 300_000_000
+_MAX_CELLS = 300_000_000  # for all boundaries
 
 # How far the limit rises above the lower bound, at first as a part of the way to a known cost, then
 # as a multiple of the time before: boldly while a search is cheap, then with care, because the work
 # grows with a high power of the distance.
 _FIRST_STEP, _FAR, _NEAR = 1 / 128, 2.0, 1.25
 _LITTLE_WORK = 1_000_000
+
+# Seconds after the deadline in which orders are cut for want of a proof.
+_GRACE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,33 +57,80 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
 
     Args:
         problem: The problem.
-        deadline: When to give up, on `time.perf_counter()`'s clock in seconds.
+        deadline: When to give up, on `time.perf_counter()`'s clock in seconds. Without one, that
+            is after a fixed amount of work.
+
+    Raises:
+        ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
-    known = balanced_chain(problem, np.arange(problem.num_items))
-    low = start = problem.lower_bound()
-    budget = Budget(deadline, _MAX_IDEALS, _MAX_PAIRS, _MAX_CELLS // problem.num_stages)
-    step = _FIRST_STEP * (known.cost - low)
+    known = _balanced(problem)
+    low = problem.lower_bound()
+    unlimited = math.isinf(deadline)
+    budget = Budget(
+        deadline, _MAX_WORK if unlimited else math.inf, _MAX_CELLS // problem.num_stages
+    )
     try:
         budget.check_time()
+        if not problem.linear.exact:
+            limit = math.inf if known is None else known.cost
+            table = ideal_table(problem, limit, budget)
+            if table is not None:
+                return _solve_table(table, known, limit, budget)
         source = IdealSource(problem, budget)
-        limit = min(low, known.cost)
-        while True:
-            work = budget.work
+        for limit in _rising_limits(problem, known, budget):
             found = _search(source, limit, budget)
             if found is not None:
                 return Answer(_settle(*found, known, budget), found[1].total)
             low = limit + 1.0 if problem.integral else limit
-            if limit >= known.cost:
-                raise ScheduleError(
-                    f"The exact search did not find a schedule that is known, of cost {known.cost}."
-                    " This is an error in respect_tf: please report it with the graph."
-                )
-            step *= _FAR if work - budget.work < _LITTLE_WORK else _NEAR
-            limit = max(low, start + step)
-            limit = min(math.floor(limit) if problem.integral else limit, known.cost)
+        raise _nothing_found(problem, known)
     except BudgetExceededError:
-        best = _best_slicing(problem)
+        best = _best_slicing(problem, known, unlimited)
+        if best is None:
+            raise ScheduleError(
+                f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
+                "before the exact search gave up, which does not prove that there is none. Loosen "
+                "the constraints, or set a longer time_limit."
+            ) from None
         return Answer(best, min(low, best.cost))
+
+
+def _rising_limits(problem: Problem, known: Chain | None, budget: Budget) -> Iterator[float]:
+    """Cost limits from the lower bound to that of a known schedule, infinite without one."""
+    start = problem.lower_bound()
+    most = problem.dearest_cost() if known is None else known.cost
+    last = math.inf if known is None else known.cost
+    limit, step = min(start, last), _FIRST_STEP * (most - start)
+    while True:
+        work = budget.work
+        yield limit
+        if limit >= last:
+            return
+        step *= _FAR if work - budget.work < _LITTLE_WORK else _NEAR
+        higher = math.floor(start + step) if problem.integral else start + step
+        higher = max(higher, limit + 1.0 if problem.integral else limit)
+        limit = last if higher >= most else higher
+
+
+def _nothing_found(problem: Problem, known: Chain | None) -> ScheduleError:
+    if known is None:
+        return ScheduleError(
+            f"No schedule of {problem.num_stages} stages keeps the constraints: the search over "
+            "all of them is complete. Allow more bytes per stage, unpin ops, let tensors be cut, "
+            "or ask for another number of stages."
+        )
+    return ScheduleError(
+        f"The exact search did not find a schedule that is known, of cost {known.cost}. This is an "
+        "error in respect_tf: please report it with the graph."
+    )
+
+
+def _solve_table(table: IdealTable, known: Chain | None, limit: float, budget: Budget) -> Answer:
+    reached = reach(table, limit, budget)
+    if reached is None:
+        raise _nothing_found(table.problem, known)
+    tied = known is not None and reached.total == known.cost
+    crossing = known.crossing if known is not None and tied else math.inf
+    return Answer(reached.best_chain(budget, crossing), reached.total)
 
 
 def _search(
@@ -91,41 +145,95 @@ def _search(
             return None
         ideals.append(boundary)
     ideals.append(source.everything(True))
-    boundaries = IdealBoundaries(ideals)
+    if not _thin(ideals, limit):
+        return None
+    boundaries = IdealBoundaries(ideals, budget)
     reached = reach(with_true_costs(boundaries), limit, budget)
     return None if reached is None else (boundaries, reached)
 
 
-def _settle(boundaries: IdealBoundaries, reached: Reached, known: Chain, budget: Budget) -> Chain:
+def _thin(ideals: list[Ideals], limit: float) -> bool:
+    """Drop candidates that no chain within a cost limit can have, by the keys of stages alone.
+
+    Forward and backward: a stage costs at least its column's key minus its row's, so the highest
+    row key of a boundary bounds the column keys of the next one, and so on.
+
+    Returns:
+        Whether candidates are left.
+    """
+    problem = ideals[0].problem
+    if problem.combine == "sum":
+        return True
+    limit += problem.slack
+    keys = [stage_keys(*pair) for pair in itertools.pairwise(ideals)]
+    kept = [np.ones(len(row), bool) for row in ideals]
+    for k, (rows, columns) in enumerate(keys):
+        kept[k + 1] &= columns <= limit + rows[kept[k]].max()
+        if not kept[k + 1].any():
+            return False
+    for k, (rows, columns) in reversed(list(enumerate(keys))):
+        kept[k] &= rows >= columns[kept[k + 1]].min() - limit
+        if not kept[k].any():
+            return False
+    ideals[:] = [row.select(keep) for row, keep in zip(ideals, kept, strict=True)]
+    return True
+
+
+def _settle(
+    boundaries: IdealBoundaries, reached: Reached, known: Chain | None, budget: Budget
+) -> Chain:
     """Break ties among the chains of least cost.
 
     Where the budget does not last for that, the best chain known is as good in cost.
     """
-    if known.cost > reached.total:
+    if known is None or known.cost > reached.total:
         # Looks at one column per boundary only, and may not fail: the optimum is proved by now.
-        known = reached.cheapest_chain(Budget(math.inf, 0, _MAX_PAIRS))
+        known = reached.cheapest_chain(Budget())
     try:
         kept = [
             np.flatnonzero((costs <= reached.total) & (ideals.merged[2] <= known.crossing))
             for ideals, costs in zip(boundaries.ideals, reached.costs, strict=True)
         ]
         fewer = IdealBoundaries(
-            [ideals.select(keep) for ideals, keep in zip(boundaries.ideals, kept, strict=True)]
+            [ideals.select(keep) for ideals, keep in zip(boundaries.ideals, kept, strict=True)],
+            budget,
         )
         costs = [costs[keep] for costs, keep in zip(reached.costs, kept, strict=True)]
         return Reached(with_true_costs(fewer), costs).best_chain(budget, known.crossing)
     except BudgetExceededError:
-        return min(known, _best_slicing(boundaries.problem), key=_by_cost)
+        unlimited = math.isinf(budget.deadline)
+        return _best_slicing(boundaries.problem, known, unlimited) or known
 
 
 def _by_cost(chain: Chain) -> tuple[float, float]:
     return chain.cost, chain.crossing
 
 
-def _best_slicing(problem: Problem) -> Chain:
-    """The best cut of two orders, the file's own if they are as good."""
-    orders = (np.arange(problem.num_items), _depth_first(problem))
-    return min((slice_items(problem, order) for order in orders), key=_by_cost)
+def _balanced(problem: Problem) -> Chain | None:
+    """A balanced cut of the first order that has one."""
+    chains = (balanced_chain(problem, order()) for order in _orders(problem))
+    return next((chain for chain in chains if chain is not None), None)
+
+
+def _best_slicing(problem: Problem, known: Chain | None, unlimited: bool) -> Chain | None:
+    """The best cut of some orders, or the known schedule; the first of those that are as good."""
+    deadline = math.inf if unlimited else time.perf_counter() + _GRACE
+    chains = [] if known is None else [known]
+    for order in _orders(problem):
+        if time.perf_counter() < deadline:
+            # Constraints may leave an order without a cut.
+            with contextlib.suppress(ScheduleError):
+                chains.append(slice_items(problem, order(), deadline))
+    return min(chains, key=_by_cost, default=None)
+
+
+def _orders(problem: Problem) -> Iterator[Callable[[], Ints]]:
+    """Topological orders: the file's own, one by the stages that pins leave, one depth first."""
+    yield lambda: np.arange(problem.num_items)
+    restrictions = problem.restrictions
+    if restrictions is not None:
+        yield lambda: np.lexsort((restrictions.earliest, restrictions.latest))
+    yield lambda: _depth_first(problem)
 
 
 def _depth_first(problem: Problem) -> Ints:

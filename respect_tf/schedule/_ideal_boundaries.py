@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._stage_batch import StageBatch, first_difference
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,6 +30,8 @@ class _Stage:
         amounts: float64 [2, num_features].
         row_sums: float64 [2, num_rows].
         column_sums: float64 [2, num_columns].
+        row_keys: float64 [num_rows], see `Boundaries.keys`.
+        column_keys: float64 [num_columns].
     """
 
     inside: npt.NDArray[np.uint64]
@@ -37,6 +41,8 @@ class _Stage:
     amounts: Floats
     row_sums: Floats
     column_sums: Floats
+    row_keys: Floats
+    column_keys: Floats
 
     def product(self, parts: tuple[int, int], rows: Ints, columns: Ints) -> Floats:
         """Bytes that enter times `parts[0]` plus bytes that leave times `parts[1]`.
@@ -45,10 +51,13 @@ class _Stage:
         float64 [num_rows, num_columns].
         """
         row_bits = self.row_bits[rows]
-        used = np.flatnonzero(row_bits.any(axis=0) & self.column_bits[columns].any(axis=0))
+        amounts = parts @ self.amounts
+        used = np.flatnonzero(
+            (amounts != 0) & row_bits.any(axis=0) & self.column_bits[columns].any(axis=0)
+        )
         left = np.ones((len(rows), len(used) + 2))
         right = np.ones((len(columns), len(used) + 2))
-        left[:, :-2] = row_bits[:, used] * (parts @ self.amounts)[used]
+        left[:, :-2] = row_bits[:, used] * amounts[used]
         left[:, -2] = parts @ self.row_sums[:, rows]
         right[:, :-2] = self.column_bits[np.ix_(columns, used)]
         right[:, -1] = parts @ self.column_sums[:, columns]
@@ -59,7 +68,11 @@ class _Stage:
 class IdealBoundaries:
     """Order ideals as candidates for boundaries."""
 
-    def __init__(self, ideals: list[Ideals]) -> None:
+    # Few tensors wait in ideals of about the same weight, which makes products cheap.
+    block_rows = 1 << 6
+
+    def __init__(self, ideals: list[Ideals], budget: Budget) -> None:
+        self._budget = budget
         self.problem: Problem = ideals[0].problem
         self.ideals = ideals
         self.sizes = [len(row) for row in ideals]
@@ -73,29 +86,41 @@ class IdealBoundaries:
         """See `Boundaries`."""
         return self.ideals[boundary].merged[2]
 
+    def keys(self, stage: int) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        part = self._stage(stage)
+        return part.row_keys, part.column_keys
+
     def stage_costs(
         self, stage: int, rows: Ints, columns: Ints, limit: float
     ) -> tuple[Floats, Floats]:
         """See `Boundaries`."""
         del limit
-        part = self._stages[stage]
-        if part is None:
-            part = self._stages[stage] = _build_stage(self.ideals[stage], self.ideals[stage + 1])
-        before, after = self.ideals[stage], self.ideals[stage + 1]
-        op_costs = after.op_sums[columns] - before.op_sums[rows][:, None]
+        op_costs = self.ideals[stage + 1].op_sums[columns]
+        op_costs = op_costs - self.ideals[stage].op_sums[rows][:, None]
         linear = self.problem.linear
         if linear.enter == linear.leave:
-            crossing = part.product((1, 1), rows, columns)
+            crossing = self._stage(stage).product((1, 1), rows, columns)
             cost = self.problem.cost(op_costs, crossing, 0.0)
         else:
-            entering = part.product((1, 0), rows, columns)
-            leaving = part.product((0, 1), rows, columns)
+            entering, leaving = self.bytes_moved(stage, rows, columns)
             crossing = entering + leaving
             cost = self.problem.cost(op_costs, entering, leaving)
-        return np.where(self._is_stage(part, stage, rows, columns), cost, np.inf), crossing
+        possible = self.is_stage(stage, rows, columns)
+        if self.problem.rooms is not None:
+            held = self.ideals[stage + 1].byte_sums[columns]
+            held = held - self.ideals[stage].byte_sums[rows][:, None]
+            possible &= held <= self.problem.rooms[stage]
+        return np.where(possible, cost, np.inf), crossing
 
-    def _is_stage(self, part: _Stage, stage: int, rows: Ints, columns: Ints) -> Bools:
-        """Whether the later ideal holds the earlier one and more."""
+    def bytes_moved(self, stage: int, rows: Ints, columns: Ints) -> tuple[Floats, Floats]:
+        """Bytes that enter and that leave stages. Both [num_rows, num_columns]."""
+        part = self._stage(stage)
+        return part.product((1, 0), rows, columns), part.product((0, 1), rows, columns)
+
+    def is_stage(self, stage: int, rows: Ints, columns: Ints) -> Bools:
+        """Whether later ideals hold earlier ones and more. bool [num_rows, num_columns]."""
+        part = self._stage(stage)
         before, after = self.ideals[stage], self.ideals[stage + 1]
         grows = before.counts[rows][:, None] < after.counts[columns]
         for word in range(part.inside.shape[1]):
@@ -103,9 +128,86 @@ class IdealBoundaries:
             grows &= lost == 0
         return grows
 
+    def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
+        """See `BatchBoundaries`."""
+        entering, leaving = (part[where] for part in self.bytes_moved(stage, rows, columns))
+        pairs = np.stack([rows[where[0]], columns[where[1]]])
+        return IdealBatch(self.ideals[stage], self.ideals[stage + 1], pairs, entering, leaving)
 
-def _build_stage(before: Ideals, after: Ideals) -> _Stage:
-    problem = before.problem
+    def _stage(self, stage: int) -> _Stage:
+        part = self._stages[stage]
+        if part is None:
+            ideals = self.ideals[stage : stage + 2]
+            part = self._stages[stage] = _build_stage(ideals[0], ideals[1], self._budget)
+        return part
+
+
+class IdealBatch(StageBatch):
+    """Stages between ideals; `pairs` [2, num_pairs] are rows of both lists."""
+
+    def __init__(
+        self, before: Ideals, after: Ideals, pairs: Ints, entering: Floats, leaving: Floats
+    ) -> None:
+        super().__init__(before.problem, entering, leaving)
+        self._before, self._after, self._pairs = before, after, pairs
+
+    def select(self, which: Bools) -> IdealBatch:
+        """See `StageBatch`."""
+        return IdealBatch(
+            self._before,
+            self._after,
+            self._pairs[:, which],
+            self.entering_bytes[which],
+            self.leaving_bytes[which],
+        )
+
+    def _sums(self, values: Floats) -> Floats:
+        rows, columns = self._pairs
+        result: Floats = self._after.sums(values)[columns] - self._before.sums(values)[rows]
+        return result
+
+    def _maxima(self, values: Floats) -> Floats:
+        # The largest item between two ideals is where running counts, largest first, part.
+        order = np.argsort(-values, kind="stable")
+        rows, row_of = np.unique(self._pairs[0], return_inverse=True)
+        columns, column_of = np.unique(self._pairs[1], return_inverse=True)
+        before = np.cumsum(self._before.members(order, rows), axis=1, dtype=np.int64)
+        after = np.cumsum(self._after.members(order, columns), axis=1, dtype=np.int64)
+        place = first_difference(before, after, np.stack([row_of, column_of]))
+        result: Floats = values[order][place]
+        return result
+
+    def _members(self, index: int) -> tuple[Bools, Bools]:
+        everything = np.arange(self._before.problem.num_items)
+        row, column = self._pairs[:, [index]]
+        return (
+            self._before.members(everything, row)[0],
+            self._after.members(everything, column)[0],
+        )
+
+
+def stage_keys(before: Ideals, after: Ideals) -> tuple[Floats, Floats]:
+    """See `Boundaries.keys`: what surely enters or leaves, whatever the other ideal is, counts."""
+    problem, linear = before.problem, before.problem.linear
+    readers, starts = problem.readers_of(before.tensors)
+    enters = np.zeros(len(before.tensors), bool)
+    if len(before.tensors):
+        surely_here = before.never[readers] & after.always[readers]
+        enters = np.logical_or.reduceat(surely_here, starts)
+        enters |= np.logical_and.reduceat(after.always[readers], starts)
+    leaves = (problem.tensor_leaves & before.never[problem.tensor_items])[after.tensors]
+    entering = np.where(enters, problem.tensor_bytes[before.tensors], 0.0)
+    leaving = np.where(leaves, problem.tensor_bytes[after.tensors], 0.0)
+    rows = before.op_sums + linear.leave * before.output_sums
+    columns = after.op_sums + linear.leave * after.output_sums
+    return (
+        rows - linear.enter * (before.waiting @ entering),
+        columns + linear.leave * (after.waiting @ leaving),
+    )
+
+
+def _build_stage(before: Ideals, after: Ideals, budget: Budget) -> _Stage:
+    problem, keys = before.problem, stage_keys(before, after)
     # Only items that the earlier ideal may hold and the later one may lack can get lost.
     items = np.flatnonzero(~before.never & ~after.always)
     tensors = before.tensors
@@ -119,8 +221,8 @@ def _build_stage(before: Ideals, after: Ideals) -> _Stage:
     entering = [np.zeros(len(leaving[0]))]
     row_entering = np.zeros(len(before))
 
-    # A waiting tensor enters unless the stage reads it nowhere: unless the later ideal holds the
-    # same readers as the earlier one. Readers in both, or in neither, do not matter.
+    # A waiting tensor enters unless the stage reads it nowhere: unless the later ideal holds as
+    # many of its readers as the earlier one. Readers in both, or in neither, do not matter.
     readers, starts = problem.readers_of(tensors)
     tensor_of = np.repeat(np.arange(len(tensors)), np.diff(np.append(starts, len(readers))))
     differs = ~before.always[readers] & ~after.never[readers]
@@ -141,15 +243,17 @@ def _build_stage(before: Ideals, after: Ideals) -> _Stage:
     leaving.append(np.zeros(len(single)))
 
     for tensor in np.flatnonzero((num_open > 1) & ~read):
+        budget.check_cells((len(before) + len(after)) * sum(part.shape[1] for part in row_parts))
         open_readers = readers[(tensor_of == tensor) & differs]
-        row_codes, column_codes = _same_rows(
-            before.members(open_readers), after.members(open_readers)
-        )
-        codes = np.intersect1d(row_codes[waiting[:, tensor]], column_codes)
-        row_parts.append((row_codes[:, None] == codes) & waiting[:, [tensor]])
-        column_parts.append(column_codes[:, None] == codes)
-        entering.append(np.full(len(codes), -sizes[tensor]))
-        leaving.append(np.zeros(len(codes)))
+        row_counts = before.members(open_readers).sum(axis=1)
+        column_counts = after.members(open_readers).sum(axis=1)
+        size = len(open_readers) + 1
+        in_rows = np.bincount(row_counts[waiting[:, tensor]], minlength=size)
+        counts = np.flatnonzero((in_rows > 0) & (np.bincount(column_counts, minlength=size) > 0))
+        row_parts.append((row_counts[:, None] == counts) & waiting[:, [tensor]])
+        column_parts.append(column_counts[:, None] == counts)
+        entering.append(np.full(len(counts), -sizes[tensor]))
+        leaving.append(np.zeros(len(counts)))
 
     row_bits = np.concatenate(row_parts, axis=1)
     column_bits = np.concatenate(column_parts, axis=1)
@@ -163,14 +267,9 @@ def _build_stage(before: Ideals, after: Ideals) -> _Stage:
         amounts=np.stack([np.concatenate(entering), np.concatenate(leaving)])[:, used],
         row_sums=np.stack([row_entering, -before.output_sums]),
         column_sums=np.stack([np.zeros(len(after)), after.output_sums + after.waiting @ carried]),
+        row_keys=keys[0],
+        column_keys=keys[1],
     )
-
-
-def _same_rows(first: Bools, second: Bools) -> tuple[Ints, Ints]:
-    """Numbers for rows of bits, equal where the rows are equal."""
-    words = _words(np.concatenate([first, second]))
-    codes = np.unique(words, axis=0, return_inverse=True)[1].ravel()
-    return codes[: len(first)], codes[len(first) :]
 
 
 def _words(bits: Bools) -> npt.NDArray[np.uint64]:

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.schedule._chain import Budget
+from respect_tf.schedule._chain import IDEAL_WORK, Budget, BudgetExceededError
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
 
@@ -81,6 +81,12 @@ class Ideals:
         return self.sums(self.problem.output_bytes)
 
     @functools.cached_property
+    def byte_sums(self) -> Floats:
+        """Parameter bytes of each ideal, where stages have limited room. [num_ideals]."""
+        restrictions = self.problem.restrictions
+        return np.zeros(len(self)) if restrictions is None else self.sums(restrictions.item_bytes)
+
+    @functools.cached_property
     def tensors(self) -> Ints:
         """Tensors that may be made, or given, before a boundary here and read after it."""
         problem = self.problem
@@ -137,6 +143,21 @@ class Ideals:
             entering_before + leaving_before + entering_after + leaving_after,
         )
 
+    def within(self, k: int, limit: float) -> Bools:
+        """Which ideals a schedule within a cost limit can have after k stages. [num_ideals]."""
+        problem = self.problem
+        before, after, _ = self.merged
+        limit += problem.slack
+        if problem.combine == "max":
+            near = (before <= k * limit) & (after <= (problem.num_stages - k) * limit)
+        else:
+            near = before + after <= limit
+        if problem.rooms is not None and problem.restrictions is not None:
+            least, most = problem.restrictions.boundary_bytes(k)
+            near &= (self.byte_sums >= least) & (self.byte_sums <= most)
+        result: Bools = near
+        return result
+
 
 class IdealSource:
     """Lists the ideals of a problem, by weight."""
@@ -176,16 +197,17 @@ class IdealSource:
         if problem.combine == "max":
             low = total - (num_stages - k) * limit - problem.slack
             high = k * limit + problem.slack
-        ideals = self._window(low, high, k, problem.num_items - (num_stages - k), budget)
+        least, most = k, problem.num_items - (num_stages - k)
+        always = (total - self._after[:, 0] < low) | (problem.num_items - self._after[:, 1] < least)
+        never = (self._before[:, 0] > high) | (self._before[:, 1] > most)
+        if problem.restrictions is not None:
+            surely = problem.restrictions.boundary_items(k)
+            always, never = always | surely[0], never | surely[1]
+        ideals = self._list(always, never, (low, high), (least, most), budget)
         if ideals is None:
             return None
         budget.check_cells(len(ideals) * (len(ideals.free) + 4 * len(ideals.tensors)))
-        before, after, _ = ideals.merged
-        limit += problem.slack
-        if problem.combine == "max":
-            near = (before <= k * limit) & (after <= (num_stages - k) * limit)
-        else:
-            near = before + after <= limit
+        near = ideals.within(k, limit)
         return ideals.select(near) if near.any() else None
 
     def everything(self, include: bool) -> Ideals:
@@ -193,31 +215,42 @@ class IdealSource:
         mask = np.full(self.problem.num_items, include)
         return Ideals(self.problem, mask, ~mask, np.zeros(0, np.int64), np.zeros((1, 0), np.uint8))
 
-    def _window(
-        self, low: float, high: float, least: int, most: int, budget: Budget
+    def all_ideals(self, most: int, budget: Budget) -> Ideals | None:
+        """All ideals, that of no items first and that of all items last, unless there are more."""
+        nothing = np.zeros(self.problem.num_items, bool)
+        every = (0, self.problem.num_items)
+        try:
+            few = Budget(budget.deadline, most * IDEAL_WORK)
+            ideals = self._list(nothing, nothing, (-np.inf, np.inf), every, few)
+        except BudgetExceededError:
+            return None
+        return None if ideals is None else ideals.select(np.argsort(ideals.counts, kind="stable"))
+
+    def _list(
+        self,
+        always: Bools,
+        never: Bools,
+        weights: tuple[float, float],
+        counts: tuple[int, int],
+        budget: Budget,
     ) -> Ideals | None:
-        """Ideals of a weight from low to high and of least to most items."""
-        problem = self.problem
-        weights = problem.weights
-        always = (weights.sum() - self._after[:, 0] < low) | (
-            problem.num_items - self._after[:, 1] < least
-        )
-        never = (self._before[:, 0] > high) | (self._before[:, 1] > most)
+        """Ideals with some items and without others, of a weight and a number of items."""
         if (always & never).any():
             return None
         free = np.flatnonzero(~(always | never))
+        weight, count = float(self.problem.weights[always].sum()), int(always.sum())
         masks = _list_ideals(
-            weights=weights[free].tolist(),
+            weights=self.problem.weights[free].tolist(),
             predecessors=self._local_predecessors(free),
-            low=low - float(weights[always].sum()),
-            high=high - float(weights[always].sum()),
-            least=least - int(always.sum()),
-            most=most - int(always.sum()),
+            low=weights[0] - weight,
+            high=weights[1] - weight,
+            least=counts[0] - count,
+            most=counts[1] - count,
             budget=budget,
         )
         if not masks:
             return None
-        return Ideals(problem, always, never, free, _packed(masks, len(free)))
+        return Ideals(self.problem, always, never, free, _packed(masks, len(free)))
 
     def _local_predecessors(self, free: Ints) -> list[list[int]]:
         local = {item: index for index, item in enumerate(free.tolist())}

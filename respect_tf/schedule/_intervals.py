@@ -9,6 +9,7 @@ import numpy as np
 
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._stage_batch import StageBatch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +48,49 @@ class Intervals:
         return _sums(self.problem.output_bytes[self.order])
 
     @functools.cached_property
+    def weight_sums(self) -> Floats:
+        """Weights of the first items: what they add to any stage's cost. [num_items + 1]."""
+        return _sums(self.problem.weights[self.order])
+
+    @functools.cached_property
+    def byte_sums(self) -> Floats:
+        """Parameter bytes of the first items, where stages have limited room. [num_items + 1]."""
+        restrictions = self.problem.restrictions
+        if restrictions is None:
+            return np.zeros(len(self.order) + 1)
+        return _sums(restrictions.item_bytes[self.order])
+
+    @functools.cached_property
+    def first_stops(self) -> Ints:
+        """The least position of each boundary: no stage is empty, and pins hold. [num_stages + 1].
+
+        It may be above `last_stops`: then no cut of the order keeps the constraints.
+        """
+        num_items, num_stages = len(self.order), self.problem.num_stages
+        stops = np.arange(num_stages + 1)
+        stops[-1] = num_items
+        if self.problem.restrictions is not None:
+            for k in range(1, num_stages + 1):
+                before, _ = self.problem.restrictions.boundary_items(k)
+                stops[k] = max(
+                    stops[k], stops[k - 1] + 1, self.position[before].max(initial=-1) + 1
+                )
+        return stops
+
+    @functools.cached_property
+    def last_stops(self) -> Ints:
+        """The greatest position of each boundary. [num_stages + 1]."""
+        num_items, num_stages = len(self.order), self.problem.num_stages
+        stops = num_items - num_stages + np.arange(num_stages + 1)
+        stops[0] = 0
+        if self.problem.restrictions is not None:
+            for k in reversed(range(1, num_stages)):
+                _, after = self.problem.restrictions.boundary_items(k)
+                least = self.position[after].min(initial=num_items)
+                stops[k] = min(stops[k], stops[k + 1] - 1, least)
+        return stops
+
+    @functools.cached_property
     def rectangles(self) -> tuple[Ints, Floats, int]:
         """Bytes that cross, apart from the model's outputs.
 
@@ -80,6 +124,18 @@ class Intervals:
             Cost, infinite where the stage is empty, and crossing bytes: both
             [num_starts, num_stops].
         """
+        entering, leaving = self.bytes_moved(starts, stops)
+        crossing = entering + leaving
+        op_costs = self.op_sums[stops] - self.op_sums[starts][:, None]
+        cost = self.problem.cost(op_costs, entering, leaving)
+        return np.where(starts[:, None] < stops, cost, np.inf), crossing
+
+    def bytes_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
+        """Bytes that enter and that leave stages between ascending positions.
+
+        Returns:
+            Both [num_starts, num_stops].
+        """
         corners, sizes, num_entering = self.rectangles
         near = (
             (corners[1] >= starts[0])
@@ -91,17 +147,9 @@ class Intervals:
         split = int(np.searchsorted(kinds, num_entering))
         corners, sizes = corners[:, kinds], sizes[kinds]
         outputs = self.output_sums[stops] - self.output_sums[starts][:, None]
-        op_costs = self.op_sums[stops] - self.op_sums[starts][:, None]
-        linear = self.problem.linear
-        if linear.enter == linear.leave:
-            crossing = _rectangle_sums(corners, sizes, starts, stops) + outputs
-            cost = self.problem.cost(op_costs, crossing, 0.0)
-        else:
-            entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
-            leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
-            crossing = entering + leaving
-            cost = self.problem.cost(op_costs, entering, leaving)
-        return np.where(starts[:, None] < stops, cost, np.inf), crossing
+        entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
+        leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
+        return entering, leaving
 
     @functools.cached_property
     def merged(self) -> tuple[Floats, Floats, Floats]:
@@ -127,23 +175,26 @@ class Intervals:
             Ascending positions, one array per boundary, the first and last included.
         """
         problem = self.problem
-        num_items, num_stages = len(self.order), problem.num_stages
+        num_stages = problem.num_stages
         before, after, _ = self.merged
         limit += problem.slack
         positions = [np.zeros(1, np.int64)]
         for k in range(1, num_stages):
-            inner = slice(k, num_items - (num_stages - k) + 1)
+            inner = slice(self.first_stops[k], self.last_stops[k] + 1)
             if problem.combine == "max":
                 near = (before[inner] <= k * limit) & (after[inner] <= (num_stages - k) * limit)
             else:
                 near = before[inner] + after[inner] <= limit
-            positions.append(np.flatnonzero(near) + k)
-        positions.append(np.array([num_items]))
+            positions.append(np.flatnonzero(near) + inner.start)
+        positions.append(np.array([len(self.order)]))
         return positions
 
 
 class IntervalBoundaries:
     """Positions of an order as candidates for boundaries."""
+
+    # Each block looks through all rectangles.
+    block_rows = 1 << 9
 
     def __init__(self, intervals: Intervals, positions: list[Ints]) -> None:
         self.problem = intervals.problem
@@ -156,9 +207,23 @@ class IntervalBoundaries:
     ) -> tuple[Floats, Floats]:
         """See `Boundaries`."""
         del limit
-        return self.intervals.stage_costs(
-            self.positions[stage][rows], self.positions[stage + 1][columns]
-        )
+        starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
+        costs, crossing = self.intervals.stage_costs(starts, stops)
+        if self.problem.rooms is not None:
+            sums = self.intervals.byte_sums
+            costs[sums[stops] - sums[starts][:, None] > self.problem.rooms[stage]] = np.inf
+        return costs, crossing
+
+    def keys(self, stage: int) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        sums = self.intervals.weight_sums
+        return sums[self.positions[stage]], sums[self.positions[stage + 1]]
+
+    def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
+        """See `Boundaries`."""
+        starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
+        entering, leaving = (part[where] for part in self.intervals.bytes_moved(starts, stops))
+        return _IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], entering, leaving)
 
     def members(self, boundary: int, rows: Ints) -> Bools:
         """See `Boundaries`."""
@@ -167,6 +232,47 @@ class IntervalBoundaries:
     def crossing_floor(self, boundary: int) -> Floats:
         """See `Boundaries`."""
         return self.intervals.merged[2][self.positions[boundary]]
+
+
+class _IntervalBatch(StageBatch):
+    """Stages from `starts` [num_stages] to `stops` [num_stages]."""
+
+    def __init__(
+        self, intervals: Intervals, starts: Ints, stops: Ints, entering: Floats, leaving: Floats
+    ) -> None:
+        super().__init__(intervals.problem, entering, leaving)
+        self._intervals, self._starts, self._stops = intervals, starts, stops
+
+    def select(self, which: Bools) -> StageBatch:
+        """See `StageBatch`."""
+        return _IntervalBatch(
+            self._intervals,
+            self._starts[which],
+            self._stops[which],
+            self.entering_bytes[which],
+            self.leaving_bytes[which],
+        )
+
+    def _sums(self, values: Floats) -> Floats:
+        sums = _sums(values[self._intervals.order])
+        result: Floats = sums[self._stops] - sums[self._starts]
+        return result
+
+    def _maxima(self, values: Floats) -> Floats:
+        # Maxima over 1, 2, 4, ... items from each position on; two of them cover any interval.
+        level = values[self._intervals.order]
+        power = np.frexp((self._stops - self._starts).astype(np.float64))[1] - 1
+        result = np.empty(len(self))
+        for exponent in range(int(power.max(initial=-1)) + 1):
+            here = power == exponent
+            last = self._stops[here] - (1 << exponent)
+            result[here] = np.maximum(level[self._starts[here]], level[last])
+            level = np.maximum(level[: -(1 << exponent)], level[1 << exponent :])
+        return result
+
+    def _members(self, index: int) -> tuple[Bools, Bools]:
+        position = self._intervals.position
+        return position < self._starts[index], position < self._stops[index]
 
 
 def _sums(values: Floats) -> Floats:

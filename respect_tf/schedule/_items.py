@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,15 @@ from respect_tf.graph import OpGraph
 Ints = npt.NDArray[np.int64]
 
 
-def merge_colocated(graph: OpGraph) -> tuple[Ints, Ints]:
+def merge_colocated(graph: OpGraph, groups: Sequence[Sequence[int]] = ()) -> tuple[Ints, Ints]:
     """Number the groups of ops that share a stage, topologically.
 
     A pair in one stage is a pair of edges in both directions, and a cycle of edges is one stage:
     the groups are the strongly connected components, and merging them loses no schedule.
+
+    Args:
+        graph: The graph.
+        groups: Ops that must share a stage, beside `graph.colocated`.
 
     Returns:
         int64 [num_ops], the item of each op, and int64 [num_edges, 2], sorted edges of items.
@@ -24,9 +30,10 @@ def merge_colocated(graph: OpGraph) -> tuple[Ints, Ints]:
     edges = graph.edges.astype(np.int64)
     position = np.empty(graph.num_ops, np.int64)
     position[graph.topological_order] = np.arange(graph.num_ops)
-    if len(graph.colocated) == 0:
+    listed = [pair for group in groups for pair in itertools.pairwise(group)]
+    pairs = np.array([*graph.colocated.tolist(), *listed], np.int64).reshape(-1, 2)
+    if len(pairs) == 0:
         return position, _distinct_edges(position[edges], graph.num_ops)
-    pairs = graph.colocated.astype(np.int64)
     component = _components(np.concatenate([edges, pairs, pairs[:, ::-1]]), graph.num_ops)
     num_items = int(component.max()) + 1
     first = np.full(num_items, graph.num_ops, np.int64)

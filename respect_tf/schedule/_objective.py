@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
+    from respect_tf.schedule._stage_batch import StageBatch
 
 Number = int | float
 
@@ -78,6 +80,24 @@ class Objective(abc.ABC):
         Returns:
             A finite number, 0 or more.
         """
+
+    def batch_costs(self, stages: StageBatch, limit: float) -> npt.NDArray[np.float64]:
+        """The costs of many stages at once, for solvers; asked for where no sum says it all.
+
+        Objectives that can compute them from sums and maxima over ops and from bytes that enter and
+        leave, for arrays, should: this one asks `stage_cost` for each of them.
+
+        Args:
+            stages: The stages.
+            limit: Stages that cost more need not be told apart: any number above it will do, so
+                what is dear can be left to the others (`stages.select`).
+
+        Returns:
+            float64 [len(stages)], what `stage_cost` gives for each, up to rounding.
+        """
+        del limit
+        costs = [self.stage_cost(stages.graph, *stages.parts(i)) for i in range(len(stages))]
+        return np.array(costs, np.float64)
 
     @abc.abstractmethod
     def linear_cost(self, graph: OpGraph) -> LinearCost:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._items import Ints, merge_colocated, topological_items
 from respect_tf.schedule._objective import LinearCost, Objective
+from respect_tf.schedule._restrict import Restrictions, restrict
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -50,6 +52,8 @@ class Problem:
             any case.
         reader_offsets: int64 [num_tensors + 1], rows of `reader_items`.
         reader_items: int64 [num_reads], items that read each tensor, ascending in each row.
+        constraints: What schedules have to keep; `None` where there is nothing.
+        restrictions: The same for items.
     """
 
     graph: OpGraph
@@ -66,6 +70,8 @@ class Problem:
     tensor_leaves: Bools
     reader_offsets: Ints
     reader_items: Ints
+    constraints: Constraints | None = None
+    restrictions: Restrictions | None = None
 
     @property
     def num_items(self) -> int:
@@ -122,23 +128,37 @@ class Problem:
             return op_costs if linear.enter == 0 else op_costs + linear.enter * (entering + leaving)
         return op_costs + linear.enter * entering + linear.leave * leaving
 
+    @property
+    def rooms(self) -> Floats | None:
+        """The most parameter bytes of each stage; `None` for no limits. [num_stages]."""
+        return self.restrictions.rooms if self.restrictions else None
+
     def merged_cost(self) -> float:
         """Linear cost of all ops as one stage: no schedule's stages cost less together."""
         entering = self.tensor_bytes[self.tensor_items < 0].sum()
         return float(self.cost(self.op_costs.sum(), entering, self.output_bytes.sum()))
 
+    def dearest_cost(self) -> float:
+        """No schedule's linear cost is higher."""
+        moved = self.tensor_bytes.sum()
+        stage = float(self.cost(self.op_costs.sum(), moved, moved + self.output_bytes.sum()))
+        return stage if self.combine == "max" else stage * self.num_stages
+
     def lower_bound(self) -> float:
         """A bound that needs no search.
 
         Merging stages never adds up to more than they cost apart, so all of them together cost at
-        least what the whole graph costs as one stage; the dearest costs at least its share, and
-        at least the dearest item.
+        least what the whole graph costs as one stage; the dearest costs at least its share. Of the
+        `m * num_stages + 1` heaviest items, some stage holds `m + 1` or more.
         """
         merged = self.merged_cost()
         if self.combine == "sum":
             return merged
         share = math.ceil(merged / self.num_stages) if self.integral else merged / self.num_stages
-        return max(float(share), float(self.weights.max()))
+        sums = np.concatenate([[0.0], np.cumsum(np.sort(self.weights)[::-1])])
+        last = np.arange(0, self.num_items, self.num_stages)
+        crowded = sums[last + 1] - sums[last - last // self.num_stages]
+        return max(float(share), float(crowded.max()))
 
     def stages_of_ops(self, stages_of_items: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Stages of ops from stages of items. int32 [num_ops]."""
@@ -183,12 +203,19 @@ class Problem:
         return topological_items(self.edges, first)
 
 
-def build_problem(graph: OpGraph, num_stages: int, objective: Objective) -> Problem:
+def build_problem(
+    graph: OpGraph,
+    num_stages: int,
+    objective: Objective,
+    constraints: Constraints | None = None,
+) -> Problem:
     """Merge ops that must share a stage, and bring amounts to a grid with exact sums.
 
     Raises:
-        ArgumentError: `num_stages` is no whole number from 1, or amounts are too large.
-        ScheduleError: There are more stages than ops, or than groups of ops that share a stage.
+        ArgumentError: `num_stages` is no whole number from 1, amounts are too large, or
+            constraints name what is not there.
+        ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
+            or constraints contradict each other.
     """
     if (
         isinstance(num_stages, bool)
@@ -204,17 +231,31 @@ def build_problem(graph: OpGraph, num_stages: int, objective: Objective) -> Prob
             f"{num_stages} stages need {num_stages} ops, one each. The graph has {graph.num_ops}: "
             f"ask for {graph.num_ops} stages or fewer."
         )
-    item_of, edges = merge_colocated(graph)
+    groups = []
+    if constraints:
+        constraints.check(graph, num_stages)
+        groups = constraints.shared(graph)
+    item_of, edges = merge_colocated(graph, [ops for ops, _ in groups])
     num_items = int(item_of.max()) + 1
     if num_stages > num_items:
+        reason = max(groups, key=lambda group: len(group[0]), default=None)
+        example = ""
+        if reason is not None:
+            shown = ", ".join(map(graph.describe_op, reason[0][:4]))
+            more = ", ..." if len(reason[0]) > 4 else ""
+            example = f" For example, {shown}{more} are together because {reason[1]}."
         raise ScheduleError(
             f"The graph's {graph.num_ops} ops form {num_items} groups that each must stay in one "
-            f"stage. Received: {num_stages} stages; ask for {num_items} or fewer."
+            f"stage. Received: {num_stages} stages; ask for {num_items} or fewer.{example}"
         )
+    restrictions = None
+    if constraints:
+        op_bytes = on_grid("parameter bytes", graph.parameter_bytes, 1)
+        restrictions = restrict(graph, num_stages, constraints, item_of, edges, op_bytes)
     linear = _checked_linear(graph, objective)
-    op_costs = _on_grid("op costs", linear.op_costs, 1)
+    op_costs = on_grid("op costs", linear.op_costs, 1)
     # A tensor counts at most twice per stage, and a few times more in the solvers' partial sums.
-    tensor_bytes = _on_grid("tensor bytes", graph.tensor_bytes, 4 * (num_stages + 1))
+    tensor_bytes = on_grid("tensor bytes", graph.tensor_bytes, 4 * (num_stages + 1))
     rate = float(linear.enter) + float(linear.leave)
     most = float(op_costs.sum() + rate * num_stages * tensor_bytes.sum())
 
@@ -249,6 +290,8 @@ def build_problem(graph: OpGraph, num_stages: int, objective: Objective) -> Prob
         tensor_leaves=(maker[tensors] >= 0) & ~graph.is_model_output[tensors],
         reader_offsets=np.append(starts, len(keys)).astype(np.int64),
         reader_items=keys % num_items,
+        constraints=constraints,
+        restrictions=restrictions,
     )
 
 
@@ -281,7 +324,7 @@ def _checked_linear(graph: OpGraph, objective: Objective) -> LinearCost:
     return linear
 
 
-def _on_grid(name: str, values: npt.NDArray[Any], repeats: int) -> Floats:
+def on_grid(name: str, values: npt.NDArray[Any], repeats: int) -> Floats:
     """float64 values whose sums are exact. Fractions are rounded to a power of two."""
     numbers = values.astype(np.float64)
     total = float(numbers.sum()) * repeats

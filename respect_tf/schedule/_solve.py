@@ -9,12 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError
+from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.schedule._check import check_schedule, stage_costs
+from respect_tf.schedule._compiler import solve_compiler
+from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._exact import Answer, solve_exact
+from respect_tf.schedule._milp import solve_milp
 from respect_tf.schedule._objective import Objective, resolve_objective
 from respect_tf.schedule._problem import Problem, build_problem
+from respect_tf.schedule._profile import Measure, solve_profile
 from respect_tf.schedule._schedule import Schedule
 from respect_tf.schedule._slicing import slice_items
 
@@ -25,8 +29,10 @@ def schedule(
     scheduler: str = "exact",
     *,
     objective: str | Objective = "memory",
+    constraints: Constraints | None = None,
     time_limit: float | None = None,
     seed: int = 0,
+    measure: Measure | None = None,
 ) -> Schedule:
     """Give each op of a graph a stage.
 
@@ -35,18 +41,24 @@ def schedule(
         num_stages: Number of stages, none of which stays empty.
         scheduler: `"exact"` proves the optimum where time and memory allow, and returns the best
             schedule known with its gap where they do not; `"slicing"` cuts the file's own order
-            of ops, as well as that order can be cut.
+            of ops, as well as that order can be cut; `"compiler"` cuts as
+            `edgetpu_compiler --num_segments` does; `"profile"` bisects on measured times.
         objective: `"memory"`, the largest stage's parameter bytes, or an `Objective`.
-        time_limit: Seconds after which `"exact"` gives up; without one, it does so after a fixed
-            amount of work.
+        constraints: What the schedule has to keep, for `"exact"` and `"slicing"`.
+        time_limit: Seconds after which `"exact"` and `"slicing"` return the best schedule so far;
+            without one, `"exact"` gives up after a fixed amount of work, some seconds.
         seed: For schedulers that use chance; the present ones do not.
+        measure: For `"profile"`, and needed there: takes the ops of a segment, int64
+            [num_segment_ops], and returns its time in milliseconds;
+            `respect_tf.run.measure_on_cpu(model)` makes one.
 
     Returns:
         A valid schedule, checked by code of its own.
 
     Raises:
         ArgumentError: An argument is out of range, or no scheduler or objective has that name.
-        ScheduleError: There are more stages than ops, or than groups of ops that share a stage.
+        ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
+            or no schedule keeps the constraints, or none was found: the message says which.
     """
     started = time.perf_counter()
     solve = _SOLVERS.get(scheduler) if isinstance(scheduler, str) else None
@@ -61,8 +73,21 @@ def schedule(
         )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ArgumentError(f"seed must be a whole number, 0 or more. Received: {seed!r}.")
-    problem = build_problem(graph, num_stages, resolve_objective(objective))
-    answer = solve(problem, math.inf if time_limit is None else started + time_limit)
+    if constraints and scheduler not in _CONSTRAINED:
+        raise ArgumentError(
+            f"constraints are for the schedulers {', '.join(map(repr, _CONSTRAINED))}. "
+            f"Received: scheduler={scheduler!r}."
+        )
+    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
+    deadline = math.inf if time_limit is None else started + time_limit
+    if scheduler == "profile":
+        answer = solve_profile(problem, deadline, measure)
+    elif measure is None:
+        answer = solve(problem, deadline)
+    else:
+        raise ArgumentError(
+            f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
+        )
     return _checked_schedule(problem, answer, scheduler, started)
 
 
@@ -71,6 +96,8 @@ def slice_order(
     order: npt.ArrayLike,
     num_stages: int,
     objective: str | Objective = "memory",
+    *,
+    constraints: Constraints | None = None,
 ) -> Schedule:
     """Cut a topological order of ops into stages, as well as it can be cut.
 
@@ -82,6 +109,7 @@ def slice_order(
         order: int [num_ops], the ops in the order in which they are to run.
         num_stages: Number of stages.
         objective: `"memory"` or an `Objective`.
+        constraints: What the schedule has to keep.
 
     Returns:
         A valid schedule, checked by code of its own. No cut of that order costs less; the lower
@@ -89,25 +117,31 @@ def slice_order(
 
     Raises:
         ArgumentError: See `schedule`.
-        ScheduleError: See `schedule`; or the order is no topological order of the ops.
+        ScheduleError: See `schedule`; or the order is no topological order of the ops, or no cut
+            of it keeps the constraints.
     """
     started = time.perf_counter()
-    problem = build_problem(graph, num_stages, resolve_objective(objective))
+    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
     chain = slice_items(problem, problem.item_order(order))
     answer = Answer(chain, min(problem.lower_bound(), chain.cost))
     return _checked_schedule(problem, answer, "slicing", started)
 
 
 def _solve_slicing(problem: Problem, deadline: float) -> Answer:
-    del deadline
-    chain = slice_items(problem, problem.item_order(problem.graph.topological_order))
+    order = problem.item_order(problem.graph.topological_order)
+    chain = slice_items(problem, order, deadline)
     return Answer(chain, min(problem.lower_bound(), chain.cost))
 
 
 _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
+    "compiler": solve_compiler,
     "exact": solve_exact,
+    "milp": solve_milp,
+    "profile": solve_profile,
     "slicing": _solve_slicing,
 }
+
+_CONSTRAINED = ("exact", "slicing")
 
 
 def scheduler_names() -> tuple[str, ...]:
@@ -128,6 +162,11 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
         # What solvers add up is rounded to their grid; the reported cost is not.
         plain = Schedule(stages, problem.num_stages)
         cost = objective.total_cost(stage_costs(graph, plain, objective))
+        if not problem.linear.exact and not math.isclose(cost, answer.chain.cost, rel_tol=1e-9):
+            raise ScheduleError(
+                f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
+                f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
+            )
         lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
     result = Schedule(
         stages,
@@ -139,5 +178,5 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
         scheduler=scheduler,
         solve_seconds=time.perf_counter() - started,
     )
-    check_schedule(graph, result, objective)
+    check_schedule(graph, result, objective, problem.constraints)
     return result

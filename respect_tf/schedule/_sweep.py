@@ -8,9 +8,13 @@ from typing import Any
 import numba
 import numpy as np
 
+from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._intervals import Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats
+
+# Positions between looks at the clock.
+_CHUNK = 1 << 13
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,27 +39,36 @@ class Sweep:
 
     Args:
         intervals: The order.
+        budget: Whose deadline holds.
         backward: Begin with the last item: positions then count from the end.
     """
 
-    def __init__(self, intervals: Intervals, *, backward: bool = False) -> None:
+    def __init__(self, intervals: Intervals, budget: Budget, *, backward: bool = False) -> None:
         problem = intervals.problem
         corners, sizes, num_entering = intervals.rectangles
-        sums = intervals.op_sums + problem.linear.leave * intervals.output_sums
+        num_items, num_stages = len(intervals.order), problem.num_stages
+        sums, held = intervals.weight_sums, intervals.byte_sums
+        first, last = intervals.first_stops, intervals.last_stops
+        rooms = np.full(num_stages, np.inf) if problem.rooms is None else problem.rooms
         if backward:
-            corners = len(intervals.order) - corners[::-1]
-            sums = sums[-1] - sums[::-1]
+            corners = num_items - corners[::-1]
+            sums, held, rooms = sums[-1] - sums[::-1], held[-1] - held[::-1], rooms[::-1]
+            first, last = num_items - last[::-1], num_items - first[::-1]
         costs = sizes * problem.linear.leave
         costs[:num_entering] = sizes[:num_entering] * problem.linear.enter
+        kept = np.flatnonzero(costs)
+        corners, costs = corners[:, kept], costs[kept]
         stops = np.concatenate([corners[2], corners[3] + 1])
         order = np.argsort(stops, kind="stable")
-        num_positions = len(intervals.order) + 1
-        self._num_stages = problem.num_stages
+        self._budget = budget
         self._additive = problem.combine == "sum"
-        self._offsets = np.searchsorted(stops[order], np.arange(num_positions + 1))
-        self._spans = np.concatenate([corners[:2], corners[:2]], axis=1)[:, order]
-        self._changes = np.concatenate([costs, -costs])[order]
-        self._sums = sums
+        self._events = (
+            np.searchsorted(stops[order], np.arange(num_items + 2)),
+            np.ascontiguousarray(np.concatenate([corners[:2], corners[:2]], axis=1)[:, order]),
+            np.concatenate([costs, -costs])[order],
+        )
+        self._sums = np.ascontiguousarray(sums)
+        self._within = (first, last, np.ascontiguousarray(held), np.ascontiguousarray(rooms))
 
     def reach(self, limit: float) -> tuple[Floats, float]:
         """The least cost of a chain up to each position, infinite above the limit.
@@ -65,38 +78,52 @@ class Sweep:
         Returns:
             [num_stages + 1, num_items + 1], and the least limit above this one that would let any
             chain get further.
+
+        Raises:
+            BudgetExceededError: It takes too long.
         """
-        reached = np.full((self._num_stages + 1, len(self._sums)), np.inf)
-        beyond = _reach(
-            self._offsets, self._spans, self._changes, self._sums, self._additive, limit, reached
-        )
+        num_stages, num_positions = len(self._within[0]) - 1, len(self._sums)
+        size = 1
+        while size <= num_positions:
+            size *= 2
+        reached = np.full((num_stages + 1, num_positions), np.inf)
+        reached[0, 0] = 0.0
+        least = np.full((2 * size, num_stages), np.inf)  # of the starts below each node
+        added = np.zeros(2 * size)  # to all starts below each node
+        oldest = np.zeros(num_stages, np.int64)  # the first start from which a stage has room
+        beyond = np.inf
+        for begin in range(0, num_positions, _CHUNK):
+            self._budget.check_time()
+            span = (begin, min(begin + _CHUNK, num_positions))
+            state = (least, added, oldest, reached)
+            further = _reach(
+                span, self._events, self._sums, self._within, self._additive, limit, state
+            )
+            beyond = min(beyond, further)
         return reached, float(beyond)
 
 
 @_compiled
 def _reach(
-    offsets: Ints,
-    spans: Ints,
-    changes: Floats,
+    span: tuple[int, int],
+    events: tuple[Ints, Ints, Floats],
     sums: Floats,
+    within: tuple[Ints, Ints, Floats, Floats],
     additive: bool,
     limit: float,
-    reached: Floats,
+    state: tuple[Floats, Floats, Ints, Floats],
 ) -> float:
     """Sweep over stops; a segment tree holds, for every start, the cost of the stage so far.
 
     One tree serves all boundaries: what is added to a range of starts is the same for all of them,
     only which starts are active differs. Nothing is added to a start before it is active.
     """
-    num_stages, num_positions = reached.shape[0] - 1, len(sums)
-    size = 1
-    while size <= num_positions:
-        size *= 2
-    least = np.full((2 * size, num_stages), np.inf)  # of the starts below each node
-    added = np.zeros(2 * size)  # to all starts below each node
+    offsets, spans, changes = events
+    first, last, held, rooms = within
+    least, added, oldest, reached = state
+    num_stages, size = least.shape[1], least.shape[0] // 2
     beyond = np.inf
-    reached[0, 0] = 0.0
-    for stop in range(num_positions):
+    for stop in range(span[0], span[1]):
         for event in range(offsets[stop], offsets[stop + 1]):
             left, right = spans[0, event] + size, spans[1, event] + size + 1
             while left < right:
@@ -119,11 +146,16 @@ def _reach(
             _bring_up(least, added, size)
             _bring_up(least, added, stop - 1 + size)
         for k in range(num_stages):
-            cost = least[1, k] + sums[stop]
-            if cost <= limit:
-                reached[k + 1, stop] = cost if additive else 0.0
-            elif cost < beyond:
-                beyond = cost
+            while held[stop] - held[oldest[k]] > rooms[k]:
+                least[oldest[k] + size, k] = np.inf
+                _bring_up(least, added, oldest[k] + size)
+                oldest[k] += 1
+            if first[k + 1] <= stop <= last[k + 1]:
+                cost = least[1, k] + sums[stop]
+                if cost <= limit:
+                    reached[k + 1, stop] = cost if additive else 0.0
+                elif cost < beyond:
+                    beyond = cost
         for k in range(num_stages):
             least[stop + size, k] = reached[k, stop] - sums[stop]
     return beyond

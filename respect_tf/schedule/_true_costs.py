@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from respect_tf.schedule._chain import Boundaries
+from respect_tf._errors import ArgumentError
+from respect_tf.schedule._chain import BatchBoundaries, Boundaries
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._stage_batch import StageBatch, stage_parts
+
+# Costs of that many pairs of candidates of two boundaries are remembered.
+_MAX_KNOWN = 1 << 22
 
 
-def with_true_costs(boundaries: Boundaries) -> Boundaries:
+def with_true_costs(boundaries: BatchBoundaries) -> Boundaries:
     """The same candidates with the objective's own stage costs."""
     return boundaries if boundaries.problem.linear.exact else _TrueCosts(boundaries)
 
@@ -17,11 +22,16 @@ def with_true_costs(boundaries: Boundaries) -> Boundaries:
 class _TrueCosts:
     """Asks the objective for the cost of each stage whose linear bound keeps the limit."""
 
-    def __init__(self, bounds: Boundaries) -> None:
+    def __init__(self, bounds: BatchBoundaries) -> None:
         self.problem = bounds.problem
         self.sizes = bounds.sizes
+        self.block_rows = bounds.block_rows
         self._bounds = bounds
-        self._known: dict[tuple[int, int, int], float] = {}
+        self._known: list[Floats | None] = [None] * self.problem.num_stages
+
+    def keys(self, stage: int) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        return self._bounds.keys(stage)
 
     def members(self, boundary: int, rows: Ints) -> Bools:
         """See `Boundaries`."""
@@ -35,17 +45,43 @@ class _TrueCosts:
         self, stage: int, rows: Ints, columns: Ints, limit: float
     ) -> tuple[Floats, Floats]:
         """See `Boundaries`."""
-        cost, crossing = self._bounds.stage_costs(stage, rows, columns, limit)
-        near = cost <= limit + self.problem.slack
-        cost[~near] = np.inf
-        for row, column in np.argwhere(near).tolist():
-            key = (stage, int(rows[row]), int(columns[column]))
-            if key not in self._known:
-                before = self._bounds.members(stage, rows[[row]])[0]
-                after = self._bounds.members(stage + 1, columns[[column]])[0]
-                self._known[key] = true_stage_cost(self.problem, before, after)
-            cost[row, column] = self._known[key]
-        return cost, crossing
+        costs, crossing = self._bounds.stage_costs(stage, rows, columns, limit)
+        near = np.isfinite(costs) & (costs <= limit + self.problem.slack)
+        costs[~near] = np.inf
+        known = self._known[stage]
+        if known is None and self.sizes[stage] * self.sizes[stage + 1] <= _MAX_KNOWN:
+            known = np.full((self.sizes[stage], self.sizes[stage + 1]), np.nan)
+            self._known[stage] = known
+        if known is not None:
+            place = np.ix_(rows, columns)
+            found = known[place]
+            costs = np.where(near, found, np.inf)
+            near &= np.isnan(found)
+        above, across = np.nonzero(near)
+        if len(above):
+            batch = self._bounds.batch(stage, rows, columns, (above, across))
+            costs[above, across] = checked_costs(self.problem, batch, limit)
+            if known is not None:
+                # Above the limit, a cost may be any number: it is asked for again.
+                told = np.where(costs[above, across] <= limit, costs[above, across], np.nan)
+                known[rows[above], columns[across]] = told
+        return costs, crossing
+
+
+def checked_costs(problem: Problem, batch: StageBatch, limit: float) -> Floats:
+    """What the objective says that stages cost. [len(batch)].
+
+    Raises:
+        ArgumentError: It gives another number of costs, or one that is negative or not finite.
+    """
+    costs = np.asarray(problem.objective.batch_costs(batch, limit), np.float64)
+    if costs.shape != (len(batch),) or not (np.isfinite(costs) & (costs >= 0)).all():
+        raise ArgumentError(
+            f"The objective {problem.objective.name} must give {len(batch)} stages as many costs, "
+            f"finite and 0 or more. Received: the shape {list(costs.shape)}, least "
+            f"{costs.min(initial=np.inf)}, largest {costs.max(initial=-np.inf)}."
+        )
+    return costs
 
 
 def true_stage_cost(problem: Problem, before: Bools, after: Bools) -> float:
@@ -56,23 +92,4 @@ def true_stage_cost(problem: Problem, before: Bools, after: Bools) -> float:
         before: bool [num_items], an ideal.
         after: bool [num_items], a larger ideal.
     """
-    graph = problem.graph
-    done, here = before[problem.item_of], (after & ~before)[problem.item_of]  # [num_ops]
-    read_ops, read_tensors = graph.reads
-    producer = graph.producer[read_tensors]
-    is_input = np.zeros(graph.num_tensors, bool)
-    is_input[graph.model_inputs] = True
-    made_before = np.where(producer >= 0, done[producer], is_input[read_tensors])
-    made_here = (producer >= 0) & here[producer]
-    later = ~(done | here)
-    leaving = read_tensors[made_here & later[read_ops]]
-    outputs = graph.model_outputs[graph.producer[graph.model_outputs] >= 0]
-    outputs = outputs[here[graph.producer[outputs]]]
-    return float(
-        problem.objective.stage_cost(
-            graph,
-            np.flatnonzero(here).tolist(),
-            np.unique(read_tensors[made_before & here[read_ops]]).tolist(),
-            np.union1d(leaving, outputs).tolist(),
-        )
-    )
+    return float(problem.objective.stage_cost(problem.graph, *stage_parts(problem, before, after)))

@@ -36,7 +36,7 @@ def test_objectives_by_name_and_value_are_the_same():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scheduler": "best"}, "'exact', 'slicing'.*'best'"),
+        ({"scheduler": "best"}, "'exact', 'milp', .*'slicing'.*'best'"),
         ({"scheduler": None}, "Unknown scheduler"),
         ({"objective": "speed"}, "Unknown objective.*'speed'"),
         ({"time_limit": -1}, "time_limit"),
