@@ -15,7 +15,7 @@ from respect_tf._manifest import read_pipeline
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.run import quantize
+from respect_tf.run import measure_on_cpu, quantize
 from respect_tf.schedule import Objective, Schedule, check_request, check_schedule
 from respect_tf.schedule import schedule as choose_schedule
 from respect_tf.segment import ParityReport, Segment, check_runner_rules, cut, random_inputs
@@ -63,7 +63,8 @@ def convert(
         representative_dataset: Samples to calibrate with: an array [num_samples, ...], a list of
             arrays (one per input, in the model's order) or a dict of them by input name, a
             generator function, or a `tf.data.Dataset`. Not needed for a .tflite model.
-        scheduler: What chooses the cut, `"exact"` or `"slicing"`, or a `Schedule`.
+        scheduler: What chooses the cut: `"exact"`, `"milp"`, `"slicing"`, `"compiler"` or
+            `"profile"` (see `respect_tf.schedule`), or a `Schedule` of one's own.
         objective: What the cut minimises: `"memory"` (parameter bytes of the fullest stage) or an
             `Objective`.
         inference_input_type: Type of the model's inputs.
@@ -93,6 +94,8 @@ def convert(
         strict=strict,
         verbose=verbose,
     )
+    if whole.source != "tflite":
+        mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
     if isinstance(scheduler, Schedule):
@@ -112,6 +115,9 @@ def convert(
                 objective=objective,
                 time_limit=time_limit,
                 seed=seed,
+                measure=measure_on_cpu(whole.content, seed=seed)
+                if scheduler == "profile"
+                else None,
             )
     segments = cut(unpacked, graph, chosen.stages, name=whole.name)
     warnings = check_runner_rules(segments)
@@ -177,8 +183,6 @@ def _prove(
     verbose: Verbosity,
 ) -> ParityReport:
     """Verify on some of the calibration samples, and on random inputs over the full range."""
-    if whole.source != "tflite":
-        mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
     with progress("Proving the segments bit for bit", verbose=verbose):
         inputs = _stored_samples(whole, graph)[:_NUM_CALIBRATION_INPUTS]
         inputs += random_inputs(graph, _NUM_INPUTS - len(inputs), seed=seed)

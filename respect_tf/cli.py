@@ -35,7 +35,7 @@ _num_segments = click.option(
 )
 _scheduler = click.option(
     "--scheduler",
-    type=click.Choice(["exact", "slicing"]),
+    type=click.Choice(["exact", "milp", "slicing", "compiler"]),
     default="exact",
     show_default=True,
     help="What chooses the cut.",

@@ -306,6 +306,13 @@ def test_only_three_positional_arguments_and_no_unknown_keywords():
         respect_tf.convert(_model(), num_segmets=2)
 
 
+@pytest.mark.parametrize("scheduler", ["exact", "milp", "slicing", "compiler", "profile"])
+def test_every_scheduler_gives_a_proved_pipeline(scheduler):
+    made = respect_tf.convert(_model(), 2, scheduler=scheduler, objective="memory", verbose=0)
+    assert made.schedule.scheduler == scheduler
+    assert made.parity.num_inputs == 3
+
+
 def test_a_schedule_can_be_given():
     schedule = respect_tf.Schedule([0, 1, 1, 1])
     made = respect_tf.convert(_model(), scheduler=schedule, verbose=0)
