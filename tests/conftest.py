@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every CI run: a new one that fails is for whoever runs the tests at home.
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    """Seed the layers of both Keras packages, where a test has imported them."""
+    for name in ("keras", "tf_keras"):
+        if name in sys.modules:
+            sys.modules[name].utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")
