@@ -36,17 +36,19 @@ class BudgetExceededError(Exception):
 
 @dataclasses.dataclass
 class Budget:
-    """What a solver may still use.
+    """What a solver may use.
 
     Attributes:
         deadline: On `time.perf_counter()`'s clock in seconds, infinite for none.
-        work: Pairs of candidates that may still be looked at, or as much other work.
+        work: Pairs of candidates that may be looked at in all, or as much other work.
         cells: Bytes that the candidates of one boundary may take, about.
+        spent: Work done so far, in the unit of `work`.
     """
 
     deadline: float = math.inf
     work: float = math.inf
     cells: float = math.inf
+    spent: float = 0.0
 
     def check_cells(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many, or take too long."""
@@ -65,8 +67,8 @@ class Budget:
 
     def spend_pairs(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many."""
-        self.work -= count
-        if self.work < 0:
+        self.spent += count
+        if self.spent > self.work:
             raise BudgetExceededError
         self.check_time()
 

@@ -17,21 +17,24 @@ from respect_tf.schedule._ideal_boundaries import IdealBoundaries, stage_keys
 from respect_tf.schedule._ideal_table import IdealTable, ideal_table
 from respect_tf.schedule._ideals import Ideals, IdealSource
 from respect_tf.schedule._items import Ints
+from respect_tf.schedule._objective import LinearCost, PeakMemory
 from respect_tf.schedule._problem import Problem
 from respect_tf.schedule._slicing import balanced_chain, slice_items
-from respect_tf.schedule._true_costs import with_true_costs
+from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
 # What may be done without a time limit: some seconds of work, the same on every machine.
 _MAX_WORK = 300_000_000
 _MAX_CELLS = 300_000_000  # for all boundaries
 
 # How far the limit rises above the lower bound, at first as a part of the way to a known cost, then
-# as a multiple of the time before: boldly while a search is cheap, then with care, because the work
-# grows with a high power of the distance.
+# as a multiple of the time before: boldly while a search is cheap or costs hardly more than the
+# one before, then with care, because the work grows with a high power of the distance.
 _FIRST_STEP, _FAR, _NEAR = 1 / 128, 2.0, 1.25
-_LITTLE_WORK = 1_000_000
+_LITTLE_WORK, _LITTLE_MORE = 1_000_000, 1.25
 
-# Seconds after the deadline in which orders are cut for want of a proof.
+# The part of a time limit that is spent on the proof, and the seconds, past the limit if need be,
+# in which orders are cut for want of one.
+_SEARCH_SHARE = 0.8
 _GRACE = 0.1
 
 
@@ -65,26 +68,29 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     """
     known = _balanced(problem)
     low = problem.lower_bound()
-    unlimited = math.isinf(deadline)
-    budget = Budget(
-        deadline, _MAX_WORK if unlimited else math.inf, _MAX_CELLS // problem.num_stages
-    )
+    budget = Budget(deadline, _MAX_WORK, _MAX_CELLS // problem.num_stages)
+    if math.isfinite(deadline):
+        # The rest is for cutting orders, if there will be no proof.
+        now = time.perf_counter()
+        budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
     try:
         budget.check_time()
-        if not problem.linear.exact:
-            limit = math.inf if known is None else known.cost
-            table = ideal_table(problem, limit, budget)
+        if known is None:
+            known = _any_chain(problem, budget)
+        if not problem.linear.exact and is_batched(problem.objective):
+            table = ideal_table(problem, known.cost, budget)
             if table is not None:
-                return _solve_table(table, known, limit, budget)
+                return _solve_table(table, known, budget)
         source = IdealSource(problem, budget)
         for limit in _rising_limits(problem, known, budget):
             found = _search(source, limit, budget)
             if found is not None:
+                budget.deadline = deadline
                 return Answer(_settle(*found, known, budget), found[1].total)
             low = limit + 1.0 if problem.integral else limit
-        raise _nothing_found(problem, known)
+        raise _lost(known)
     except BudgetExceededError:
-        best = _best_slicing(problem, known, unlimited)
+        best = _best_slicing(problem, known, deadline)
         if best is None:
             raise ScheduleError(
                 f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
@@ -94,43 +100,77 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         return Answer(best, min(low, best.cost))
 
 
-def _rising_limits(problem: Problem, known: Chain | None, budget: Budget) -> Iterator[float]:
-    """Cost limits from the lower bound to that of a known schedule, infinite without one."""
-    start = problem.lower_bound()
-    most = problem.dearest_cost() if known is None else known.cost
-    last = math.inf if known is None else known.cost
-    limit, step = min(start, last), _FIRST_STEP * (most - start)
-    while True:
-        work = budget.work
-        yield limit
-        if limit >= last:
-            return
-        step *= _FAR if work - budget.work < _LITTLE_WORK else _NEAR
-        higher = math.floor(start + step) if problem.integral else start + step
-        higher = max(higher, limit + 1.0 if problem.integral else limit)
-        limit = last if higher >= most else higher
+def _any_chain(problem: Problem, budget: Budget) -> Chain:
+    """Some schedule that keeps the constraints, where no order at hand can be cut into one.
 
+    Bytes take the place of costs, so that the room of the stages narrows the search.
 
-def _nothing_found(problem: Problem, known: Chain | None) -> ScheduleError:
-    if known is None:
-        return ScheduleError(
+    Raises:
+        ScheduleError: There is none.
+        BudgetExceededError: None was found, which is no proof.
+    """
+    restrictions = problem.restrictions
+    if restrictions is None:
+        raise _lost(None)
+    memory = dataclasses.replace(
+        problem,
+        objective=PeakMemory(),
+        linear=LinearCost(problem.graph.parameter_bytes),
+        integral=problem.graph.parameter_bytes.dtype.kind in "iu",
+        op_costs=restrictions.item_bytes,
+    )
+    total = float(restrictions.item_bytes.sum())
+    limit = total if problem.rooms is None else min(total, float(problem.rooms.max()))
+    found = _search(IdealSource(memory, budget), limit, budget)
+    if found is None:
+        raise ScheduleError(
             f"No schedule of {problem.num_stages} stages keeps the constraints: the search over "
             "all of them is complete. Allow more bytes per stage, unpin ops, let tensors be cut, "
             "or ask for another number of stages."
         )
+    stages = found[1].cheapest_chain(Budget()).stages
+    chain = balanced_chain(problem, np.argsort(stages, kind="stable"))
+    if chain is None:
+        raise _lost(None)
+    return chain
+
+
+def _rising_limits(problem: Problem, known: Chain, budget: Budget) -> Iterator[float]:
+    """Cost limits from the lower bound to that of a known schedule."""
+    start = problem.lower_bound()
+    limit, step = min(start, known.cost), _FIRST_STEP * (known.cost - start)
+    last = 0.0
+    while True:
+        before = budget.spent
+        yield limit
+        if limit >= known.cost:
+            return
+        work = budget.spent - before
+        step *= _FAR if work < max(_LITTLE_WORK, _LITTLE_MORE * last) else _NEAR
+        last = work
+        higher = math.floor(start + step) if problem.integral else start + step
+        limit = min(max(higher, limit + 1.0 if problem.integral else limit), known.cost)
+
+
+def _lost(known: Chain | None) -> ScheduleError:
+    cost = "" if known is None else f", of cost {known.cost}"
     return ScheduleError(
-        f"The exact search did not find a schedule that is known, of cost {known.cost}. This is an "
-        "error in respect_tf: please report it with the graph."
+        f"The exact search did not find a schedule that is known{cost}. This is an error in "
+        "respect_tf: please report it with the graph."
     )
 
 
-def _solve_table(table: IdealTable, known: Chain | None, limit: float, budget: Budget) -> Answer:
-    reached = reach(table, limit, budget)
+def _solve_table(table: IdealTable, known: Chain, budget: Budget) -> Answer:
+    reached = reach(table, known.cost, budget)
     if reached is None:
-        raise _nothing_found(table.problem, known)
-    tied = known is not None and reached.total == known.cost
-    crossing = known.crossing if known is not None and tied else math.inf
-    return Answer(reached.best_chain(budget, crossing), reached.total)
+        raise _lost(known)
+    try:
+        chain = reached.best_chain(
+            budget, known.crossing if reached.total == known.cost else math.inf
+        )
+    except BudgetExceededError:
+        chain = reached.cheapest_chain(Budget())
+    return Answer(chain, reached.total)
 
 
 def _search(
@@ -148,7 +188,7 @@ def _search(
     if not _thin(ideals, limit):
         return None
     boundaries = IdealBoundaries(ideals, budget)
-    reached = reach(with_true_costs(boundaries), limit, budget)
+    reached = reach(with_true_costs(boundaries, budget), limit, budget)
     return None if reached is None else (boundaries, reached)
 
 
@@ -179,14 +219,12 @@ def _thin(ideals: list[Ideals], limit: float) -> bool:
     return True
 
 
-def _settle(
-    boundaries: IdealBoundaries, reached: Reached, known: Chain | None, budget: Budget
-) -> Chain:
+def _settle(boundaries: IdealBoundaries, reached: Reached, known: Chain, budget: Budget) -> Chain:
     """Break ties among the chains of least cost.
 
     Where the budget does not last for that, the best chain known is as good in cost.
     """
-    if known is None or known.cost > reached.total:
+    if known.cost > reached.total:
         # Looks at one column per boundary only, and may not fail: the optimum is proved by now.
         known = reached.cheapest_chain(Budget())
     try:
@@ -199,10 +237,9 @@ def _settle(
             budget,
         )
         costs = [costs[keep] for costs, keep in zip(reached.costs, kept, strict=True)]
-        return Reached(with_true_costs(fewer), costs).best_chain(budget, known.crossing)
+        return Reached(with_true_costs(fewer, budget), costs).best_chain(budget, known.crossing)
     except BudgetExceededError:
-        unlimited = math.isinf(budget.deadline)
-        return _best_slicing(boundaries.problem, known, unlimited) or known
+        return _best_slicing(boundaries.problem, known, budget.deadline) or known
 
 
 def _by_cost(chain: Chain) -> tuple[float, float]:
@@ -215,9 +252,9 @@ def _balanced(problem: Problem) -> Chain | None:
     return next((chain for chain in chains if chain is not None), None)
 
 
-def _best_slicing(problem: Problem, known: Chain | None, unlimited: bool) -> Chain | None:
+def _best_slicing(problem: Problem, known: Chain | None, deadline: float) -> Chain | None:
     """The best cut of some orders, or the known schedule; the first of those that are as good."""
-    deadline = math.inf if unlimited else time.perf_counter() + _GRACE
+    deadline = max(deadline, time.perf_counter() + _GRACE)
     chains = [] if known is None else [known]
     for order in _orders(problem):
         if time.perf_counter() < deadline:

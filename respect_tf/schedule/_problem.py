@@ -138,12 +138,6 @@ class Problem:
         entering = self.tensor_bytes[self.tensor_items < 0].sum()
         return float(self.cost(self.op_costs.sum(), entering, self.output_bytes.sum()))
 
-    def dearest_cost(self) -> float:
-        """No schedule's linear cost is higher."""
-        moved = self.tensor_bytes.sum()
-        stage = float(self.cost(self.op_costs.sum(), moved, moved + self.output_bytes.sum()))
-        return stage if self.combine == "max" else stage * self.num_stages
-
     def lower_bound(self) -> float:
         """A bound that needs no search.
 

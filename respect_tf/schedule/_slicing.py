@@ -14,7 +14,7 @@ from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, reach
 from respect_tf.schedule._intervals import IntervalBoundaries, Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
-from respect_tf.schedule._true_costs import with_true_costs
+from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
 # Enough to bring any range of float64 down to one whole number, or to neighbours.
 _MAX_BISECTIONS = 64
@@ -25,8 +25,12 @@ _MAX_PAIRS = 10_000_000
 # A sweep has to be compiled or loaded first: not where less time is left.
 _COMPILE_SECONDS = 10.0
 
-# Pairs in a sample of positions.
+# Work, as `Budget` counts it: some seconds for an objective without `batch_costs` of its own.
+_MAX_ASKING = 100_000_000
+
+# Pairs in a sample of positions, for linear and for true costs.
 _SAMPLE_PAIRS = 1_000_000
+_TRUE_SAMPLE_PAIRS = 10_000
 
 
 def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
@@ -43,8 +47,10 @@ def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
 def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Chain:
     """The best schedule whose stages are intervals of an order.
 
-    Its cost is the least there is. Ties are broken as `Reached.best_chain` does it, among all cuts
-    or, where more than `_MAX_PAIRS` pairs of positions are left, among those with little crossing.
+    Its cost is the least there is, unless the deadline passes, or the objective has to be asked for
+    one stage after the other and too many of them; then it is a good one. Ties are broken as
+    `Reached.best_chain` does it, among all cuts or, where more than `_MAX_PAIRS` pairs of positions
+    are left, among those with little crossing.
 
     Args:
         problem: The problem.
@@ -61,11 +67,12 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             f"No cut of this order into {problem.num_stages} stages keeps the constraints. Another "
             'order may have one: scheduler="exact" looks at all of them.'
         )
-    budget = Budget(deadline, 10 * _MAX_PAIRS * problem.num_stages)
+    asks_one_by_one = not problem.linear.exact and not is_batched(problem.objective)
+    budget = Budget(deadline, _MAX_ASKING if asks_one_by_one else math.inf)
     cut, positions = _narrow(intervals, cut, budget)
     limit, crossing = _cut_cost(intervals, cut)
     try:
-        boundaries = with_true_costs(IntervalBoundaries(intervals, positions))
+        boundaries = with_true_costs(IntervalBoundaries(intervals, positions), budget)
         reached = reach(boundaries, limit, budget)
         if reached is None:
             raise _lost_cut(limit)
@@ -81,6 +88,8 @@ def _narrow(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list
         A good cut and the positions.
     """
     problem = intervals.problem
+    if not problem.linear.exact:
+        cut = _sampled_cut(intervals, cut, _TRUE_SAMPLE_PAIRS, budget)
     limit, crossing = _cut_cost(intervals, cut)
     positions = intervals.candidates(limit)
     if _num_pairs(positions) > _MAX_PAIRS and problem.linear.exact:
@@ -189,7 +198,7 @@ def _furthest(sums: Floats, limit: float) -> Ints:
 def _cut_cost(intervals: Intervals, cut: Ints) -> tuple[float, float]:
     """Cost and crossing bytes of a cut."""
     boundaries = with_true_costs(
-        IntervalBoundaries(intervals, [cut[k : k + 1] for k in range(len(cut))])
+        IntervalBoundaries(intervals, [cut[k : k + 1] for k in range(len(cut))]), Budget()
     )
     only = np.zeros(1, np.int64)
     parts = [boundaries.stage_costs(k, only, only, np.inf) for k in range(len(cut) - 1)]
@@ -216,7 +225,8 @@ def _sweep(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list[
         The best cut found, and positions that hold every cut that costs no more.
     """
     problem = intervals.problem
-    cut, best = _sampled_cut(intervals, cut)
+    cut = _sampled_cut(intervals, cut, _SAMPLE_PAIRS, budget)
+    best = _cut_cost(intervals, cut)[0]
     positions = intervals.candidates(best)
     loaded = "respect_tf.schedule._sweep" in sys.modules
     if not loaded and budget.deadline - time.perf_counter() < _COMPILE_SECONDS:
@@ -255,20 +265,24 @@ def _sweep(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list[
         return cut, positions
 
 
-def _sampled_cut(intervals: Intervals, cut: Ints) -> tuple[Ints, float]:
+def _sampled_cut(intervals: Intervals, cut: Ints, num_pairs: int, budget: Budget) -> Ints:
     """The best cut at evenly spaced positions, or the given one if it is better."""
     limit = _cut_cost(intervals, cut)[0]
-    keep = math.isqrt(_SAMPLE_PAIRS // len(cut))
+    keep = math.isqrt(num_pairs // len(cut))
     positions = [
         np.union1d(row[:: len(row) // keep + 1], [place])
         for row, place in zip(intervals.candidates(limit), cut, strict=True)
     ]
-    budget = Budget()
-    reached = reach(IntervalBoundaries(intervals, positions), limit, budget)
-    if reached is None:
-        raise _lost_cut(limit)
-    stages = reached.cheapest_chain(budget).stages[intervals.order]
-    return np.searchsorted(stages, np.arange(len(cut))), reached.total
+    boundaries = with_true_costs(IntervalBoundaries(intervals, positions), budget)
+    try:
+        reached = reach(boundaries, limit, budget)
+        if reached is None:
+            raise _lost_cut(limit)
+        stages = reached.cheapest_chain(budget).stages[intervals.order]
+    except BudgetExceededError:
+        return cut
+    sampled: Ints = np.searchsorted(stages, np.arange(len(cut)))
+    return sampled
 
 
 def _trace(intervals: Intervals, reached: Floats) -> Ints:

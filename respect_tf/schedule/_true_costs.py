@@ -5,28 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from respect_tf._errors import ArgumentError
-from respect_tf.schedule._chain import BatchBoundaries, Boundaries
+from respect_tf.schedule._chain import BatchBoundaries, Boundaries, Budget
 from respect_tf.schedule._items import Ints
+from respect_tf.schedule._objective import Objective
 from respect_tf.schedule._problem import Bools, Floats, Problem
 from respect_tf.schedule._stage_batch import StageBatch, stage_parts
 
 # Costs of that many pairs of candidates of two boundaries are remembered.
 _MAX_KNOWN = 1 << 22
 
+# Stages that are asked for at once: as arrays, or one call each. Both take some milliseconds.
+_MAX_BATCH, _MAX_CALLS = 1 << 17, 1 << 7
+_BATCH_WORK = 1_000_000
 
-def with_true_costs(boundaries: BatchBoundaries) -> Boundaries:
+
+def with_true_costs(boundaries: BatchBoundaries, budget: Budget) -> Boundaries:
     """The same candidates with the objective's own stage costs."""
-    return boundaries if boundaries.problem.linear.exact else _TrueCosts(boundaries)
+    return boundaries if boundaries.problem.linear.exact else _TrueCosts(boundaries, budget)
+
+
+def is_batched(objective: Objective) -> bool:
+    """Whether an objective has a way of its own to cost many stages at once."""
+    return type(objective).batch_costs is not Objective.batch_costs
 
 
 class _TrueCosts:
     """Asks the objective for the cost of each stage whose linear bound keeps the limit."""
 
-    def __init__(self, bounds: BatchBoundaries) -> None:
+    def __init__(self, bounds: BatchBoundaries, budget: Budget) -> None:
+        self._budget = budget
         self.problem = bounds.problem
         self.sizes = bounds.sizes
         self.block_rows = bounds.block_rows
         self._bounds = bounds
+        self._limit = -np.inf
         self._known: list[Floats | None] = [None] * self.problem.num_stages
 
     def keys(self, stage: int) -> tuple[Floats, Floats]:
@@ -45,6 +57,9 @@ class _TrueCosts:
         self, stage: int, rows: Ints, columns: Ints, limit: float
     ) -> tuple[Floats, Floats]:
         """See `Boundaries`."""
+        if limit > self._limit:  # what was said of stages above the last one need not hold
+            self._known = [None] * self.problem.num_stages
+        self._limit = limit
         costs, crossing = self._bounds.stage_costs(stage, rows, columns, limit)
         near = np.isfinite(costs) & (costs <= limit + self.problem.slack)
         costs[~near] = np.inf
@@ -57,14 +72,15 @@ class _TrueCosts:
             found = known[place]
             costs = np.where(near, found, np.inf)
             near &= np.isnan(found)
-        above, across = np.nonzero(near)
-        if len(above):
+        asked = np.nonzero(near)
+        size = _MAX_BATCH if is_batched(self.problem.objective) else _MAX_CALLS
+        for top in range(0, len(asked[0]), size):
+            above, across = asked[0][top : top + size], asked[1][top : top + size]
+            self._budget.spend_pairs(_BATCH_WORK)
             batch = self._bounds.batch(stage, rows, columns, (above, across))
             costs[above, across] = checked_costs(self.problem, batch, limit)
             if known is not None:
-                # Above the limit, a cost may be any number: it is asked for again.
-                told = np.where(costs[above, across] <= limit, costs[above, across], np.nan)
-                known[rows[above], columns[across]] = told
+                known[rows[above], columns[across]] = costs[above, across]
         return costs, crossing
 
 

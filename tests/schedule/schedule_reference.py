@@ -200,3 +200,33 @@ class Streaming(Objective):
 
     def linear_cost(self, graph):
         return LinearCost(np.ones(graph.num_ops), enter=0.5, leave=0.5, exact=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batched(Objective):
+    """No sum either; costs come from sums and maxima, for many stages at once."""
+
+    room: int = 10
+    combine: str = "max"
+    name: str = "streaming in batches of a test"
+    wrong: float = 0.0
+
+    def stage_cost(self, graph, ops, entering, leaving):
+        room = self.room - max(int(graph.activation_bytes[op]) for op in ops)
+        over = max(0, int(graph.parameter_bytes[ops].sum()) - max(0, room))
+        moved = int(graph.tensor_bytes[entering].sum()) + 2 * int(graph.tensor_bytes[leaving].sum())
+        return len(ops) + moved + 3 * over
+
+    def batch_costs(self, stages, limit):
+        graph = stages.graph
+        cost = stages.op_sums(np.ones(graph.num_ops)) + stages.entering_bytes
+        cost += 2 * stages.leaving_bytes + self.wrong
+        stored = stages.op_sums(graph.parameter_bytes)
+        near = cost + 3 * np.maximum(0, stored - self.room) <= limit
+        room = np.maximum(0, self.room - stages.select(near).op_maxima(graph.activation_bytes))
+        cost[near] += 3 * np.maximum(0, stored[near] - room)
+        cost[~near] = limit + 1
+        return cost
+
+    def linear_cost(self, graph):
+        return LinearCost(np.ones(graph.num_ops), enter=1.0, leave=2.0, exact=False)

@@ -5,7 +5,7 @@ import pytest
 from constraint_reference import all_stages, best_of, constraints_for, keeping
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schedule_reference import Latency, Streaming, cost_and_crossing, graphs, make_graph
+from schedule_reference import Batched, Latency, Streaming, cost_and_crossing, graphs, make_graph
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.schedule import (
@@ -27,6 +27,8 @@ OBJECTIVES = [
     Latency(0.0, 3.0, combine="max"),
     Streaming(),
     Streaming(30, combine="sum"),
+    Batched(),
+    Batched(300, combine="sum"),
 ]
 
 

@@ -181,3 +181,38 @@ def test_time_limit_is_kept():
     started = time.perf_counter()
     schedule(wide_graph(), 6, objective=PeakMemory(1.0), time_limit=0.3)
     assert time.perf_counter() - started < 3
+
+
+def test_wide_graphs_without_a_time_limit_are_given_up_soon():
+    started = time.perf_counter()
+    found = schedule(wide_graph(), 6, objective=PeakMemory(1.0))
+    assert found.status == "feasible"
+    assert time.perf_counter() - started < 20  # some ten times what it takes
+
+
+def test_many_heavy_ops_bound_the_cost():
+    graph = make_graph([10, 10, 10, 10, 10, 1], [0] * 6, np.zeros((0, 2), int))
+    found = schedule(graph, 4, time_limit=0)
+    assert found.lower_bound == 20
+    assert found.cost == 20
+
+
+def lanes(num_ops, num_lanes, seed):
+    """Chains side by side; every second op reads from any of them, too."""
+    rng = np.random.default_rng(seed)
+    edges, last = [], [None] * num_lanes
+    for op in range(num_ops):
+        lane = op % num_lanes
+        sources = {last[lane], last[rng.integers(num_lanes)] if rng.random() < 0.5 else None}
+        edges += [(source, op) for source in sources - {None}]
+        last[lane] = op
+    sizes = rng.integers(0, 100_000, (2, num_ops))
+    return make_graph(sizes[0], sizes[1], sorted(edges))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_lanes_with_links_between_them_are_solved_to_proof(weight):
+    started = time.perf_counter()
+    found = schedule(lanes(1000, 4, seed=0), 8, objective=PeakMemory(weight))
+    assert found.status == "optimal"
+    assert time.perf_counter() - started < 10  # ten times what it takes, or more

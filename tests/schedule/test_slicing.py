@@ -14,7 +14,8 @@ from schedule_reference import (
 )
 
 from respect_tf._errors import ScheduleError
-from respect_tf.schedule import PeakMemory, schedule, slice_order
+from respect_tf.graph import OpGraph
+from respect_tf.schedule import Constraints, PeakMemory, schedule, slice_order
 from respect_tf.schedule import _slicing as slicing_module
 
 OBJECTIVES = [
@@ -139,3 +140,29 @@ def test_massive_ties_stay_within_memory():
     found = schedule(graph, 2, "slicing")
     assert found.cost == 7
     assert found.stages.tolist() == [0] * 29_999 + [1]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_time_limit_cuts_large_graphs_short(weight):
+    rng = np.random.default_rng(0)
+    num_ops = 50_000
+    edges = np.stack([np.arange(num_ops - 1), np.arange(1, num_ops)], axis=1)
+    graph = OpGraph.from_arrays(*rng.integers(0, 1000, (2, num_ops)), edges)
+    started = time.perf_counter()
+    found = schedule(graph, 8, "slicing", objective=PeakMemory(weight), time_limit=0)
+    assert time.perf_counter() - started < 5  # some ten times what it takes
+    assert found.cost >= found.lower_bound
+
+
+@pytest.mark.parametrize("objective", [PeakMemory(1.0), Latency()])
+def test_sweeps_keep_constraints(objective, monkeypatch):
+    for seed in range(6):
+        graph = random_graph(40, 30, seed, scale=1000)
+        room = float(graph.parameter_bytes.sum() / 5 + graph.parameter_bytes.max())
+        constraints = Constraints(stage_bytes=room, pinned={12: 1, 30: 3})
+        expected = schedule(graph, 5, "slicing", objective=objective, constraints=constraints)
+        for limit in (10, 100):
+            monkeypatch.setattr(slicing_module, "_MAX_PAIRS", limit)
+            found = schedule(graph, 5, "slicing", objective=objective, constraints=constraints)
+            assert found.cost == expected.cost
+            monkeypatch.undo()
