@@ -18,8 +18,14 @@ from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import measure_on_cpu, quantize
 from respect_tf.schedule import Objective, Schedule, check_request, check_schedule
 from respect_tf.schedule import schedule as choose_schedule
-from respect_tf.segment import ParityReport, Segment, check_runner_rules, cut, random_inputs
-from respect_tf.segment import segment as cut_model
+from respect_tf.segment import (
+    NUM_INPUTS,
+    Segment,
+    check_runner_rules,
+    cut,
+    random_inputs,
+    schedule_of,
+)
 from respect_tf.segment import verify as verify_segments
 from respect_tf.tflite import (
     Int8Model,
@@ -32,9 +38,8 @@ from respect_tf.tflite import (
 
 _DEFAULT_NUM_SEGMENTS = 4
 
-# Inputs that the segments are proved on: some that the model was made for, the rest random, over
-# the full range of the stored numbers.
-_NUM_INPUTS = 3
+# Of the inputs that the segments are proved on, those that the model was made for; the rest are
+# random, over the full range of the stored numbers.
 _NUM_CALIBRATION_INPUTS = 2
 
 
@@ -119,21 +124,15 @@ def convert(
                 if scheduler == "profile"
                 else None,
             )
-    segments = cut(unpacked, graph, chosen.stages, name=whole.name)
-    warnings = check_runner_rules(segments)
-    for warning in warnings:
-        report(f"warning: {warning}", verbose=verbose)
-    parity = None
-    if verify:
-        parity = _prove(whole, graph, segments, seed=seed, verbose=verbose)
-    return Pipeline(
-        name=whole.name,
-        model=whole.content,
-        segments=segments,
+    return _proved(
+        whole.content,
+        graph,
+        cut(unpacked, graph, chosen.stages, name=whole.name),
         schedule=chosen,
-        parity=parity,
-        warnings=warnings,
+        name=whole.name,
+        inputs=_inputs(whole, graph, seed=seed) if verify else None,
         conversion_seconds=whole.seconds,
+        verbose=verbose,
     )
 
 
@@ -158,43 +157,62 @@ def segment_at(
     """
     content = read_content(model)
     name = "model" if isinstance(model, bytes) else Path(model).stem
-    segments = cut_model(content, stages, cuts=cuts, name=name)
-    owner = {op: segment.index for segment in segments for op in segment.ops}
+    unpacked = read_model(content)
+    graph = op_graph_of(unpacked)
+    chosen = schedule_of(graph, stages, cuts=cuts)
+    return _proved(
+        content,
+        graph,
+        cut(unpacked, graph, chosen.stages, name=name),
+        schedule=chosen,
+        name=name,
+        inputs=random_inputs(graph, NUM_INPUTS, seed=seed) if verify else None,
+        verbose=verbose,
+    )
+
+
+def _proved(
+    content: bytes,
+    graph: OpGraph,
+    segments: tuple[Segment, ...],
+    *,
+    schedule: Schedule,
+    name: str,
+    inputs: Sequence[Sequence[npt.NDArray[Any]]] | None,
+    conversion_seconds: float | None = None,
+    verbose: Verbosity,
+) -> Pipeline:
+    """Check the segments by the runner's rules, and prove them where there are inputs for it."""
+    warnings = check_runner_rules(segments)
+    for warning in warnings:
+        report(f"warning: {warning}", verbose=verbose)
     parity = None
-    if verify:
+    if inputs is not None:
         with progress("Proving the segments bit for bit", verbose=verbose):
-            parity = verify_segments(content, segments, seed=seed)
+            parity = verify_segments(content, segments, inputs, graph=graph)
     return Pipeline(
         name=name,
         model=content,
         segments=segments,
-        schedule=Schedule(stages=[owner[op] for op in range(len(owner))]),
+        schedule=schedule,
         parity=parity,
-        warnings=check_runner_rules(segments),
+        warnings=warnings,
+        conversion_seconds=conversion_seconds,
     )
 
 
-def _prove(
-    whole: Int8Model,
-    graph: OpGraph,
-    segments: Sequence[Segment],
-    *,
-    seed: int,
-    verbose: Verbosity,
-) -> ParityReport:
-    """Verify on some of the calibration samples, and on random inputs over the full range."""
-    with progress("Proving the segments bit for bit", verbose=verbose):
-        inputs = _stored_samples(whole, graph)[:_NUM_CALIBRATION_INPUTS]
-        inputs += random_inputs(graph, _NUM_INPUTS - len(inputs), seed=seed)
-        return verify_segments(whole.content, segments, inputs, graph=graph)
+def _inputs(whole: Int8Model, graph: OpGraph, *, seed: int) -> list[list[npt.NDArray[Any]]]:
+    """Some of the calibration samples, and random inputs over the full range."""
+    inputs = _stored_samples(whole, graph, _NUM_CALIBRATION_INPUTS)
+    return inputs + random_inputs(graph, NUM_INPUTS - len(inputs), seed=seed)
 
 
-def _stored_samples(whole: Int8Model, graph: OpGraph) -> list[list[npt.NDArray[Any]]]:
-    """Calibration samples as the int8 model takes them, in its own order of inputs."""
+def _stored_samples(whole: Int8Model, graph: OpGraph, count: int) -> list[list[npt.NDArray[Any]]]:
+    """The first calibration samples as the int8 model takes them, in its own order of inputs."""
     names = signature_names(whole.content)
     tensors = graph.model_inputs.tolist()
     samples = []
-    for sample in whole.samples:
+    for sample in whole.samples[:count]:
         if any(names.get(tensor) not in sample for tensor in tensors):
             return []
         samples.append(

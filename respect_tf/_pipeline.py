@@ -20,7 +20,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.report import Report, build_report
 from respect_tf.run import SegmentChain, dequantize, quantize
 from respect_tf.schedule import Schedule
-from respect_tf.segment import ParityReport, Segment, TensorSpec, random_inputs, verify
+from respect_tf.segment import ParityReport, Segment, TensorSpec, verify
 from respect_tf.tflite import probe, signature_names
 
 Array = npt.NDArray[Any]
@@ -112,8 +112,8 @@ class Pipeline:
         Raises:
             ParityError: A tensor differs; the message names segment, op, tensor and first index.
         """
-        inputs = random_inputs(self.graph, 3, seed=seed) if x is None else self._samples(x)[0]
-        return verify(self.model, self.segments, inputs, graph=self.graph)
+        inputs = None if x is None else self._samples(x)[0]
+        return verify(self.model, self.segments, inputs, seed=seed, graph=self.graph)
 
     def save(
         self,

@@ -44,6 +44,11 @@ _time_limit = click.option(
     "--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds for the scheduler."
 )
 _seed = click.option("--seed", type=int, default=0, show_default=True)
+_no_verify = click.option("--no-verify", is_flag=True, help="Do not prove the segments.")
+_output = click.option(
+    "-o", "--output", type=_NEW_FOLDER, help="Folder to make. Default: NAME_pipeline."
+)
+_STORED_TYPE = click.Choice(["int8", "uint8", "float32"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,23 +66,13 @@ def main() -> None:
     type=_EXISTING_FILE,
     help="Samples to calibrate with: .npy [num_samples, ...], or .npz with one array per input.",
 )
-@click.option("-o", "--output", type=_NEW_FOLDER, help="Folder to make. Default: NAME_pipeline.")
+@_output
 @_scheduler
 @_time_limit
-@click.option(
-    "--input-type",
-    type=click.Choice(["int8", "uint8", "float32"]),
-    default="int8",
-    show_default=True,
-)
-@click.option(
-    "--output-type",
-    type=click.Choice(["int8", "uint8", "float32"]),
-    default="int8",
-    show_default=True,
-)
+@click.option("--input-type", type=_STORED_TYPE, default="int8", show_default=True)
+@click.option("--output-type", type=_STORED_TYPE, default="int8", show_default=True)
 @click.option("--no-strict", is_flag=True, help="Accept tensors that are not 8 bit.")
-@click.option("--no-verify", is_flag=True, help="Do not prove the segments.")
+@_no_verify
 @_seed
 @_overwrite
 @_quiet
@@ -99,11 +94,8 @@ def convert(
     as_json: bool,
 ) -> None:
     """Make a pipeline of MODEL: a .keras, .h5 or .tflite file, or a SavedModel folder."""
-    from respect_tf._folder import check_writable_target
-
     with _failing(as_json):
-        folder = output or Path(f"{model.resolve().stem}_pipeline")
-        check_writable_target(folder, overwrite=overwrite)  # before the long part
+        folder = _target(model, output, overwrite=overwrite)
         pipeline = respect_tf.convert(
             model,
             num_segments,
@@ -188,8 +180,8 @@ def schedule(
     type=_EXISTING_FILE,
     help="JSON file with the stage of every op, as 'respect-tf schedule --json' prints it.",
 )
-@click.option("-o", "--output", type=_NEW_FOLDER, help="Folder to make. Default: NAME_pipeline.")
-@click.option("--no-verify", is_flag=True, help="Do not prove the segments.")
+@_output
+@_no_verify
 @_overwrite
 @_quiet
 @_json
@@ -205,13 +197,11 @@ def segment(
 ) -> None:
     """Cut MODEL, a .tflite file, where you say, and save the pipeline."""
     from respect_tf._convert import segment_at
-    from respect_tf._folder import check_writable_target
 
     if bool(cuts) == (schedule_file is not None):
         raise click.UsageError("Give either --cut (once per cut) or --schedule.")
     with _failing(as_json):
-        folder = output or Path(f"{model.resolve().stem}_pipeline")
-        check_writable_target(folder, overwrite=overwrite)
+        folder = _target(model, output, overwrite=overwrite)
         pipeline = segment_at(
             model,
             stages=None if schedule_file is None else _stages(schedule_file),
@@ -288,6 +278,15 @@ def _failing(as_json: bool) -> Iterator[None]:
         else:
             click.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _target(model: Path, output: Path | None, *, overwrite: bool) -> Path:
+    """The folder to make, checked before the long part."""
+    from respect_tf._folder import check_writable_target
+
+    folder = output or Path(f"{model.resolve().stem}_pipeline")
+    check_writable_target(folder, overwrite=overwrite)
+    return folder
 
 
 def _save(

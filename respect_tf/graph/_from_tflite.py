@@ -15,6 +15,7 @@ from respect_tf.graph._macs import count_macs
 from respect_tf.graph._op_graph import OpGraph, Quantization
 from respect_tf.tflite import (
     dtype_bits,
+    ints,
     op_type,
     read_content,
     read_model,
@@ -55,8 +56,8 @@ def op_graph_of(model: Any) -> OpGraph:
     names = tuple(text(tensor.name) for tensor in tensors)
     dtypes = tuple(tensor_type_names()[tensor.type] for tensor in tensors)
     shapes = tuple(_shape(tensor) for tensor in tensors)
-    inputs = [[int(t) for t in _ints(op.inputs) if t >= 0] for op in ops]
-    outputs = [_ints(op.outputs) for op in ops]
+    inputs = [[int(t) for t in ints(op.inputs) if t >= 0] for op in ops]
+    outputs = [ints(op.outputs) for op in ops]
     for index, kind in enumerate(op_types):
         where = _where(index, kind, names, outputs)
         if not outputs[index]:
@@ -91,8 +92,8 @@ def op_graph_of(model: Any) -> OpGraph:
         tensor_dtypes=dtypes,
         tensor_quantization=tuple(_quantization(tensor) for tensor in tensors),
         is_constant=constant,
-        model_inputs=np.array(_ints(subgraph.inputs), np.int32),
-        model_outputs=np.array(_ints(subgraph.outputs), np.int32),
+        model_inputs=np.array(ints(subgraph.inputs), np.int32),
+        model_outputs=np.array(ints(subgraph.outputs), np.int32),
         colocated=_colocated(op_types, tensors, inputs, outputs, constant),
         op_attributes=tuple(
             read_attributes(model, subgraph, op, kind)
@@ -110,8 +111,8 @@ def _check_static(
             f"{where}: tensor {tensor} '{names[tensor]}' is of type {dtypes[tensor]}. Tensors "
             "between segments must hold numbers of a fixed size."
         )
-    signature = _ints(tensors[tensor].shapeSignature)
-    shape = _ints(tensors[tensor].shape)
+    signature = ints(tensors[tensor].shapeSignature)
+    shape = ints(tensors[tensor].shape)
     unknown = [axis for axis, size in enumerate(signature) if size < 0]
     if unknown and (unknown != [0] or shape[:1] != [1]):
         raise UnsupportedModelError(
@@ -136,7 +137,7 @@ def _check_data_flow(
         Which tensors are constants, bool [num_tensors].
     """
     tensors = subgraph.tensors
-    model_inputs = set(_ints(subgraph.inputs))
+    model_inputs = set(ints(subgraph.inputs))
     constant = np.zeros(len(tensors), bool)
     made: dict[int, int] = dict.fromkeys(model_inputs, -1)
     for index, kind in enumerate(op_types):
@@ -165,7 +166,7 @@ def _check_data_flow(
                     "Every tensor must be made once."
                 )
             made[tensor] = index
-    for tensor in _ints(subgraph.outputs):
+    for tensor in ints(subgraph.outputs):
         if tensor in made:
             continue
         raise UnsupportedModelError(
@@ -229,11 +230,7 @@ def _quantization(tensor: Any) -> Quantization | None:
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:
-    return tuple(_ints(tensor.shape))
-
-
-def _ints(values: Any) -> list[int]:
-    return [] if values is None else [int(value) for value in values]
+    return tuple(ints(tensor.shape))
 
 
 def _offsets(rows: list[list[int]]) -> npt.NDArray[np.int64]:

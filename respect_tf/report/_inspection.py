@@ -117,6 +117,7 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
     main = unpacked.subgraphs[0]
     made = {int(tensor) for op in main.operators for tensor in op.outputs}
     active = made | {int(tensor) for tensor in main.inputs}
+    names = signature_names(content)
     macs, obstacle = None, None
     try:
         macs = int(op_graph_of(unpacked).macs.sum())
@@ -131,8 +132,8 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
         parameter_bytes=_constant_bytes(unpacked, active),
         macs=macs,
         dtype_counts=_counts(tensor_type_names()[main.tensors[t].type] for t in sorted(active)),
-        inputs=_borders(main, main.inputs, signature_names(content)),
-        outputs=_borders(main, main.outputs, signature_names(content)),
+        inputs=_borders(main, main.inputs, names),
+        outputs=_borders(main, main.outputs, names),
         signatures=tuple(text(entry.signatureKey) for entry in unpacked.signatureDefs or []),
         metadata=tuple(text(entry.name) for entry in unpacked.metadata or []),
         obstacle=obstacle,

@@ -4,16 +4,18 @@ from respect_tf._callable_module import make_callable
 from respect_tf.segment._cut import cut
 from respect_tf.segment._rules import check_runner_rules
 from respect_tf.segment._segment import Segment, TensorSpec
-from respect_tf.segment._segment_model import segment
-from respect_tf.segment._verify import ParityReport, random_inputs, verify
+from respect_tf.segment._segment_model import schedule_of, segment
+from respect_tf.segment._verify import NUM_INPUTS, ParityReport, random_inputs, verify
 
 __all__ = [
+    "NUM_INPUTS",
     "ParityReport",
     "Segment",
     "TensorSpec",
     "check_runner_rules",
     "cut",
     "random_inputs",
+    "schedule_of",
     "segment",
     "verify",
 ]

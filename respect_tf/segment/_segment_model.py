@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import op_graph_of
+from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.schedule import Schedule, check_schedule
 from respect_tf.segment._cut import cut
 from respect_tf.segment._cut_points import stages_from_cuts
@@ -44,15 +44,26 @@ def segment(
         ScheduleError: The schedule is not valid for the model.
         SegmentError: The segments break a rule of the pipeline runner.
     """
-    if (schedule is None) == (cuts is None):
-        raise ArgumentError("Give either a schedule or cuts, not both and not neither.")
     unpacked = read_model(read_content(model))
     graph = op_graph_of(unpacked)
+    stages = schedule_of(graph, schedule, cuts=cuts).stages
+    segments = cut(unpacked, graph, stages, name=name)
+    check_runner_rules(segments)
+    return segments
+
+
+def schedule_of(
+    graph: OpGraph,
+    schedule: Schedule | Sequence[int] | npt.NDArray[np.int32] | None,
+    *,
+    cuts: Sequence[str | Sequence[str]] | None,
+) -> Schedule:
+    """The schedule that a user gives in one of the ways of `segment`, checked."""
+    if (schedule is None) == (cuts is None):
+        raise ArgumentError("Give either a schedule or cuts, not both and not neither.")
     if cuts is not None:
         schedule = Schedule(stages=stages_from_cuts(graph, cuts))
     elif not isinstance(schedule, Schedule):
         schedule = Schedule(stages=np.asarray(schedule))
     check_schedule(graph, schedule)
-    segments = cut(unpacked, graph, schedule.stages, name=name)
-    check_runner_rules(segments)
-    return segments
+    return schedule

@@ -2,6 +2,7 @@
 
 from respect_tf.tflite._conversion import Int8Model, to_int8
 from respect_tf.tflite._flatbuffer import (
+    ints,
     op_type,
     op_type_of,
     read_content,
@@ -20,6 +21,7 @@ __all__ = [
     "Int8Model",
     "Interpreter",
     "dtype_bits",
+    "ints",
     "mark_harmless",
     "op_type",
     "op_type_names",

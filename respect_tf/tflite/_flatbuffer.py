@@ -189,25 +189,32 @@ def _check_indices(model: Any) -> None:
             _in_range(f"buffer of {name}", [tensor.buffer], len(model.buffers))
             if tensor.type not in tensor_type_names():
                 raise UnsupportedModelError(f"The type of {name} is {tensor.type}, unknown here.")
-            shape = _list(tensor.shape)
+            shape = ints(tensor.shape)
             if any(size < 0 for size in shape):
                 raise InvalidModelError(f"The shape of {name} is {shape}. Expected no negatives.")
         count = len(subgraph.tensors)
         for kind in ("inputs", "outputs"):
-            _in_range(f"{kind} of {where}", _list(getattr(subgraph, kind)), count)
+            _in_range(f"{kind} of {where}", ints(getattr(subgraph, kind)), count)
         for index, operator in enumerate(subgraph.operators):
             name = f"op {index} of {where}"
             _in_range(f"operator code of {name}", [operator.opcodeIndex], len(model.operatorCodes))
-            _in_range(f"inputs of {name}", _list(operator.inputs), count, lowest=-1)
-            _in_range(f"outputs of {name}", _list(operator.outputs), count)
+            _in_range(f"inputs of {name}", ints(operator.inputs), count, lowest=-1)
+            _in_range(f"outputs of {name}", ints(operator.outputs), count)
             if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
                 raise UnsupportedModelError(
                     f"{name} keeps its options outside the FlatBuffer, which is not supported."
                 )
 
 
-def _list(values: Any) -> list[int]:
+def ints(values: Any) -> list[int]:
+    """A vector of the file, which may be absent, as a list."""
     return [] if values is None else [int(value) for value in values]
+
+
+def has_data(model: Any, tensor: Any) -> bool:
+    """Whether a tensor of the file has bytes of its own, as a constant does."""
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None:
@@ -221,11 +228,11 @@ def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None
 
 def signature_names(content: bytes) -> dict[int, str]:
     """What the model's first signature calls its inputs and outputs: tensor index -> name."""
+    names = {}
     with reading(content) as model:
-        if model.SignatureDefsLength() == 0:
-            return {}
-        signature = model.SignatureDefs(0)
-        entries = [signature.Inputs(number) for number in range(signature.InputsLength())]
-        entries += [signature.Outputs(number) for number in range(signature.OutputsLength())]
-        return {int(entry.TensorIndex()): text(entry.Name()) for entry in entries}
-    return {}
+        if model.SignatureDefsLength():
+            signature = model.SignatureDefs(0)
+            entries = [signature.Inputs(number) for number in range(signature.InputsLength())]
+            entries += [signature.Outputs(number) for number in range(signature.OutputsLength())]
+            names = {int(entry.TensorIndex()): text(entry.Name()) for entry in entries}
+    return names

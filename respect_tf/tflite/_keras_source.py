@@ -192,7 +192,7 @@ def _keras_version(path: Path) -> str:
             with zipfile.ZipFile(path) as archive:
                 metadata = json.loads(archive.read("metadata.json"))
             return str(metadata.get("keras_version", ""))
-        import h5py  # type: ignore[import-untyped]
+        import h5py
 
         with h5py.File(path) as file:
             version = file.attrs.get("keras_version", "")

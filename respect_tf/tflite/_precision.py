@@ -9,7 +9,7 @@ from typing import Any
 
 from respect_tf._errors import QuantizationError
 from respect_tf._reporting import Verbosity, report
-from respect_tf.tflite._flatbuffer import op_type, read_model, text
+from respect_tf.tflite._flatbuffer import has_data, ints, op_type, read_model, text
 from respect_tf.tflite._schema import tensor_type_names
 
 _EIGHT_BIT = ("int8", "uint8")
@@ -164,15 +164,15 @@ def _of_subgraph(
     readers: dict[int, list[tuple[int, int]]] = {}  # tensor -> (op, position)
     order: dict[int, None] = {}
     for index, operator in enumerate(operators):
-        for position, tensor in enumerate(_ints(operator.inputs)):
+        for position, tensor in enumerate(ints(operator.inputs)):
             if tensor >= 0:
                 readers.setdefault(tensor, []).append((index, position))
                 order[tensor] = None
-        for tensor in _ints(operator.outputs):
+        for tensor in ints(operator.outputs):
             makers.setdefault(tensor, index)
             order[tensor] = None
-    inputs, outputs = set(_ints(subgraph.inputs)), set(_ints(subgraph.outputs))
-    order.update(dict.fromkeys([*_ints(subgraph.inputs), *_ints(subgraph.outputs)]))
+    inputs, outputs = set(ints(subgraph.inputs)), set(ints(subgraph.outputs))
+    order.update(dict.fromkeys([*ints(subgraph.inputs), *ints(subgraph.outputs)]))
     main = number == 0
     for index in order:
         tensor = subgraph.tensors[index]
@@ -181,7 +181,7 @@ def _of_subgraph(
             continue
         read_by = readers.get(index, [])
         made_by = makers.get(index)
-        constant = made_by is None and index not in inputs and _has_data(model, tensor)
+        constant = made_by is None and index not in inputs and has_data(model, tensor)
         if constant and _allowed_constant(dtype, tensor, read_by, types):
             continue
         if dtype == "float32" and main:
@@ -245,15 +245,7 @@ def _remedy(tensors: tuple[NonInt8Tensor, ...]) -> str:
         return "int16 comes from 16x8 quantisation or recurrent ops: convert for 8 bit activations."
     return (
         "Where all ops are listed, the model was never quantised: convert it from Keras, or with a "
-        "representative dataset and OpsSet.TFLITE_BUILTINS_INT8. Where single ops are, TFLite has "
-        "no int8 kernel for them: replace them, or leave them out of the model."
+        "representative dataset and OpsSet.TFLITE_BUILTINS_INT8. Where single ops are, TFLite left "
+        "them in float, mostly for want of an int8 kernel: replace them, or leave them out of the "
+        "model."
     )
-
-
-def _has_data(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
-def _ints(values: Any) -> list[int]:
-    return [] if values is None else [int(value) for value in values]

@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import UnsupportedModelError
-from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
+from respect_tf.tflite._flatbuffer import (
+    has_data,
+    ints,
+    op_type,
+    read_model,
+    text,
+    write_model,
+)
 from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import probe
 from respect_tf.tflite._schema import schema, tensor_type_names
@@ -41,7 +48,7 @@ def fix_batch(content: bytes) -> bytes:
     """
     model = read_model(content)
     subgraph = model.subgraphs[0]
-    inputs = [int(index) for index in _ints(subgraph.inputs)]
+    inputs = [int(index) for index in ints(subgraph.inputs)]
     open_inputs = [index for index in inputs if _unknown_axes(subgraph.tensors[index])]
     if not open_inputs or len(model.subgraphs) > 1:
         return content
@@ -49,7 +56,7 @@ def fix_batch(content: bytes) -> bytes:
         tensor = subgraph.tensors[index]
         if _unknown_axes(tensor) != [0]:
             raise UnsupportedModelError(
-                f"Input '{text(tensor.name)}' has the shape {_ints(tensor.shapeSignature)}. Only "
+                f"Input '{text(tensor.name)}' has the shape {ints(tensor.shapeSignature)}. Only "
                 "the batch may be unknown: build the model with every other size fixed."
             )
     kinds = [op_type(model, operator) for operator in subgraph.operators]
@@ -57,12 +64,12 @@ def fix_batch(content: bytes) -> bytes:
         return content
     interpreter = Interpreter(content, keep_inner_tensors=True)
     interpreter.run([_zeros(subgraph.tensors[index]) for index in inputs])
-    outputs = set(_ints(subgraph.outputs))
+    outputs = set(ints(subgraph.outputs))
     folded: set[int] = set()
     kept = []
     for kind, operator in zip(kinds, subgraph.operators, strict=True):
-        read = [index for index in _ints(operator.inputs) if index >= 0]
-        made = _ints(operator.outputs)
+        read = [index for index in ints(operator.inputs) if index >= 0]
+        made = ints(operator.outputs)
         known = all(index in folded or _is_constant(model, index, inputs) for index in read)
         shape_only = kind == "SHAPE" or (known and any(index in folded for index in read))
         if shape_only and outputs.isdisjoint(made):
@@ -76,7 +83,7 @@ def fix_batch(content: bytes) -> bytes:
         model.buffers.append(buffer)
         subgraph.tensors[index].buffer = len(model.buffers) - 1
     for operator in kept:
-        for index in [*_ints(operator.inputs), *_ints(operator.outputs)]:
+        for index in [*ints(operator.inputs), *ints(operator.outputs)]:
             tensor = subgraph.tensors[index]
             if index >= 0 and _unknown_axes(tensor):
                 tensor.shape = np.array(interpreter.tensor(index).shape, np.int32)
@@ -87,17 +94,12 @@ def fix_batch(content: bytes) -> bytes:
 
 
 def _unknown_axes(tensor: Any) -> list[int]:
-    return [axis for axis, size in enumerate(_ints(tensor.shapeSignature)) if size < 0]
+    return [axis for axis, size in enumerate(ints(tensor.shapeSignature)) if size < 0]
 
 
 def _is_constant(model: Any, index: int, inputs: list[int]) -> bool:
-    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
-    return index not in inputs and data is not None and len(data) > 0
+    return index not in inputs and has_data(model, model.subgraphs[0].tensors[index])
 
 
 def _zeros(tensor: Any) -> npt.NDArray[Any]:
-    return np.zeros(_ints(tensor.shape), tensor_type_names()[tensor.type])
-
-
-def _ints(values: Any) -> list[int]:
-    return [] if values is None else [int(value) for value in values]
+    return np.zeros(ints(tensor.shape), tensor_type_names()[tensor.type])
