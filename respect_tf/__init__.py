@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from respect_tf._errors import ScheduleError as ScheduleError
     from respect_tf._errors import SegmentError as SegmentError
     from respect_tf._errors import UnsupportedModelError as UnsupportedModelError
+    from respect_tf._hook import Intercepted as Intercepted
+    from respect_tf._hook import TFLiteConverter as TFLiteConverter
+    from respect_tf._hook import export as export
+    from respect_tf._hook import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
     from respect_tf.graph import OpGraph as OpGraph
     from respect_tf.report import Inspection as Inspection
@@ -58,15 +62,19 @@ _ERRORS = (
 # Public name -> the module that defines it. Loaded at first use.
 _EXPORTS = {
     "Inspection": "respect_tf.report",
+    "Intercepted": "respect_tf._hook",
     "Objective": "respect_tf.schedule",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.schedule",
     "Pipeline": "respect_tf._pipeline",
     "Schedule": "respect_tf.schedule",
     "Segment": "respect_tf.segment",
+    "TFLiteConverter": "respect_tf._hook",
     "check_schedule": "respect_tf.schedule",
     "convert": "respect_tf._convert",
+    "export": "respect_tf._hook",
     "inspect": "respect_tf.report",
+    "intercept": "respect_tf._hook",
     "load": "respect_tf._convert",
     "verify": "respect_tf.segment",
     **dict.fromkeys(_ERRORS, "respect_tf._errors"),

@@ -16,10 +16,13 @@ from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import mark_harmless, probe
 from respect_tf.tflite._schema import dtype_bits, op_type_names, schema, tensor_type_names
 from respect_tf.tflite._silence import silenced
+from respect_tf.tflite._source import TFLiteContent, converter_name
 
 __all__ = [
     "Int8Model",
     "Interpreter",
+    "TFLiteContent",
+    "converter_name",
     "dtype_bits",
     "ints",
     "mark_harmless",

@@ -94,12 +94,14 @@ def open_source(model: Any) -> Source:
         UnsupportedModelError: Dimensions other than the batch are unknown, the batch is fixed to
             something else than 1, or the model has never been built.
     """
+    if isinstance(model, TFLiteContent):
+        return model
     if isinstance(model, (bytes, bytearray, memoryview)):
         return TFLiteContent("model", bytes(model))
     if isinstance(model, (str, os.PathLike)):
         return _open_path(Path(model))
     if _is_converter(model):
-        return ConfiguredConverter(_converter_name(model), model)
+        return ConfiguredConverter(converter_name(model), model)
     kind = keras_kind(model)
     if kind is not None:
         from respect_tf.tflite._keras_source import from_keras
@@ -248,7 +250,7 @@ def _is_converter(model: object) -> bool:
     return ours and callable(getattr(model, "convert", None))
 
 
-def _converter_name(converter: Any) -> str:
+def converter_name(converter: Any) -> str:
     """A name for what a converter converts, best effort: only a label and a file name."""
     name = getattr(getattr(converter, "_keras_model", None), "name", None)
     folder = getattr(converter, "saved_model_dir", None)
