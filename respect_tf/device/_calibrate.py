@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,9 @@ _FITTED = (
 )
 _WORK = ("macs", "cached_bytes", "streamed_bytes", "input_bytes", "output_bytes")
 _RELOAD = "reload"
+_CALIBRATED = " calibrated"
+_OTHER_UNIT = 100.0  # times what is predicted: seconds and microseconds are 1000 away
+_TINY_MS = 1e-6
 _FORMAT = (
     f"Expected a CSV file with a column `ms` and either a column `model` (path of an uncompiled "
     f".tflite segment) or the columns {', '.join(f'`{name}`' for name in _WORK)}; a column "
@@ -78,6 +82,27 @@ class Calibration:
         """Mean relative error on measurements that were left out of the fit."""
         return float(np.abs(self.ms_left_out / self.measured_ms - 1).mean())
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted device to a JSON file, which `device=` takes.
+
+        Raises:
+            ArgumentError: The file cannot be written, or its name does not end in .json.
+        """
+        self.device.save(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: constants and mean relative errors, before and after."""
+        return {
+            "device": self.device.name,
+            "measurements": len(self.measured_ms),
+            "error": {
+                "before": self.error_before,
+                "after": self.error_after,
+                "left_out": self.error_left_out,
+            },
+            "constants": {name: {"before": old, "after": new} for name, old, new in self.changes},
+        }
+
     def __str__(self) -> str:
         lines = [
             f"{len(self.measured_ms)} measurements, mean error {self.error_before:.1%} before, "
@@ -88,7 +113,8 @@ class Calibration:
 
 
 def calibrate(
-    measurements_csv: str | os.PathLike[str], base: str | EdgeTpu = "usb3"
+    measurements_csv: str | os.PathLike[str],
+    base: str | os.PathLike[str] | EdgeTpu = "usb3",
 ) -> Calibration:
     """Fit a device's times to measured inference times of single segments.
 
@@ -101,22 +127,26 @@ def calibrate(
             the file) or `macs` (multiply-accumulates), `cached_bytes`, `streamed_bytes`,
             `input_bytes` and `output_bytes`. With `reload` 1, parameters were loaded at every
             inference (several models on one device).
-        base: Where the fit starts.
+        base: Where the fit starts: a preset's name, a file of constants (.json), or an `EdgeTpu`.
 
     Raises:
-        ArgumentError: The file cannot be read, has no rows or lacks columns, or a value is no
-            finite number, is negative, or names no model. The message names line and column.
+        ArgumentError: The file cannot be read, has no rows or lacks columns; a value is no finite
+            number, is negative, or names no model; or the times are of another unit than ms. The
+            message names line and column where there is one.
     """
     base = resolve_device(base)
     path = Path(measurements_csv)
     measurements = _read(path, base)
+    _check_unit(path, measurements, base)
     device = fit_constants(measurements, base, _FITTED)
     design = Design(measurements)
     left_out = np.array(
         [_left_out(measurements, index, base) for index in range(len(measurements))]
     )
     return Calibration(
-        device=dataclasses.replace(device, name=f"{base.name} calibrated"),
+        device=dataclasses.replace(
+            device, name=f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
+        ),
         base=base,
         measured_ms=design.ms,
         ms_before=design.predict(base),
@@ -134,11 +164,24 @@ def _left_out(measurements: Sequence[Measurement], index: int, base: EdgeTpu) ->
     return float(Design([measurements[index]]).predict(device)[0])
 
 
+def _check_unit(path: Path, measurements: Sequence[Measurement], base: EdgeTpu) -> None:
+    """No host is so slow or so fast that the device takes hundreds of times as long or short."""
+    design = Design(measurements)
+    predicted = design.predict(base)
+    ratio = float(np.median(design.ms / np.maximum(predicted, _TINY_MS)))
+    if not 1 / _OTHER_UNIT < ratio < _OTHER_UNIT:
+        raise ArgumentError(
+            f"{path}, column ms: the times are {ratio:.3g} times those predicted for "
+            f"{base.name!r}. Expected milliseconds of one inference, and bytes and single "
+            "multiply-accumulates in the other columns. Are they in another unit?"
+        )
+
+
 def _read(path: Path, base: EdgeTpu) -> list[Measurement]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
+            columns = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArgumentError(f"{path} cannot be read: {error}. {_FORMAT}.") from error
@@ -146,9 +189,22 @@ def _read(path: Path, base: EdgeTpu) -> list[Measurement]:
         name for name in ("ms", *(() if "model" in columns else _WORK)) if name not in columns
     ]
     if missing:
-        raise ArgumentError(f"{path} has no column {', '.join(missing)}. {_FORMAT}.")
+        raise ArgumentError(
+            f"{path} has no column {', '.join(missing)}. {_FORMAT}. Received the columns: "
+            f"{', '.join(columns) or 'none'}."
+        )
+    if len(set(columns)) < len(columns):
+        raise ArgumentError(
+            f"{path}: expected each column once. Received the columns: {', '.join(columns)}."
+        )
     if not rows:
         raise ArgumentError(f"{path} has no measurements. {_FORMAT}.")
+    for line, row in rows:
+        if None in row:
+            raise ArgumentError(
+                f"{path}, line {line}: expected {len(columns)} values, one for each column. "
+                f"Received: {len(columns) + len(row[None])}."
+            )
     return [_measurement(path, line, row, base) for line, row in rows]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -115,17 +116,15 @@ class DeviceCosts:
     @classmethod
     def of(cls, graph: OpGraph, device: EdgeTpu, num_stages: int = 1) -> DeviceCosts:
         """The costs of a graph on a device of which `num_stages` work at once."""
-        parameters = op_parameters(graph)
-        reasons = [unsupported_reason(graph, op) for op in range(graph.num_ops)]
-        maps = np.array([_map_bytes(graph, op) for op in range(graph.num_ops)]) / MIB
+        amounts = _amounts(graph)
+        parameters, maps = amounts.parameters, amounts.maps / MIB
         stored = parameters.stored / MIB
         streamed = parameters.streamed / MIB
         in_strips = (maps >= device.strip_map_mib) & (stored >= device.strip_parameter_mib)
         step = np.searchsorted([above for above, _ in device.strip_passes], maps, side="right")
         step = np.where(in_strips, step, 0)
         passes = np.array([1.0, *(count for _, count in device.strip_passes)])[step]
-        gmacs = np.array([padded_macs(graph, op) for op in range(graph.num_ops)]) / 1e9
-        map_mib = np.array([_conv_bytes(graph, op) for op in range(graph.num_ops)]) / MIB
+        gmacs, map_mib = amounts.macs / 1e9, amounts.conv_maps / MIB
         # Constants of elementwise ops are always streamed: that time is part of the op's.
         compute = (
             device.ms_per_gmac * gmacs
@@ -144,7 +143,7 @@ class DeviceCosts:
             device=device,
             num_stages=num_stages,
             parameters=parameters,
-            supported=np.array([reason is None for reason in reasons]),
+            supported=amounts.supported,
             gmacs=gmacs,
             map_mib=map_mib,
             strip_step=step,
@@ -235,22 +234,17 @@ class DeviceCosts:
         return bool(self.supported.all())
 
     @functools.cached_property
-    def _largest_first(self) -> npt.NDArray[np.int64]:
+    def largest_first(self) -> npt.NDArray[np.int64]:
         """Position of each op when the compiler looks for room: large blocks first. [num_ops]."""
         order = np.lexsort((-self.parameters.logged, -self.parameters.block_bytes))
         position = np.empty(len(order), np.int64)
         position[order] = np.arange(len(order))
         return position
 
-    @functools.cached_property
-    def _largest_tensor(self) -> npt.NDArray[np.int64]:
+    @property
+    def largest_tensor(self) -> npt.NDArray[np.int64]:
         """Bytes of the largest activation that each op reads or makes. [num_ops]."""
-        graph = self.graph
-        if not graph.op_attributes:
-            return np.zeros(graph.num_ops, np.int64)
-        return np.array(
-            [max(_activation_sizes(graph, op), default=0) for op in range(graph.num_ops)], np.int64
-        )
+        return _amounts(self.graph).largest_tensor
 
     def _activation_bytes(self, ops: Sequence[int], entering: Sequence[int]) -> float:
         if not ops:
@@ -260,7 +254,7 @@ class DeviceCosts:
             return self.device.strip_input_share * float(
                 self.graph.tensor_bytes[list(entering)].sum()
             )
-        return self.device.activation_share * float(self._largest_tensor[index].max())
+        return self.device.activation_share * float(self.largest_tensor[index].max())
 
     def _place(self, ops: Sequence[int], room: float) -> tuple[list[int], list[int]]:
         """Ops whose parameters are cached, and those whose parameters are streamed; ascending."""
@@ -273,12 +267,55 @@ class DeviceCosts:
         # The tile with most room is never fuller than the average, so this much always fits.
         if float((blocks * sizes).sum()) / device.num_tiles + largest <= tile:
             return sorted(holders.tolist()), []
-        order = holders[np.argsort(self._largest_first[holders])].tolist()
+        order = holders[np.argsort(self.largest_first[holders])].tolist()
         layers = [(int(parameters.blocks[op]), int(parameters.block_bytes[op])) for op in order]
         fits = fit_blocks(layers, device.num_tiles, tile)
         cached = sorted(op for op, fit in zip(order, fits, strict=True) if fit)
         streamed = sorted(op for op, fit in zip(order, fits, strict=True) if not fit)
         return cached, streamed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Amounts:
+    """What the ops of a graph hold and do, whatever the device. [num_ops] each.
+
+    Attributes:
+        parameters: What their parameters take.
+        supported: bool, whether the compiler maps each op if it stands alone.
+        macs: float64, multiply-accumulates as the device spends them.
+        maps: float64, bytes of the activations that each op reads and makes.
+        conv_maps: float64, bytes that convolutions make.
+        largest_tensor: int64, bytes of the largest activation that each op reads or makes.
+    """
+
+    parameters: Parameters
+    supported: npt.NDArray[np.bool_]
+    macs: Floats
+    maps: Floats
+    conv_maps: Floats
+    largest_tensor: npt.NDArray[np.int64]
+
+
+# Looking at each op takes longer than everything else, so it is done once for a graph.
+_AMOUNTS: weakref.WeakKeyDictionary[OpGraph, _Amounts] = weakref.WeakKeyDictionary()
+
+
+def _amounts(graph: OpGraph) -> _Amounts:
+    found = _AMOUNTS.get(graph)
+    if found is not None:
+        return found
+    ops = range(graph.num_ops)
+    sizes = [_activation_sizes(graph, op) for op in ops]
+    largest = [max(row, default=0) if graph.op_attributes else 0 for row in sizes]
+    _AMOUNTS[graph] = found = _Amounts(
+        parameters=op_parameters(graph),
+        supported=np.array([unsupported_reason(graph, op) is None for op in ops]),
+        macs=np.array([padded_macs(graph, op) for op in ops], np.float64),
+        maps=np.array([sum(row) for row in sizes], np.float64),
+        conv_maps=np.array([_conv_bytes(graph, op) for op in ops], np.float64),
+        largest_tensor=np.array(largest, np.int64),
+    )
+    return found
 
 
 def padded_macs(graph: OpGraph, op: int) -> int:
@@ -317,8 +354,3 @@ def _conv_bytes(graph: OpGraph, op: int) -> float:
     if graph.op_types[op] not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
         return 0.0
     return float(graph.tensor_bytes[graph.outputs_of(op)[0]])
-
-
-def _map_bytes(graph: OpGraph, op: int) -> float:
-    """Bytes of the activations that an op reads and makes."""
-    return sum(_activation_sizes(graph, op))

@@ -6,12 +6,19 @@ import dataclasses
 import functools
 import json
 import math
+import os
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import ArgumentError
 
 MIB = 2.0**20
+PAIR_FIELDS = ("strip_passes", "contention")  # constants that are pairs of numbers
+_SMALLEST_SECOND = {"strip_passes": 1.0, "contention": 0.0}
+_PAIR_MEANING = {"strip_passes": "(MiB, passes)", "contention": "(devices, part)"}
+_FORMAT = "respect_tf device"
+_SUFFIX = ".json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +46,8 @@ class EdgeTpu:
         ms_per_streamed_mib: ms to bring 1 MiB of parameters from the host.
         ms_per_input_mib: ms per MiB of a tensor that enters a segment.
         ms_per_output_mib: ms per MiB of a tensor that leaves a segment.
-        contention: Part by which transfers take longer in each of two devices that work at once.
-        contention_exponent: With n devices it is `contention / (n - 1)**contention_exponent`.
+        contention: Pairs (devices that work at once, part by which transfers then take longer);
+            linear between them, and as with most devices beyond.
         dispatch_ms: ms of the host for each stage of a pipeline and inference, one after the other.
         bus_ms_per_mib: ms for 1 MiB on a bus that all devices share; 0 for a bus of their own.
         instruction_bytes: Bytes of instructions of a segment.
@@ -67,8 +74,7 @@ class EdgeTpu:
     ms_per_streamed_mib: float
     ms_per_input_mib: float
     ms_per_output_mib: float
-    contention: float
-    contention_exponent: float
+    contention: tuple[tuple[float, float], ...]
     dispatch_ms: float
     bus_ms_per_mib: float
     instruction_bytes: float
@@ -80,7 +86,7 @@ class EdgeTpu:
         if not isinstance(self.name, str):
             raise ArgumentError(f"EdgeTpu.name must be a string. Received: {self.name!r}.")
         for field in dataclasses.fields(self):
-            if field.name in ("name", "strip_passes"):
+            if field.name in ("name", *PAIR_FIELDS):
                 continue
             if not _is_amount(getattr(self, field.name)):
                 raise ArgumentError(
@@ -92,20 +98,27 @@ class EdgeTpu:
                 f"EdgeTpu.num_tiles must be a whole number, 1 or more. Received: "
                 f"{self.num_tiles!r}."
             )
-        self._check_passes()
+        for name in PAIR_FIELDS:
+            self._check_pairs(name)
 
-    def _check_passes(self) -> None:
+    def _check_pairs(self, name: str) -> None:
+        value, smallest = getattr(self, name), _SMALLEST_SECOND[name]
         try:
-            pairs = tuple((above, passes) for above, passes in self.strip_passes)
+            pairs = tuple((first, second) for first, second in value)
         except (TypeError, ValueError):
             pairs = ((math.nan, math.nan),)
-        good = all(_is_amount(above) and _is_amount(passes) for above, passes in pairs)
-        if not good or any(passes < 1 for _, passes in pairs) or list(pairs) != sorted(pairs):
+        good = all(_is_amount(first) and _is_amount(second) for first, second in pairs)
+        firsts = [first for first, _ in pairs]
+        if (
+            not good
+            or any(second < smallest for _, second in pairs)
+            or firsts != sorted(set(firsts))
+        ):
             raise ArgumentError(
-                "EdgeTpu.strip_passes must be pairs (MiB, passes) with ascending MiB, 0 or more, "
-                f"and passes, 1 or more. Received: {self.strip_passes!r}."
+                f"EdgeTpu.{name} must be pairs {_PAIR_MEANING[name]}: the first ascending and 0 or "
+                f"more, the second {smallest:g} or more. Received: {value!r}."
             )
-        object.__setattr__(self, "strip_passes", pairs)
+        object.__setattr__(self, name, pairs)
 
     @classmethod
     def preset(cls, name: str) -> EdgeTpu:
@@ -120,12 +133,64 @@ class EdgeTpu:
         data = _data()
         if not isinstance(name, str) or name not in data["presets"]:
             raise ArgumentError(
-                f"Unknown device. Expected one of {', '.join(sorted(data['presets']))}, or an "
-                f"EdgeTpu. Received: {name!r}."
+                f"Unknown device. Expected one of {', '.join(sorted(data['presets']))}, a file of "
+                f"constants ({_SUFFIX}), or an EdgeTpu. Received: {name!r}."
             )
-        values = {key: entry["value"] for key, entry in _entries(name).items()}
-        passes = tuple((above, count) for above, count in values.pop("strip_passes"))
-        return cls(name=name, strip_passes=passes, **values)
+        return cls(name=name, **{key: entry["value"] for key, entry in _entries(name).items()})
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> EdgeTpu:
+        """A device whose constants `save` wrote, or a user: a JSON file.
+
+        Raises:
+            ArgumentError: The file cannot be read, is not of this format, lacks a constant or has
+                an unknown one, or a constant makes no sense. The message names file and constant.
+        """
+        path = Path(path)
+        try:
+            data = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+            raise ArgumentError(
+                f"{path} cannot be read as a device: {error}. Expected a JSON file as "
+                "`EdgeTpu.save` or `respect-tf calibrate` writes it."
+            ) from error
+        constants = data.get("constants") if isinstance(data, dict) else None
+        if not isinstance(constants, dict) or data.get("format") != _FORMAT:
+            raise ArgumentError(
+                f'{path} describes no device. Expected {{"format": "{_FORMAT}", "name": ..., '
+                '"constants": {...}}, as `EdgeTpu.save` writes it.'
+            )
+        expected = {field.name for field in dataclasses.fields(cls)} - {"name"}
+        missing, unknown = expected - set(constants), set(constants) - expected
+        if missing or unknown:
+            raise ArgumentError(
+                f"{path}: missing constants: {', '.join(sorted(missing)) or 'none'}; unknown "
+                f"constants: {', '.join(sorted(unknown)) or 'none'}. Expected those of "
+                "`EdgeTpu.save`."
+            )
+        try:
+            return cls(name=data.get("name"), **constants)
+        except ArgumentError as error:
+            raise ArgumentError(f"{path}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the constants to a JSON file that `from_file` and `device=` take.
+
+        Raises:
+            ArgumentError: The file cannot be written, or its name does not end in .json.
+        """
+        path = Path(path)
+        if path.suffix != _SUFFIX:
+            raise ArgumentError(
+                f"A device's file must end in {_SUFFIX}, so that `device=` can tell it from a "
+                f"preset. Received: {os.fspath(path)!r}."
+            )
+        constants = dataclasses.asdict(self)
+        data = {"format": _FORMAT, "name": constants.pop("name"), "constants": constants}
+        try:
+            path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise ArgumentError(f"{path} cannot be written: {error}.") from error
 
     @staticmethod
     def provenance(preset: str) -> dict[str, str]:
@@ -141,18 +206,30 @@ class EdgeTpu:
 
     def slowdown(self, num_stages: int) -> float:
         """How many times as long transfers take when `num_stages` devices work at once."""
-        if num_stages < 2:
+        if num_stages < 2 or not self.contention:
             return 1.0
-        return 1.0 + self.contention / math.pow(num_stages - 1, self.contention_exponent)
+        below, part = 1.0, 0.0  # one device waits for nobody
+        for devices, known in self.contention:
+            if num_stages <= devices:
+                return 1.0 + part + (known - part) * (num_stages - below) / (devices - below)
+            below, part = devices, known
+        return 1.0 + part
 
 
-def resolve_device(device: str | EdgeTpu) -> EdgeTpu:
-    """The device that a preset's name stands for; an `EdgeTpu` is returned as it is.
+def resolve_device(device: str | os.PathLike[str] | EdgeTpu) -> EdgeTpu:
+    """The device that a preset's name or a file stands for; an `EdgeTpu` is returned as it is.
+
+    Args:
+        device: An `EdgeTpu`, a preset's name, or a file of constants, which ends in .json.
 
     Raises:
-        ArgumentError: There is no such preset.
+        ArgumentError: There is no such preset, or the file describes no device.
     """
-    return device if isinstance(device, EdgeTpu) else EdgeTpu.preset(device)
+    if isinstance(device, EdgeTpu):
+        return device
+    if isinstance(device, os.PathLike) or (isinstance(device, str) and device.endswith(_SUFFIX)):
+        return EdgeTpu.from_file(device)
+    return EdgeTpu.preset(device)
 
 
 def _is_amount(value: Any) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf.device._costs import DeviceCosts, StageCost
-from respect_tf.device._edge_tpu import MIB, EdgeTpu
+from respect_tf.device._edge_tpu import MIB, PAIR_FIELDS, EdgeTpu
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ class StageWork:
         output_mib: MiB that leave in all.
         reload_mib: MiB that are loaded anew at every inference although they are cached, because
             the measurement changed models in between.
+        cpu_mib: MiB that ops on the CPU read and make, such as the QUANTIZE of a float input.
     """
 
     ops: tuple[tuple[float, float, float, float, int], ...]
@@ -35,6 +37,7 @@ class StageWork:
     output_mib: float
     always_mib: float = 0.0
     reload_mib: float = 0.0
+    cpu_mib: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Design:
         self._input = np.array([stage.input_mib for stage in stages])
         self._output = np.array([stage.output_mib for stage in stages])
         self._loaded = np.array([stage.always_mib + stage.reload_mib for stage in stages])
+        self._cpu = np.array([stage.cpu_mib for stage in stages])
         self._num_stages = np.array([len(m.stages) for m in measurements])
         self._first = np.cumsum(self._num_stages) - self._num_stages
         self._num_inputs = np.array([m.num_inputs for m in measurements])
@@ -122,7 +126,7 @@ class Design:
         busy = np.maximum(compute, device.ms_per_streamed_mib * passes * self._streamed)
         count = len(self._output)
         own = np.bincount(self._op_stage, busy, count) + device.fixed_ms
-        own += device.ms_per_streamed_mib * self._loaded
+        own += device.ms_per_streamed_mib * self._loaded + device.cpu_ms_per_mib * self._cpu
         moved = device.ms_per_input_mib * self._input + device.ms_per_output_mib * self._output
         slowdown = np.array([device.slowdown(int(n)) for n in self._num_stages])
         slowest = np.maximum.reduceat(
@@ -146,7 +150,7 @@ def fit_constants(
     Args:
         measurements: At least one.
         base: Where the search starts, and the other constants.
-        names: Fields to fit; `"strip_passes"` fits the passes and keeps their MiB.
+        names: Fields to fit; of pairs, the second number is.
     """
     from scipy.optimize import least_squares
 
@@ -159,7 +163,7 @@ def fit_constants(
         return np.concatenate([misfit, _PRIOR * (values - start) / scale])
 
     lower = np.concatenate(
-        [np.ones(len(base.strip_passes)) if n == "strip_passes" else [0.0] for n in names]
+        [np.full(len(_values(base, n)), 1.0 if n == "strip_passes" else 0.0) for n in names]
     )
     found = least_squares(
         residuals,
@@ -178,17 +182,16 @@ _SMALLEST = 0.05  # scale of constants that are 0 in the base
 
 
 def _values(device: EdgeTpu, name: str) -> list[float]:
-    if name == "strip_passes":
-        return [count for _, count in device.strip_passes]
-    return [float(getattr(device, name))]
+    value = getattr(device, name)
+    return [second for _, second in value] if name in PAIR_FIELDS else [float(value)]
 
 
 def _replaced(base: EdgeTpu, names: Sequence[str], values: Floats) -> EdgeTpu:
     remaining = values.tolist()
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     for name in names:
-        if name == "strip_passes":
-            changes[name] = tuple((above, remaining.pop(0)) for above, _ in base.strip_passes)
+        if name in PAIR_FIELDS:
+            changes[name] = tuple((first, remaining.pop(0)) for first, _ in getattr(base, name))
         else:
             changes[name] = remaining.pop(0)
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(base, **changes)

@@ -51,11 +51,18 @@ class Parameters:
     block_bytes: npt.NDArray[np.int64]
 
 
-def op_parameters(graph: OpGraph) -> Parameters:
+def op_parameters(graph: OpGraph, *, keeps_zero_biases: bool = False) -> Parameters:
     """The parameters of every op of a graph.
 
     A graph without shapes (`OpGraph.from_arrays`) stores its parameter bytes as they are.
+
+    Args:
+        graph: The graph.
+        keeps_zero_biases: As compiler 1.0 did; later ones drop biases that are absent or zero.
     """
+    if keeps_zero_biases and graph.op_attributes:
+        attributes = (dataclasses.replace(item, has_bias=True) for item in graph.op_attributes)
+        graph = dataclasses.replace(graph, op_attributes=tuple(attributes))
     rows = np.zeros((5, graph.num_ops), np.int64)
     for op in range(graph.num_ops):
         rows[:, op] = _of_op(graph, op) if graph.op_attributes else _of_array(graph, op)

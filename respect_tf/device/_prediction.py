@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._errors import ArgumentError
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._edge_tpu import MIB, EdgeTpu, resolve_device
-from respect_tf.device._support import unsupported_reason, version_warning
+from respect_tf.device._support import mapping_warnings, unsupported_reason
 from respect_tf.graph import OpGraph
 
 # Relative errors to expect, rounded up from what `benchmarks/device.py` prints for public data.
@@ -44,7 +47,8 @@ class StagePrediction:
         room_left_bytes: Room for further parameters.
         load_ms: What the first inference takes longer.
         cpu_ops: Ops that stay on the CPU, with reasons.
-        warnings: Ops of versions that no public model had when it was compiled.
+        warnings: What only the compiler can tell: ops of versions that no public model had when it
+            was compiled, constants that must be zero.
     """
 
     stage: int
@@ -108,7 +112,7 @@ class PipelinePrediction:
     @property
     def frames_per_second(self) -> float:
         """Results per second when the pipeline is full."""
-        return 1000.0 / self.interval_ms
+        return 1000.0 / self.interval_ms if self.interval_ms else math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every figure is under `"predicted"`."""
@@ -128,7 +132,7 @@ class PipelinePrediction:
 
 
 def predict_pipeline(
-    graph: OpGraph, stages: npt.ArrayLike, device: str | EdgeTpu = "usb3"
+    graph: OpGraph, stages: npt.ArrayLike, device: str | os.PathLike[str] | EdgeTpu = "usb3"
 ) -> PipelinePrediction:
     """What the model predicts for a graph in stages, one Edge TPU each.
 
@@ -136,13 +140,14 @@ def predict_pipeline(
         graph: The graph.
         stages: int [num_ops], the stage of each op, from 0; each has an op, and no op reads from a
             later one. All zero asks for one Edge TPU.
-        device: A preset's name or an `EdgeTpu`.
+        device: A preset's name, a file of constants (.json), or an `EdgeTpu`.
 
     Raises:
-        ArgumentError: There is no such preset.
+        ArgumentError: There is no such preset, the file describes no device, or the stages are not
+            as said.
     """
     device = resolve_device(device)
-    stage_of = np.asarray(stages, np.int64)
+    stage_of = _checked_stages(graph, stages)
     num_stages = int(stage_of.max()) + 1
     costs = DeviceCosts.of(graph, device, num_stages)
     slowdown = device.slowdown(num_stages)
@@ -170,6 +175,32 @@ def predict_pipeline(
     )
 
 
+def _checked_stages(graph: OpGraph, stages: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    given = np.asarray(stages)
+    if given.shape != (graph.num_ops,) or given.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"Stages must be whole numbers, one for each of {graph.num_ops} ops. Received: shape "
+            f"{given.shape}, dtype {given.dtype}."
+        )
+    stage_of = given.astype(np.int64)
+    if set(stage_of.tolist()) != set(range(int(stage_of.max(initial=-1)) + 1)) or not len(stage_of):
+        raise ArgumentError(
+            "Every stage from 0 on must have an op. Received the stages "
+            f"{sorted(set(stage_of.tolist()))}."
+        )
+    ops, tensors = graph.reads
+    makers = graph.producer[tensors]
+    late = np.flatnonzero((makers >= 0) & (stage_of[makers] > stage_of[ops]))
+    if len(late):
+        reader, maker = int(ops[late[0]]), int(makers[late[0]])
+        raise ArgumentError(
+            f"{graph.describe_op(reader)} is in stage {stage_of[reader]} and reads from "
+            f"{graph.describe_op(maker)} in stage {stage_of[maker]}. Expected no op to read from a "
+            "later stage."
+        )
+    return stage_of
+
+
 def stage_tensors(
     graph: OpGraph, stage_of: npt.NDArray[np.int64], stage: int
 ) -> tuple[list[int], list[int]]:
@@ -190,7 +221,8 @@ def stage_tensors(
 
 def _stage_prediction(costs: DeviceCosts, stage: int, cost: StageCost) -> StagePrediction:
     graph = costs.graph
-    warnings = (version_warning(graph, op) for op in cost.ops if op not in set(cost.cpu_ops))
+    on_cpu = set(cost.cpu_ops)
+    warnings = (text for op in cost.ops if op not in on_cpu for text in mapping_warnings(graph, op))
     return StagePrediction(
         stage=stage,
         cost=cost,
@@ -198,7 +230,7 @@ def _stage_prediction(costs: DeviceCosts, stage: int, cost: StageCost) -> StageP
         room_left_bytes=max(0, cost.room_bytes - cost.logged_bytes),
         load_ms=costs.load_ms(cost),
         cpu_ops=_cpu_ops(graph, cost.cpu_ops),
-        warnings=tuple(text for text in warnings if text),
+        warnings=tuple(warnings),
     )
 
 

@@ -24,7 +24,7 @@ _REFUSED_VERSIONS = {"QUANTIZE": 3, "TRANSPOSE_CONV": 4}
 
 _SUPPORTED = {
     "ADD", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D",
-    "EXPAND_DIMS", "FULLY_CONNECTED", "L2_NORMALIZATION", "LOGISTIC", "LSTM",
+    "DEQUANTIZE", "EXPAND_DIMS", "FULLY_CONNECTED", "L2_NORMALIZATION", "LOGISTIC", "LSTM",
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "MAXIMUM", "MINIMUM", "MEAN", "MUL", "PACK", "PAD", "PADV2",
     "PRELU", "QUANTIZE", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE",
     "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH",
@@ -32,6 +32,8 @@ _SUPPORTED = {
     "TRANSPOSE_CONV", "UNPACK",
 }  # fmt: skip
 _RECURRENT = {"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
+# Logs print it for the QUANTIZE of a float input, among others.
+_UNSPECIFIED = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
 _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"}
 _DATA_TYPES = {"int8", "uint8"}
 _MAX_CLASSES = 16_000
@@ -54,6 +56,8 @@ def unsupported_reason(graph: OpGraph, op: int) -> str | None:
     made = graph.outputs_of(op).tolist()
     for tensor in [*activations, *made]:
         dtype, shape = graph.tensor_dtypes[tensor], graph.tensor_shapes[tensor]
+        if dtype not in _DATA_TYPES and kind == "QUANTIZE":
+            return f"{_UNSPECIFIED} (a {dtype} tensor)"
         if dtype not in _DATA_TYPES:
             return f"Operation is working on an unsupported data type ({dtype})"
         if math.prod(shape[:-3]) > 1:
@@ -93,6 +97,10 @@ def _constraint(
         return f"More than {_MAX_CLASSES} elements"
     if kind == "STRIDED_SLICE" and any(step != 1 for step in (settings[-1] or ())):
         return "Only Strided-Slice with unitary strides supported"
+    if kind in ("PAD", "PADV2") and any((settings[1] or ())[:2]) and len(made) > 1:
+        return "Padding of the batch not supported"
+    if kind == "SPLIT" and len(made) > 1 and (settings[0] or (1,))[0] % len(made) == 0:
+        return "Split of the batch not supported"
     if kind in _REDUCTIONS:
         return _reduction_constraint(kind, settings, inputs[0])
     if kind == "PRELU" and constants and math.prod(inputs[1][:-1]) > 1:
@@ -120,6 +128,18 @@ def _resize_constraint(read: tuple[int, ...], made: tuple[int, ...]) -> str | No
             f"{_MAX_ENLARGEMENT}-fold"
         )
     return None
+
+
+def mapping_warnings(graph: OpGraph, op: int) -> list[str]:
+    """What only the compiler can tell of an op that nothing known speaks against."""
+    warning = version_warning(graph, op)
+    warnings = [] if warning is None else [warning]
+    if graph.op_types[op] == "CONCATENATION" and graph.is_constant[graph.inputs_of(op)].any():
+        warnings.append(
+            f"{graph.describe_op(op)} has a constant input, which the compiler only maps if it is "
+            "zero everywhere"
+        )
+    return warnings
 
 
 def version_warning(graph: OpGraph, op: int) -> str | None:

@@ -64,6 +64,21 @@ def test_rows_may_name_models(tmp_path):
     assert found.error_after < found.error_before
 
 
+def test_a_calibrated_device_is_saved_and_taken_as_a_base_again(tmp_path):
+    truth = dataclasses.replace(EdgeTpu.preset("usb3"), ms_per_input_mib=3.0)
+    table = _write(tmp_path, _measured(truth))
+    found = calibrate(table, "usb3")
+    found.save(tmp_path / "mine.json")
+    again = calibrate(table, tmp_path / "mine.json")
+    assert again.base == found.device
+    assert again.device.name == found.device.name == "usb3 calibrated"
+    assert again.error_before == pytest.approx(found.error_after)
+    plain = found.to_dict()
+    assert plain["measurements"] == 20
+    assert plain["error"]["after"] < plain["error"]["before"]
+    assert plain["constants"]["ms_per_input_mib"]["before"] == pytest.approx(6.83)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -75,6 +90,11 @@ def test_rows_may_name_models(tmp_path):
         (_HEADER + "1,1,1,1,1,1\n1,1,x,1,1,1\n", "line 3, column cached_bytes.*'x'"),
         (_HEADER + "1,1,1,-1,1,1\n", "column streamed_bytes.*0 or more.*'-1'"),
         (_HEADER + "1,1,1\n", "column streamed_bytes.*None"),
+        (_HEADER + "1,1,1,1,1,1,7\n", "line 2: expected 6 values, one for each column. .*: 7"),
+        (_HEADER + "0.002,1000000000,1,1,1,1\n", "0.00.* times those predicted.*another unit"),
+        (_HEADER + "2500,1000000000,1,1,1,1\n", "times those predicted.*another unit"),
+        (_HEADER.replace(",", ";"), "no column ms, .*Received the columns: ms;macs"),
+        ("ms," + _HEADER + "1,1,1,1,1,1,1\n", "each column once"),
         ("model,ms\nabsent.tflite,1\n", "line 2, column model.*is no file"),
         ("model,ms\n,1\n", "line 2, column model"),
     ],

@@ -1,5 +1,6 @@
 """What stages cost."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from random_models import models, stages
 
 from benchmarks._stacks import conv_stack, dense_stack
+from respect_tf import ArgumentError
 from respect_tf.device import (
     Design,
     DeviceCosts,
@@ -115,6 +117,42 @@ def test_devices_on_one_bus_cannot_be_faster_than_the_bus():
     assert shared.interval_ms >= shared.bus_ms
     assert own.bus_ms == 0
     assert predict_pipeline(graph, [0] * 5, "usb3").bus_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([0, 1], "one for each of 5 ops"),
+        ([0, 0, 0, 0, 0.5], "whole numbers"),
+        ([0, 0, 2, 2, 2], "Every stage from 0 on must have an op"),
+        ([-1, 0, 0, 0, 0], "Every stage from 0 on must have an op"),
+        ([1, 0, 1, 1, 1], "reads from"),
+    ],
+)
+def test_stages_that_make_no_pipeline_are_refused(stages, message):
+    with pytest.raises(ArgumentError, match=message):
+        predict_pipeline(conv_stack(64, 4), stages)
+
+
+def test_a_single_input_meets_no_contention_and_loads_come_on_top():
+    graph = conv_stack(300, 4)
+    device = EdgeTpu.preset("pcie")
+    prediction = predict_pipeline(graph, [0, 0, 1, 1, 1], device)
+    calm = predict_pipeline(graph, [0, 0, 1, 1, 1], dataclasses.replace(device, contention=()))
+    assert prediction.latency_ms == pytest.approx(calm.latency_ms)
+    assert prediction.interval_ms > calm.interval_ms
+    loads = sum(stage.load_ms for stage in prediction.stages)
+    assert prediction.first_ms == pytest.approx(prediction.latency_ms + loads)
+    assert loads > 2 * 2.7  # MiB of parameters
+
+
+def test_more_devices_on_one_bus_stop_paying():
+    """Several USB devices share a controller: what all move is a limit."""
+    graph = conv_stack(64, 4)
+    slow_bus = dataclasses.replace(EdgeTpu.preset("usb2"), bus_ms_per_mib=500.0)
+    two, five = (predict_pipeline(graph, s, slow_bus) for s in ([0, 0, 0, 1, 1], range(5)))
+    assert two.interval_ms == two.bus_ms
+    assert five.interval_ms == five.bus_ms > two.bus_ms
 
 
 def test_graphs_of_arrays_have_costs():

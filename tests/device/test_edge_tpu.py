@@ -1,6 +1,7 @@
 """Constants of the device model."""
 
 import dataclasses
+import json
 import math
 
 import pytest
@@ -48,6 +49,12 @@ def test_strip_passes_that_make_no_sense_are_refused(value):
         dataclasses.replace(EdgeTpu.preset("usb3"), strip_passes=value)
 
 
+@pytest.mark.parametrize("value", [((2, -0.5),), ((4, 0.1), (2, 0.9)), ((2, 0.1), (2, 0.2)), 0.9])
+def test_contention_that_makes_no_sense_is_refused(value):
+    with pytest.raises(ArgumentError, match=r"EdgeTpu\.contention must be pairs"):
+        dataclasses.replace(EdgeTpu.preset("usb3"), contention=value)
+
+
 def test_a_device_can_be_hashed_and_compared():
     assert hash(EdgeTpu.preset("pcie")) == hash(EdgeTpu.preset("pcie"))
     listed = dataclasses.replace(EdgeTpu.preset("pcie"), strip_passes=[[3, 4]])
@@ -55,8 +62,58 @@ def test_a_device_can_be_hashed_and_compared():
     assert listed.strip_passes == ((3, 4),)
 
 
-def test_transfers_take_longer_the_more_devices_would_share_them_and_not_at_all_for_one():
-    device = EdgeTpu.preset("usb3")
-    assert device.slowdown(1) == 1.0
-    assert device.slowdown(2) == 1 + device.contention
-    assert 1 < device.slowdown(4) < device.slowdown(2)
+def test_transfers_take_as_long_as_measured_with_so_many_devices_and_linear_between():
+    device = dataclasses.replace(EdgeTpu.preset("usb3"), contention=((2, 0.9), (4, 0.1)))
+    slowdowns = [device.slowdown(count) for count in (1, 2, 3, 4, 8)]
+    assert slowdowns == pytest.approx([1.0, 1.9, 1.5, 1.1, 1.1])
+    late = dataclasses.replace(device, contention=((3, 0.4),))
+    assert [late.slowdown(count) for count in (1, 2, 3)] == pytest.approx([1.0, 1.2, 1.4])
+    assert dataclasses.replace(device, contention=()).slowdown(4) == 1.0
+
+
+def test_a_saved_device_is_read_as_it_was(tmp_path):
+    device = dataclasses.replace(EdgeTpu.preset("pcie"), name="mine", ms_per_gmac=0.123456789012345)
+    path = tmp_path / "mine.json"
+    device.save(path)
+    assert EdgeTpu.from_file(path) == device
+    assert resolve_device(path) == resolve_device(str(path)) == device
+    assert hash(EdgeTpu.from_file(path)) == hash(device)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["constants"].pop("fixed_ms"), "missing constants: fixed_ms"),
+        (lambda data: data["constants"].update(speed=3), "unknown constants: speed"),
+        (lambda data: data["constants"].update(ms_per_gmac=-1), r"device.json: .*ms_per_gmac"),
+        (lambda data: data["constants"].update(contention=[[2]]), "contention must be pairs"),
+        (lambda data: data.update(name=None), "name must be a string"),
+        (lambda data: data.update(format="other"), "describes no device"),
+        (lambda data: data.update(constants=[1]), "describes no device"),
+    ],
+)
+def test_files_that_describe_no_device_are_refused(tmp_path, change, message):
+    path = tmp_path / "device.json"
+    EdgeTpu.preset("usb2").save(path)
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArgumentError, match=message):
+        EdgeTpu.from_file(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe\x00", b'{"a": NaN}'])
+def test_files_that_are_no_json_of_a_device_are_refused(tmp_path, content):
+    path = tmp_path / "device.json"
+    path.write_bytes(content)
+    with pytest.raises(ArgumentError, match=r"cannot be read as a device|describes no device"):
+        resolve_device(path)
+    with pytest.raises(ArgumentError, match="cannot be read as a device"):
+        resolve_device("absent.json")
+
+
+def test_a_device_is_only_written_where_it_can_be_found_again(tmp_path):
+    with pytest.raises(ArgumentError, match=r"must end in \.json"):
+        EdgeTpu.preset("usb3").save(tmp_path / "device.txt")
+    with pytest.raises(ArgumentError, match="cannot be written"):
+        EdgeTpu.preset("usb3").save(tmp_path / "absent" / "device.json")

@@ -33,6 +33,13 @@ def test_a_bias_that_is_not_zero_takes_four_bytes_a_channel():
     assert op_parameters(graph).stored.tolist() == [16 * (8 + 4)]
 
 
+def test_compiler_1_keeps_biases_that_are_absent():
+    graph = dense_stack(100, 0, inputs=64, outputs=10)
+    parameters = op_parameters(graph, keeps_zero_biases=True)
+    assert parameters.stored.tolist() == [128 * 68, 1664]  # 16 * (100 + 4), a multiple of 64
+    assert not any(attributes.has_bias for attributes in graph.op_attributes)
+
+
 def test_constants_of_elementwise_ops_are_always_streamed():
     builder = ModelBuilder()
     image = builder.input(channels=24)

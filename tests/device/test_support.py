@@ -1,5 +1,9 @@
 """Which ops stay on the CPU, and why."""
 
+import dataclasses
+import re
+
+import numpy as np
 import pytest
 from model_builder import ModelBuilder
 
@@ -92,6 +96,138 @@ def test_versions_that_are_known_to_fail_are_unsupported():
     builder.op("QUANTIZE", [image], [made], version=3)
     graph = OpGraph.from_tflite(builder.build([made]))
     assert "version not supported" in unsupported_reason(graph, 0)
+
+
+def _int32(builder, values):
+    data = np.array(values, np.int32)
+    return builder.tensor("settings", data.shape, "INT32", data=data, scale=None)
+
+
+@pytest.mark.parametrize(
+    ("paddings", "reason"),
+    [([[0, 0], [1, 1], [1, 1], [0, 0]], None), ([[0, 1], [0, 0], [0, 0], [0, 0]], "batch")],
+)
+def test_the_batch_cannot_be_padded(paddings, reason):
+    def build(builder, image):
+        made = builder.tensor("made", (1, 4, 4, 8))
+        builder.op("PAD", [image, _int32(builder, paddings)], [made])
+        return made
+
+    found = unsupported_reason(_graph(build), 0)
+    assert found is None if reason is None else reason in found
+
+
+@pytest.mark.parametrize(("axis", "supported"), [(3, True), (-1, True), (0, False), (-4, False)])
+def test_the_batch_cannot_be_split(axis, supported):
+    builder = ModelBuilder()
+    image = builder.input()
+    halves = [builder.tensor(f"half_{i}", (1, 4, 4, 4)) for i in range(2)]
+    builder.op("SPLIT", [_int32(builder, [axis]), image], halves)
+    graph = OpGraph.from_tflite(builder.build(halves))
+    assert (unsupported_reason(graph, 0) is None) == supported
+
+
+def _one_op(kind, shapes, options=None, *, constants=(), settings=None):
+    """An op of tensors of these shapes, the last one made."""
+    builder = ModelBuilder()
+    tensors = []
+    for index, shape in enumerate(shapes[:-1]):
+        if index in constants:
+            tensors.append(builder.constant(shape))
+        else:
+            tensors.append(builder.tensor(f"in_{index}", shape))
+            builder.inputs.append(tensors[-1])
+    if settings is not None:
+        tensors.append(_int32(builder, settings))
+    made = builder.tensor("made", shapes[-1])
+    filled = None
+    if options is not None:
+        name, values = options
+        filled = getattr(builder._schema, name)()
+        for key, value in values.items():
+            setattr(filled, key, value)
+    builder.op(kind, tensors, [made], filled)
+    return OpGraph.from_tflite(builder.build([made]))
+
+
+_MAP = (1, 4, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (_one_op("AVERAGE_POOL_2D", [_MAP, _MAP], ("Pool2DOptionsT", {})), None),
+        (
+            _one_op(
+                "MAX_POOL_2D", [_MAP, _MAP], ("Pool2DOptionsT", {"fusedActivationFunction": 1})
+            ),
+            "Fused activation RELU",
+        ),
+        (
+            _one_op(
+                "CONCATENATION",
+                [_MAP, _MAP, (1, 4, 4, 16)],
+                ("ConcatenationOptionsT", {"fusedActivationFunction": 3}),
+            ),
+            "Fused activation RELU6",
+        ),
+        (_one_op("CONCATENATION", [_MAP, _MAP, _MAP, (1, 4, 4, 24)], constants=(2,)), "two inputs"),
+        (_one_op("SOFTMAX", [(1, 16_000), (1, 16_000)]), None),
+        (_one_op("SOFTMAX", [(1, 16_001), (1, 16_001)]), "More than 16000"),
+        (_one_op("SOFTMAX", [(1, 4, 10), (1, 4, 10)]), "one-dimensional"),
+        (
+            _one_op("FULLY_CONNECTED", [(4, 8), (16, 8), (4, 16)], constants=(1,)),
+            "one-dimensional outputs",
+        ),
+        (_one_op("PRELU", [_MAP, (1, 1, 8), _MAP], constants=(1,)), None),
+        (_one_op("PRELU", [_MAP, (4, 4, 8), _MAP], constants=(1,)), "one-dimensional alpha"),
+        (_one_op("MEAN", [_MAP, (1, 8)], settings=[1, 2]), None),
+        (_one_op("MEAN", [_MAP, (4, 4, 8)], settings=[0]), "batch"),
+        (_one_op("SUM", [_MAP, (4, 4, 8)], settings=[-4]), "batch"),
+        (_one_op("MEAN", [_MAP, (1, 4, 4)], settings=[3]), None),
+        (_one_op("MEAN", [(1, 4, 4, 6), (1, 4, 4)], settings=[3]), "multiple of 4"),
+        (_one_op("RESIZE_BILINEAR", [_MAP, (1, 32, 32, 8)], settings=[32, 32]), None),
+        (_one_op("RESIZE_BILINEAR", [_MAP, (1, 64, 64, 8)], settings=[64, 64]), "16|8-fold"),
+        (_one_op("RELU", [(1, 2, 4, 4, 8), (1, 2, 4, 4, 8)]), "3 innermost dimensions"),
+        (_one_op("TRANSPOSE", [_MAP, _MAP], settings=[0, 2, 1, 3]), None),
+    ],
+)
+def test_constraints_of_the_compilers_documentation(graph, reason):
+    found = unsupported_reason(graph, 0)
+    if reason is None:
+        assert found is None
+    else:
+        assert re.search(reason, found)
+
+
+def test_float_tensors_have_the_words_of_the_logs():
+    builder = ModelBuilder()
+    image = builder.input(dtype="FLOAT32")
+    graph = OpGraph.from_tflite(builder.build([builder.dequantize(builder.quantize(image))]))
+    assert "unspecified limitation (a float32 tensor)" in unsupported_reason(graph, 0)
+    assert "unsupported data type (float32)" in unsupported_reason(graph, 1)
+
+
+def test_a_constant_to_concatenate_is_warned_of():
+    graph = _one_op("CONCATENATION", [_MAP, _MAP, (1, 4, 4, 16)], constants=(1,))
+    (warning,) = predict_pipeline(graph, [0]).stages[0].warnings
+    assert "only maps if it is zero everywhere" in warning
+
+
+def test_a_cut_right_after_an_unsupported_op_pays_when_the_tail_is_heavy():
+    def build(builder, image):
+        tensor = _unsupported(builder, builder.conv(image))
+        for _ in range(6):
+            tensor = builder.conv(tensor)
+        return tensor
+
+    graph = _graph(build)
+    slow = dataclasses.replace(EdgeTpu.preset("pcie"), cpu_ms_per_mib=1e5)
+    right_after, later = ([0, 0] + [1] * 6, [0, 0, 0] + [1] * 5)
+    fast, tailed = (predict_pipeline(graph, cut, slow) for cut in (right_after, later))
+    assert [len(stage.cpu_ops) for stage in fast.stages] == [1, 0]
+    assert [len(stage.cpu_ops) for stage in tailed.stages] == [2, 0]
+    assert fast.interval_ms < tailed.interval_ms
 
 
 def test_graphs_of_arrays_are_supported():
