@@ -55,9 +55,29 @@ class ParityError(RespectError, AssertionError):
     """The segments do not compute, bit for bit, what the whole model computes."""
 
 
+class CompilerError(RespectError, RuntimeError):
+    """Google's compiler is missing or unfit, or could not compile a segment."""
+
+
 class InterpreterError(RespectError, RuntimeError):
     """The TFLite interpreter refused a model, or died of it."""
 
 
+class RunnerError(RespectError, RuntimeError):
+    """A segment failed while the pipeline ran, or the runner was used after its end."""
+
+
+class DeviceError(RespectError, RuntimeError):
+    """The Edge TPUs cannot be used: a device, its runtime or pycoral is missing."""
+
+
 class SavedPipelineError(RespectError, OSError):
     """A pipeline folder cannot be written, or what is in it was changed or is missing."""
+
+
+class DependencyError(RespectError, ImportError):
+    """A package that only some functions need is not installed."""
+
+
+class PolicyFileError(RespectError, ValueError):
+    """Weights or labels of the policy are missing, damaged or of another version."""

@@ -14,6 +14,7 @@ from respect_tf.graph._attributes import read_attributes
 from respect_tf.graph._macs import count_macs
 from respect_tf.graph._op_graph import OpGraph, Quantization
 from respect_tf.tflite import (
+    EDGE_TPU_OP,
     dtype_bits,
     ints,
     op_type,
@@ -62,6 +63,11 @@ def op_graph_of(model: Any) -> OpGraph:
         where = _where(index, kind, names, outputs)
         if not outputs[index]:
             raise UnsupportedModelError(f"{where} makes no tensor, so it cannot be scheduled.")
+        if kind == EDGE_TPU_OP:
+            raise UnsupportedModelError(
+                f"{where} is a program that Google's compiler made: the model is compiled already. "
+                "Pass the model that it was compiled from; respect_tf.inspect reads both."
+            )
         if kind in _CONTROL_FLOW or kind in _STATEFUL:
             raise UnsupportedModelError(
                 f"{where} needs control flow or state that lives outside the op. The pipeline "

@@ -2,6 +2,7 @@
 
 from respect_tf._callable_module import make_callable
 from respect_tf.segment._cut import cut
+from respect_tf.segment._part import part_of
 from respect_tf.segment._rules import check_runner_rules
 from respect_tf.segment._segment import Segment, TensorSpec
 from respect_tf.segment._segment_model import schedule_of, segment
@@ -14,6 +15,7 @@ __all__ = [
     "TensorSpec",
     "check_runner_rules",
     "cut",
+    "part_of",
     "random_inputs",
     "schedule_of",
     "segment",

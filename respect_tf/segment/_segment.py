@@ -39,6 +39,7 @@ class Segment:
         ops: Indices of its ops in the whole model, in the order they run. Ops that only carry a
             tensor under a new name come after them in the file and are not listed.
         compiled: The bytes of its compiled model, or None.
+        compile_log: What the compiler printed when it made it, or None.
     """
 
     index: int
@@ -48,3 +49,4 @@ class Segment:
     outputs: tuple[TensorSpec, ...]
     ops: tuple[int, ...]
     compiled: bytes | None = dataclasses.field(default=None, repr=False)
+    compile_log: str | None = dataclasses.field(default=None, repr=False)

@@ -14,11 +14,18 @@ from respect_tf.tflite._flatbuffer import (
 )
 from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import mark_harmless, probe
-from respect_tf.tflite._schema import dtype_bits, op_type_names, schema, tensor_type_names
+from respect_tf.tflite._schema import (
+    EDGE_TPU_OP,
+    dtype_bits,
+    op_type_names,
+    schema,
+    tensor_type_names,
+)
 from respect_tf.tflite._silence import silenced
 from respect_tf.tflite._source import TFLiteContent, converter_name
 
 __all__ = [
+    "EDGE_TPU_OP",
     "Int8Model",
     "Interpreter",
     "TFLiteContent",

@@ -85,6 +85,11 @@ class Interpreter:
             raise InterpreterError(f"TFLite cannot run {self._label}: {error}") from error
         return [self._interpreter.get_tensor(detail["index"]) for detail in self._outputs]
 
+    @property
+    def tf_interpreter(self) -> Any:
+        """TensorFlow's own interpreter, for its details of inputs and outputs."""
+        return self._interpreter
+
     def tensor(self, index: int) -> npt.NDArray[Any]:
         """A copy of a tensor of the last run, by its index in the file."""
         value: npt.NDArray[Any] = self._interpreter.get_tensor(index)

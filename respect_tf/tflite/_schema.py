@@ -16,6 +16,9 @@ import numpy as np
 
 from respect_tf._errors import RespectError
 
+# What op types call the op that Google's compiler puts in the place of those it has compiled.
+EDGE_TPU_OP = "CUSTOM:edgetpu-custom-op"
+
 _FILE = Path("lite", "python", "schema_py_generated.py")
 
 

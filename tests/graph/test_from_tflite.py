@@ -119,3 +119,11 @@ def test_every_public_model_gives_a_graph_or_a_clear_error(data_folder):
             messages.append(str(error))
     assert len(graphs) > 50
     assert min(map(len, messages)) > 30
+
+
+def test_a_compiled_model_is_refused_as_such(data_folder):
+    paths = sorted((data_folder / "compiled").rglob("*_edgetpu.tflite"))
+    assert paths
+    for path in paths:
+        with pytest.raises(UnsupportedModelError, match="compiled already"):
+            OpGraph.from_tflite(path)

@@ -1,0 +1,62 @@
+"""Google's compiler: driving it, reading its logs, and reading what it made."""
+
+from respect_tf.compile._automatic import CompileMode, compile_cut, resolve_compiler
+from respect_tf.compile._compilation import (
+    Compilation,
+    SegmentCompilation,
+    compile_segments,
+    logged_figures,
+)
+from respect_tf.compile._compiled_model import (
+    CompiledModel,
+    EdgeTpuOp,
+    Executable,
+    Layer,
+    compiled_of,
+    read_compiled,
+)
+from respect_tf.compile._compiler import (
+    Compiler,
+    CompileResult,
+    check_same_interface,
+    compile_model,
+    find_compiler,
+    require_compiler,
+)
+from respect_tf.compile._elsewhere import compile_commands, files_to_compile_elsewhere
+from respect_tf.compile._log import CompilerLog, Failure, ModelLog, OpStatus, parse_log
+from respect_tf.compile._narrow import FailingOps
+from respect_tf.compile._recut import CompiledCut, CutAttempt, compile_and_recut
+
+__all__ = [
+    "Compilation",
+    "CompileMode",
+    "CompileResult",
+    "CompiledCut",
+    "CompiledModel",
+    "Compiler",
+    "CompilerLog",
+    "CutAttempt",
+    "EdgeTpuOp",
+    "Executable",
+    "FailingOps",
+    "Failure",
+    "Layer",
+    "ModelLog",
+    "OpStatus",
+    "SegmentCompilation",
+    "check_same_interface",
+    "compile_and_recut",
+    "compile_commands",
+    "compile_cut",
+    "compile_model",
+    "compile_segments",
+    "compiled_of",
+    "files_to_compile_elsewhere",
+    "find_compiler",
+    "logged_figures",
+    "parse_log",
+    "read_compiled",
+    "require_compiler",
+    "resolve_compiler",
+]

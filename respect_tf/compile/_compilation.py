@@ -1,0 +1,240 @@
+"""Compiling the segments of a pipeline, each by itself."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from respect_tf._errors import ArgumentError, CompilerError
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.compile._compiler import (
+    Compiler,
+    CompileResult,
+    check_limits,
+    compile_model,
+)
+from respect_tf.compile._log import CompilerLog, ModelLog, parse_log
+from respect_tf.compile._narrow import FailingOps, narrow
+from respect_tf.compile._process import Stopped
+from respect_tf.segment import Segment
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentCompilation:
+    """What became of one segment.
+
+    Attributes:
+        segment: The segment, with the compiled model in it if it was compiled.
+        result: How the compiler ended.
+        failing_ops: The ops that it fails on; None if it did not fail, or they were not found.
+    """
+
+    segment: Segment
+    result: CompileResult
+    failing_ops: FailingOps | None = None
+
+    @property
+    def log(self) -> ModelLog | None:
+        """The figures that the compiler printed for the segment; None where there are none."""
+        return _only_model(self.result.log)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        result = self.result
+        return {
+            "segment": self.segment.index,
+            "compiled": result.content is not None,
+            "attempts": result.attempts,
+            "seconds": result.seconds,
+            "exit_code": result.exit_code,
+            "failure": None if result.failure is None else dataclasses.asdict(result.failure),
+            "failing_ops": None
+            if self.failing_ops is None
+            else dataclasses.asdict(self.failing_ops),
+            "log": None if self.log is None else dataclasses.asdict(self.log),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """What became of all segments.
+
+    Attributes:
+        compiler: The compiler.
+        results: One per segment, in their order.
+    """
+
+    compiler: Compiler
+    results: tuple[SegmentCompilation, ...]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, with the compiled models in those that were compiled."""
+        return tuple(result.segment for result in self.results)
+
+    @property
+    def failed(self) -> tuple[SegmentCompilation, ...]:
+        """The segments that were not compiled."""
+        return tuple(result for result in self.results if result.result.failure is not None)
+
+    @property
+    def streamed_bytes(self) -> tuple[int | None, ...]:
+        """Parameters that each segment streams, by the log; None where it does not say."""
+        logs = (result.log for result in self.results)
+        return tuple(None if log is None else log.off_chip_bytes for log in logs)
+
+    def describe_failures(self) -> str:
+        """What failed, with the compiler's words and the ops; empty if nothing did."""
+        return " ".join(_described(failed) for failed in self.failed)
+
+    def check(self) -> None:
+        """Check that all segments were compiled.
+
+        Raises:
+            CompilerError: One was not; the message says which, why, and on which ops.
+        """
+        if self.failed:
+            total = len(self.results)
+            raise CompilerError(
+                f"{len(self.failed)} of {total} segments could not be compiled with "
+                f"edgetpu_compiler {self.compiler.version}. {self.describe_failures()}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "compiler_version": self.compiler.version,
+            "segments": [result.to_dict() for result in self.results],
+        }
+
+
+def logged_figures(segment: Segment) -> ModelLog | None:
+    """The figures in the log of a compiled segment; None where there are none.
+
+    Args:
+        segment: A segment, fresh from the compiler or of a loaded pipeline.
+    """
+    if segment.compile_log is None:
+        return None
+    try:
+        return _only_model(parse_log(segment.compile_log))
+    except CompilerError:
+        return None  # a release whose words are not known here; its model is good all the same
+
+
+def _only_model(log: CompilerLog | None) -> ModelLog | None:
+    return log.models[0] if log is not None and len(log.models) == 1 else None
+
+
+def compile_segments(
+    segments: Sequence[Segment],
+    compiler: Compiler,
+    *,
+    timeout: float = 180.0,
+    retries: int = 3,
+    min_runtime_version: int | None = None,
+    num_workers: int | None = None,
+    narrow_seconds: float = 600.0,
+    verbose: Verbosity = "auto",
+) -> Compilation:
+    """Compile segments, each by itself and several at once.
+
+    A segment that fails does not keep the others from being compiled; see `Compilation.check`.
+
+    Args:
+        segments: The segments.
+        compiler: The compiler.
+        timeout: Seconds for each attempt.
+        retries: Further attempts after failures that come and go: internal errors and crashes.
+        min_runtime_version: The oldest runtime that has to run them.
+        num_workers: Segments compiled at once; as many as there are processors if left out.
+        narrow_seconds: Seconds to spend on finding the ops that a segment fails on; 0 for none.
+        verbose: 0 is silence.
+
+    Raises:
+        ArgumentError: A number is out of range.
+        CompilerError: The compiler cannot be started.
+    """
+    check_limits(timeout, retries)
+    if num_workers is not None and num_workers < 1:
+        raise ArgumentError(f"num_workers must be 1 or more. Received: {num_workers!r}.")
+    if not narrow_seconds >= 0:
+        raise ArgumentError(f"narrow_seconds must be 0 or more. Received: {narrow_seconds!r}.")
+    stop = threading.Event()
+
+    def attempt(content: bytes, name: str) -> CompileResult:
+        return compile_model(
+            content,
+            compiler,
+            name=name,
+            timeout=timeout,
+            retries=retries,
+            min_runtime_version=min_runtime_version,
+            stop=stop,
+        )
+
+    def one(segment: Segment) -> SegmentCompilation:
+        result = attempt(segment.content, segment.name)
+        compiled = dataclasses.replace(
+            segment,
+            compiled=result.content,
+            compile_log=None if result.content is None else result.printed,
+        )
+        if result.failure is None or narrow_seconds == 0:
+            return SegmentCompilation(compiled, result)
+        deadline = time.monotonic() + narrow_seconds
+
+        def probe(content: bytes) -> CompileResult | None:
+            return attempt(content, "part") if time.monotonic() < deadline else None
+
+        return SegmentCompilation(compiled, result, narrow(segment, result.failure.kind, probe))
+
+    workers = num_workers or os.cpu_count() or 1
+    label = f"Compiling {len(segments)} segments"
+    with progress(label, verbose=verbose), concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        tasks = [pool.submit(one, segment) for segment in segments]
+        try:
+            results = tuple(task.result() for task in _as_they_end(tasks))
+        except BaseException:
+            # Ctrl-C, or a compiler that is gone: no program outlives this call.
+            stop.set()
+            for task in tasks:
+                task.cancel()
+            raise
+    return Compilation(compiler, results)
+
+
+def _as_they_end(
+    tasks: Sequence[concurrent.futures.Future[SegmentCompilation]],
+) -> Sequence[concurrent.futures.Future[SegmentCompilation]]:
+    """The tasks in their order once all are done; the first error is raised as soon as it comes."""
+    for task in concurrent.futures.as_completed(tasks):
+        error = task.exception()
+        if error is not None and not isinstance(error, Stopped):
+            raise error
+    return tasks
+
+
+def _described(failed: SegmentCompilation) -> str:
+    failure = failed.result.failure
+    if failure is None:
+        return ""
+    attempts = failed.result.attempts
+    often = "" if attempts == 1 else f", {attempts} times"
+    message = failure.message.rstrip(" .!")
+    ops = "" if failed.failing_ops is None else f" The compiler fails on {failed.failing_ops}."
+    remedy = _REMEDIES.get(failure.kind, "")
+    return f"Segment {failed.segment.index} ({failure.kind}{often}): {message}.{ops}{remedy}"
+
+
+_REMEDIES = {
+    "not-quantized": " Convert with strict=True, which lists the tensors that are not 8 bit.",
+    "unreadable": " Convert with an older TensorFlow, whose op versions the compiler knows.",
+    "large-activations": " Use a smaller input, or more segments.",
+    "timeout": " Pass a larger timeout, or use more segments.",
+}

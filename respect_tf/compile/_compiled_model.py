@@ -1,0 +1,290 @@
+"""Reading what Google's compiler wrote: the packages inside `*_edgetpu.tflite`.
+
+A compiled model keeps the ops that stay on the CPU; all others are replaced by the custom op
+`edgetpu-custom-op`. Its options are a FlexBuffer map whose entry "4" is a FlatBuffer, a package of
+executables. Layout: `executable/executable.fbs` and `tflite/custom_op_data.cc` of
+https://github.com/google-coral/libedgetpu.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import struct
+from typing import Any, Literal
+
+from respect_tf._errors import InvalidModelError
+from respect_tf.compile._tables import Table
+from respect_tf.tflite import EDGE_TPU_OP, op_type, read_model
+
+ExecutableKind = Literal["stand-alone", "parameter-caching", "execution-only"]
+
+_IDENTIFIER = b"DWN1"
+_VERSION_PREFIX = "cl/"
+_MOST_CHIPS = (
+    64  # kinds of chip that an op may hold packages for; a damaged count must not cost hours
+)
+_PACKAGE_KEY, _MORE_PACKAGES_KEY = "4", "7"
+_KINDS: tuple[ExecutableKind, ...] = ("stand-alone", "parameter-caching", "execution-only")
+_DATA_TYPES = {
+    0: "uint8", 1: "uint16", 2: "int32", 3: "bfloat16", 4: "float16", 5: "float32", 8: "int8",
+    9: "int16",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """An input or output of an executable.
+
+    Attributes:
+        name: Name of the tensor.
+        dtype: numpy's name. int8 tensors of a model are computed as uint8 inside the device.
+        shape: Height, width, channels; or the dimensions that the package gives.
+        num_bytes: Size for one inference, padding included.
+        scale: Real units per step.
+        zero_point: Stored value that means 0.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    num_bytes: int
+    scale: float
+    zero_point: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Executable:
+    """A program for the Edge TPU.
+
+    Attributes:
+        kind: `"parameter-caching"` loads parameters into the device once; `"execution-only"`
+            relies on it; `"stand-alone"` needs no other.
+        name: Its name, often empty.
+        chip: The chip it was compiled for.
+        batch_size: Inputs processed at once.
+        parameter_bytes: Parameters that it sends to the device whenever it runs.
+        instruction_bytes: All its instructions.
+        scratch_bytes: Scratch memory that it needs on the host.
+        caching_token: Executables of one token share the device's memory for parameters.
+        inputs: What it reads.
+        outputs: What it makes.
+    """
+
+    kind: ExecutableKind
+    name: str
+    chip: str
+    batch_size: int
+    parameter_bytes: int
+    instruction_bytes: int
+    scratch_bytes: int
+    caching_token: int
+    inputs: tuple[Layer, ...]
+    outputs: tuple[Layer, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EdgeTpuOp:
+    """One `edgetpu-custom-op`: a part of the model that runs on the device as a whole.
+
+    Attributes:
+        op: Its index among the ops of the compiled model.
+        compiler_version: The compiler's build number, the one behind the second dot of the version
+            that `edgetpu_compiler` prints; None where it did not record it, as most builds.
+        min_runtime_version: The oldest runtime that runs it.
+        model_identifier: An identifier that the user gave; usually empty.
+        executables: Its programs.
+    """
+
+    op: int
+    compiler_version: str | None
+    min_runtime_version: int
+    model_identifier: str
+    executables: tuple[Executable, ...]
+
+    @property
+    def cached_bytes(self) -> int:
+        """Parameters that stay on the device."""
+        return self._parameters("parameter-caching")
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Parameters that are brought from the host at every inference."""
+        return self._parameters("execution-only") + self._parameters("stand-alone")
+
+    @property
+    def instruction_bytes(self) -> int:
+        """Instructions of all its executables."""
+        return sum(executable.instruction_bytes for executable in self.executables)
+
+    def _parameters(self, kind: ExecutableKind) -> int:
+        return sum(e.parameter_bytes for e in self.executables if e.kind == kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledModel:
+    """What a compiled model holds.
+
+    Attributes:
+        edge_tpu_ops: The parts that run on the device; more than one only where the compiler was
+            asked for several subgraphs.
+        cpu_ops: Op type -> how many stay on the CPU, the most frequent first.
+    """
+
+    edge_tpu_ops: tuple[EdgeTpuOp, ...]
+    cpu_ops: dict[str, int]
+
+    @property
+    def cached_bytes(self) -> int:
+        """Parameters that stay on the device."""
+        return sum(op.cached_bytes for op in self.edge_tpu_ops)
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Parameters that are brought from the host at every inference."""
+        return sum(op.streamed_bytes for op in self.edge_tpu_ops)
+
+    @property
+    def instruction_bytes(self) -> int:
+        """Instructions of all executables."""
+        return sum(op.instruction_bytes for op in self.edge_tpu_ops)
+
+    @property
+    def min_runtime_version(self) -> int:
+        """The oldest runtime that runs it."""
+        return max(op.min_runtime_version for op in self.edge_tpu_ops)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers."""
+        return dataclasses.asdict(self) | {
+            "cached_bytes": self.cached_bytes,
+            "streamed_bytes": self.streamed_bytes,
+            "instruction_bytes": self.instruction_bytes,
+            "min_runtime_version": self.min_runtime_version,
+        }
+
+
+def read_compiled(content: bytes) -> CompiledModel | None:
+    """Read a compiled model.
+
+    Args:
+        content: The bytes of a .tflite model.
+
+    Returns:
+        What it holds; None if it is a valid model that was not compiled.
+
+    Raises:
+        InvalidModelError: The model or a package in it is damaged.
+        UnsupportedModelError: It was written with a newer schema of TFLite.
+    """
+    return compiled_of(read_model(content))
+
+
+def compiled_of(model: Any) -> CompiledModel | None:
+    """The same as `read_compiled` for a model that `read_model` has unpacked."""
+    operators = model.subgraphs[0].operators
+    kinds = [op_type(model, operator) for operator in operators]
+    if EDGE_TPU_OP not in kinds:
+        return None
+    edge_tpu_ops = tuple(
+        _edge_tpu_op(index, operators[index].customOptions)
+        for index, kind in enumerate(kinds)
+        if kind == EDGE_TPU_OP
+    )
+    counts = collections.Counter(kind for kind in kinds if kind != EDGE_TPU_OP)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return CompiledModel(edge_tpu_ops, dict(ranked))
+
+
+def _edge_tpu_op(index: int, options: Any) -> EdgeTpuOp:
+    content = b"" if options is None else bytes(options)
+    packages = [_package(package) for package in _packages(content, index)]
+    # More than one package: the same part of the model for several kinds of chip.
+    version, runtime, identifier, executables = packages[0]
+    return EdgeTpuOp(index, version, runtime, identifier, executables)
+
+
+def _packages(options: bytes, index: int) -> list[bytes]:
+    """The packages in the options of the op, a FlexBuffer map."""
+    from flatbuffers import flexbuffers
+
+    try:
+        entries = flexbuffers.GetRoot(options).AsMap
+        keys = [entries.Keys[number].AsKey for number in range(_few(len(entries)))]
+        packages = [entries[_PACKAGE_KEY].AsStringBytes] if _PACKAGE_KEY in keys else []
+        if _MORE_PACKAGES_KEY in keys:
+            more = entries[_MORE_PACKAGES_KEY].AsVector
+            packages += [more[number].AsStringBytes for number in range(_few(len(more)))]
+    except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError,
+            OverflowError, RecursionError, MemoryError) as error:  # fmt: skip
+        raise InvalidModelError(
+            f"The compiled model is damaged: the options of op {index} (edgetpu-custom-op) are no "
+            f"FlexBuffer map ({type(error).__name__}: {error}). Compile or copy it again."
+        ) from error
+    if not packages:
+        raise InvalidModelError(
+            f"The compiled model is damaged: the options of op {index} (edgetpu-custom-op) hold no "
+            f"package. Expected it under the key '{_PACKAGE_KEY}'. Received the keys: {keys}."
+        )
+    return packages
+
+
+def _few(count: int) -> int:
+    if count > _MOST_CHIPS:
+        raise ValueError(f"{count} entries")
+    return count
+
+
+def _package(content: bytes) -> tuple[str | None, int, str, tuple[Executable, ...]]:
+    package = Table.root(content, "package", _IDENTIFIER)
+    executables = Table.plain_root(package.data(1), "table of executables").strings(0)
+    if not executables:
+        raise InvalidModelError(
+            "The compiled model is damaged: its package holds no executable. Compile it again."
+        )
+    return (
+        package.text(4).removeprefix(_VERSION_PREFIX) or None,
+        package.int32(0),
+        package.text(7),
+        tuple(_executable(content, number) for number, content in enumerate(executables)),
+    )
+
+
+def _executable(content: memoryview, number: int) -> Executable:
+    what = f"executable {number}"
+    table = Table.plain_root(content, what)
+    kind = table.int16(13)
+    if not 0 <= kind < len(_KINDS):
+        raise InvalidModelError(
+            f"The compiled model is damaged, or newer than this release: {what} is of the kind "
+            f"{kind}. Expected 0 to {len(_KINDS) - 1}."
+        )
+    streams = table.tables(5, f"{what}, instructions")
+    return Executable(
+        kind=_KINDS[kind],
+        name=table.text(1),
+        chip=table.text(10),
+        batch_size=table.int32(3),
+        parameter_bytes=len(table.data(6)),
+        instruction_bytes=sum(len(stream.data(0)) for stream in streams),
+        scratch_bytes=table.int32(4),
+        caching_token=table.uint64(14),
+        inputs=tuple(_layer(layer) for layer in table.tables(8, f"{what}, input")),
+        outputs=tuple(_layer(layer) for layer in table.tables(9, f"{what}, output")),
+    )
+
+
+def _layer(table: Table) -> Layer:
+    numerics = table.table(5, "numbers of a layer")
+    shape = table.table(10, "shape of a layer")
+    ranges = [] if shape is None else shape.int32_pairs(0)
+    data_type = table.int16(6)
+    return Layer(
+        name=table.text(0),
+        dtype=_DATA_TYPES.get(data_type, f"type {data_type}"),
+        shape=tuple(end - start + 1 for start, end in ranges)
+        or tuple(table.int32(field) for field in (2, 3, 4)),
+        num_bytes=table.int32(1),
+        scale=0.0 if numerics is None else numerics.float32(1),
+        zero_point=0 if numerics is None else numerics.int32(0),
+    )
