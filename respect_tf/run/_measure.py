@@ -49,7 +49,7 @@ def measure_on_cpu(
     probe(content)
 
     def measure(segment_ops: npt.NDArray[np.int64]) -> float:
-        stages, place = _stages_around(graph, segment_ops)
+        stages, place = stages_around(graph, segment_ops)
         part = cut(unpacked, graph, stages, name="measured")[place].content
         interpreter = Interpreter(part, num_threads=1, label=f"ops {_shown(segment_ops)}")
         (inputs,) = random_inputs(OpGraph.from_tflite(part), 1, seed=seed)
@@ -64,7 +64,7 @@ def measure_on_cpu(
     return measure
 
 
-def _stages_around(
+def stages_around(
     graph: OpGraph, segment_ops: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int32], int]:
     """A schedule that has some ops as a stage: what they need goes before, the rest behind.

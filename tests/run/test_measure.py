@@ -5,7 +5,7 @@ from model_builder import ModelBuilder
 from respect_tf._errors import ArgumentError, InvalidModelError
 from respect_tf.graph import OpGraph
 from respect_tf.run import measure_on_cpu
-from respect_tf.run._measure import _stages_around
+from respect_tf.run._measure import stages_around
 from respect_tf.schedule import check_schedule, schedule
 
 
@@ -37,16 +37,18 @@ def test_more_work_takes_longer():
 
 def test_a_model_is_scheduled_by_its_times(model):
     graph = OpGraph.from_tflite(model)
-    found = schedule(graph, 3, "profile", measure=measure_on_cpu(model, num_runs=1))
+    found = schedule(
+        graph, 3, "profile", measure=measure_on_cpu(model, num_runs=1), objective="memory"
+    )
     check_schedule(graph, found)
 
 
 def test_what_the_ops_need_goes_before_them(model):
     graph = OpGraph.from_tflite(model)
     assert graph.op_types[:3] == ("CONV_2D", "CONV_2D", "RELU")
-    stages, place = _stages_around(graph, np.array([1, 3]))
+    stages, place = stages_around(graph, np.array([1, 3]))
     assert (stages.tolist(), place) == ([0, 1, 2, 1, 2, 2], 1)
-    stages, place = _stages_around(graph, np.array([0, 2]))
+    stages, place = stages_around(graph, np.array([0, 2]))
     assert (stages.tolist(), place) == ([0, 1, 0, 1, 1, 1], 0)
 
 

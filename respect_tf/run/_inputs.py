@@ -1,0 +1,89 @@
+"""What a user pushes into a pipeline, as its first segment takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.run._quantize import quantize
+from respect_tf.segment import TensorSpec
+
+Array = npt.NDArray[Any]
+
+
+class InputPreparer:
+    """Checks one set of inputs and brings it into the order, type and layout of the segment.
+
+    Real runners copy an array's memory as it lies, in the order it is given: what is wrong there
+    is wrong without an error, so nothing is left to them.
+    """
+
+    def __init__(
+        self, specs: Sequence[TensorSpec], input_names: Mapping[str, str] | None = None
+    ) -> None:
+        """Take note of the inputs.
+
+        Args:
+            specs: The inputs of segment 0, in its order.
+            input_names: Further names for them: such a name -> the name in the segment's file.
+        """
+        self._specs = tuple(specs)
+        known = {spec.name for spec in specs}
+        self._other = {
+            name: own
+            for name, own in (input_names or {}).items()
+            if name not in known and own in known
+        }
+
+    def __call__(self, tensors: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        """Fresh arrays, contiguous, in the segment's order.
+
+        Args:
+            tensors: One array per input by name, in any order, with the input's shape (a leading 1
+                may be left out). Floats are quantised; other types have to fit.
+
+        Raises:
+            ArgumentError: Names, shapes or types do not fit.
+        """
+        if not isinstance(tensors, Mapping):
+            raise ArgumentError(
+                f"Expected a dict of arrays by input name, {self._names()}. "
+                f"Received: {type(tensors).__name__}."
+            )
+        given = {self._other.get(name, name): value for name, value in tensors.items()}
+        if len(given) != len(tensors) or given.keys() != {spec.name for spec in self._specs}:
+            raise ArgumentError(
+                f"The pipeline's inputs are {self._names()}. Received: {list(tensors)}."
+            )
+        return {spec.name: _prepared(spec, given[spec.name]) for spec in self._specs}
+
+    def _names(self) -> list[str]:
+        shown = {own: name for name, own in self._other.items()}
+        return [shown.get(spec.name, spec.name) for spec in self._specs]
+
+
+def _prepared(spec: TensorSpec, value: npt.ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.shape != spec.shape:
+        if spec.shape[:1] != (1,) or array.shape != spec.shape[1:]:
+            raise ArgumentError(
+                f"Input '{spec.name}' must have the shape {list(spec.shape)}. "
+                f"Received: {list(array.shape)}."
+            )
+        array = array.reshape(spec.shape)
+    kind = np.dtype(spec.dtype)
+    if array.dtype == kind:
+        return np.array(array, kind, order="C")
+    takes_floats = kind.kind == "f" or spec.quantization is not None
+    if array.dtype.kind != "f" or not takes_floats:
+        also = ", or floats, which are quantised" if takes_floats else ""
+        raise ArgumentError(
+            f"Input '{spec.name}' must be {spec.dtype}{also}. Received: {array.dtype.name}."
+        )
+    if not np.isfinite(array).all():
+        raise ArgumentError(f"Input '{spec.name}' must be finite. Received: NaN or infinity.")
+    return np.ascontiguousarray(quantize(array, spec.dtype, spec.quantization))

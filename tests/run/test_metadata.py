@@ -1,0 +1,197 @@
+"""Metadata is where TFLite's libraries look for it, and changes nothing else."""
+
+import io
+import zipfile
+
+import flatbuffers
+import numpy as np
+import pytest
+from flatbuffers import number_types
+from flatbuffers.table import Table
+from model_builder import ModelBuilder
+
+from respect_tf import ArgumentError, segment
+from respect_tf.run import CpuRunner, describe_interface, write_metadata
+from respect_tf.segment import check_runner_rules, verify
+from respect_tf.tflite import read_model, text
+
+
+class _Reader:
+    """A table of a FlatBuffer, read field by field."""
+
+    def __init__(self, content, position):
+        self._table = Table(content, position)
+
+    @classmethod
+    def root(cls, content):
+        return cls(content, flatbuffers.encode.Get(flatbuffers.packer.uoffset, content, 0))
+
+    def _at(self, field):
+        offset = self._table.Offset(4 + 2 * field)
+        return offset and offset + self._table.Pos
+
+    def string(self, field):
+        return self._table.String(self._at(field)).decode()
+
+    def byte(self, field):
+        return self._table.Get(number_types.Uint8Flags, self._at(field))
+
+    def table(self, field):
+        return _Reader(self._table.Bytes, self._table.Indirect(self._at(field)))
+
+    def tables(self, field):
+        at = self._at(field)
+        if not at:
+            return []
+        start = self._table.Vector(at - self._table.Pos)
+        return [
+            _Reader(self._table.Bytes, self._table.Indirect(start + 4 * index))
+            for index in range(self._table.VectorLen(at - self._table.Pos))
+        ]
+
+    def floats(self, field):
+        offset = self._at(field) - self._table.Pos
+        return self._table.GetVectorAsNumpy(number_types.Float32Flags, offset).tolist()
+
+
+def _metadata(content):
+    """The subgraph's metadata, and the model's name."""
+    model = read_model(content)
+    (entry,) = [e for e in model.metadata or [] if text(e.name) == "TFLITE_METADATA"]
+    packed = bytes(model.buffers[entry.buffer].data)
+    assert packed[4:8] == b"M001"
+    root = _Reader.root(packed)
+    assert root.string(7) == "1.0.0"
+    (subgraph,) = root.tables(3)
+    return subgraph, root.string(0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    builder = ModelBuilder()
+    tensor = builder.conv(builder.input(channels=3))
+    return builder.build([builder.conv(builder.relu(tensor), 5)], metadata={"kept": b"bytes"})
+
+
+@pytest.fixture(scope="module")
+def segments(model):
+    return segment(model, [0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def described(segments):
+    return describe_interface(
+        {"image": segments[0].inputs[0]},
+        {"scores": segments[-1].outputs[0]},
+        mean=[1, 2, 3],
+        std=127.5,
+        labels=["ant", "bee", "größe", "dog", "elk"],
+    )
+
+
+def test_the_first_segment_describes_the_inputs(segments, described):
+    written = write_metadata(segments, *described, name="zoo")
+    subgraph, name = _metadata(written[0].content)
+    assert name == "zoo"
+    (image,) = subgraph.tables(2)
+    assert image.string(0) == "image"
+    (unit,) = image.tables(4)
+    assert unit.byte(0) == 1  # NormalizationOptions
+    assert unit.table(1).floats(0) == [1, 2, 3]
+    assert unit.table(1).floats(1) == [127.5]
+    assert image.table(3).byte(0) == 2  # ImageProperties
+    assert image.table(3).table(1).byte(0) == 1  # RGB
+    stats = image.table(5)  # scale 0.05, zero point 3
+    assert stats.floats(0) == pytest.approx([6.2])
+    assert stats.floats(1) == pytest.approx([-6.55])
+    (made,) = subgraph.tables(3)
+    assert made.string(0) == segments[0].outputs[0].name
+    assert not made.tables(4)
+
+
+def test_the_last_segment_carries_the_labels(segments, described):
+    content = write_metadata(segments, *described, name="zoo")[-1].content
+    subgraph, _ = _metadata(content)
+    (scores,) = subgraph.tables(3)
+    (file,) = scores.tables(6)
+    assert scores.string(0) == "scores"
+    assert file.byte(2) == 2  # TENSOR_AXIS_LABELS
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == [file.string(0)]
+        labels = archive.read(file.string(0)).decode()
+    assert labels.splitlines() == ["ant", "bee", "größe", "dog", "elk"]
+    assert not subgraph.tables(2)[0].tables(4)
+
+
+def test_nothing_else_changes(model, segments, described):
+    written = write_metadata(segments, *described, name="zoo")
+    assert written[1] == segments[1]
+    check_runner_rules(written)
+    verify(model, written)
+    with CpuRunner(written) as runner:
+        runner.push({"input_0": np.zeros((1, 4, 4, 3), np.int8)})
+        assert runner.pop() is not None
+    assert write_metadata(segments, *described, name="zoo") == written  # the same bytes
+    # Written again, it replaces what was there.
+    again = write_metadata(written, *described, name="other")
+    assert [_metadata(again[place].content)[1] for place in (0, -1)] == ["other", "other"]
+
+
+def test_a_single_segment_describes_both(model, described):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    subgraph, _ = _metadata(whole.content)
+    assert subgraph.tables(2)[0].string(0) == "image"
+    assert subgraph.tables(3)[0].string(0) == "scores"
+    assert "kept" in {text(entry.name) for entry in read_model(whole.content).metadata}
+
+
+def test_the_manifest_gets_what_is_known(described):
+    (image,), (scores,) = described
+    normalization = {"mean": [1.0, 2.0, 3.0], "std": [127.5]}
+    assert image.to_dict() == {"normalization": normalization}
+    assert scores.to_dict() == {"labels": ["ant", "bee", "größe", "dog", "elk"]}
+
+
+def test_dicts_name_inputs_and_outputs(segments):
+    spec = segments[0].inputs[0]
+    inputs, outputs = describe_interface(
+        {"left": spec, "right": spec},
+        {"a": spec, "b": spec},
+        mean={"right": 1},
+        std={"right": [1, 2, 3]},
+        labels={"b": ["x", "y", "z"]},
+    )
+    assert [one.mean for one in inputs] == [(), (1.0,)]
+    assert [one.std for one in inputs] == [(), (1.0, 2.0, 3.0)]
+    assert [one.labels for one in outputs] == [(), ("x", "y", "z")]
+    nothing = describe_interface({"left": spec}, {"a": spec})
+    assert all(one.to_dict() == {} for side in nothing for one in side)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": 1}, "both mean and std"),
+        ({"mean": [1, 2], "std": 1}, "one per channel, 3"),
+        ({"mean": "1", "std": 1}, "one per channel"),
+        ({"mean": float("nan"), "std": 1}, "finite"),
+        ({"mean": 0, "std": 0}, "finite above 0"),
+        ({"mean": {"other": 1}, "std": {"other": 1}}, "names \\['other'\\]"),
+        ({"mean": {"in": 1}, "std": {}}, "Expected the same"),
+        ({"labels": ["a"]}, "3 strings"),
+        ({"labels": "abc"}, "3 strings"),
+        ({"labels": ["a", "b", "c\nd"]}, "of one line"),
+        ({"labels": ["a", "b", 3]}, "3 strings"),
+        ({"labels": {"other": []}}, "names"),
+    ],
+)
+def test_what_does_not_fit_is_refused(segments, arguments, message):
+    spec = segments[0].inputs[0]
+    with pytest.raises(ArgumentError, match=message):
+        describe_interface({"in": spec}, {"out": spec}, **arguments)
+
+
+def test_labels_of_several_outputs_need_their_names(segments):
+    spec = segments[0].inputs[0]
+    with pytest.raises(ArgumentError, match="dict by output name"):
+        describe_interface({"in": spec}, {"a": spec, "b": spec}, labels=["x", "y", "z"])
