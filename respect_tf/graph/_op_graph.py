@@ -189,6 +189,36 @@ class OpGraph:
         name = self.op_names[op]
         return f"op {op} {self.op_types[op]}" + (f" '{name}'" if name else "")
 
+    def to_graph_tensor(
+        self,
+        num_stages: int,
+        *,
+        op_costs: npt.ArrayLike | None = None,
+        transfer_cost: float = 0.0,
+    ) -> Any:
+        """The graph as a `tensorflow_gnn.GraphTensor` with the features that the policy reads.
+
+        Node set `"op"`: `"features"` float32 [num_ops, 18]: shares of the total cost, masses of
+        ancestors and descendants, levels from both ends, degrees and ranks, all without units
+        (`respect_tf.graph._features.OP_FEATURES` names them). Edge sets `"feeds"` (maker to
+        reader) and `"fed_by"` (reader to maker), without features. Context: `"features"` float32
+        [1, 5] (`GRAPH_FEATURES`) and `"num_stages"` int32 [1].
+
+        Args:
+            num_stages: Number of stages, 1 or more.
+            op_costs: [num_ops], what each op adds to the cost of its stage; parameter bytes if
+                left out.
+            transfer_cost: Cost of a byte that crosses a boundary, in units of `op_costs`, in the
+                two stages together.
+
+        Raises:
+            ArgumentError: A shape is wrong, or a number out of range.
+            DependencyError: TF-GNN is not installed.
+        """
+        from respect_tf.graph._graph_tensor import to_graph_tensor
+
+        return to_graph_tensor(self, num_stages, op_costs=op_costs, transfer_cost=transfer_cost)
+
     @classmethod
     def from_tflite(cls, model: bytes | str | os.PathLike[str]) -> OpGraph:
         """Read the main subgraph of a .tflite model.

@@ -1,0 +1,216 @@
+"""Labels: optimal schedules of synthetic graphs, to learn from and to be measured by."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.graph import FAMILIES, OpGraph, random_graph
+from respect_tf.graph._network import Random
+from respect_tf.policy._npz import damaged, read_npz, write_npz
+from respect_tf.schedule import PeakMemory, Schedule, check_agreement, schedule
+
+Ints = npt.NDArray[np.int64]
+
+# Half of all graphs are random DAGs, as in RESPECT; the others have the structure of networks.
+_MIX = ("levels", "wide", "levels", "wide", "levels", *FAMILIES)
+_STAGES = (3, 4, 5, 6)
+_WEIGHTS = (0.0, 1.0)
+_PURPOSE = "labels"
+_SHARD = 50  # labels in a file: what is lost when a run is stopped
+_CROSS_CHECK = 25  # one label in so many is solved by both exact methods
+_MILP_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelTask:
+    """A graph and what is asked about it. `graph()` makes the same graph everywhere.
+
+    Attributes:
+        family: One of `respect_tf.graph.FAMILIES`.
+        num_ops: Number of ops.
+        seed: Seed of the graph.
+        num_stages: Number of stages.
+        communication_weight: That of `PeakMemory`.
+    """
+
+    family: str
+    num_ops: int
+    seed: int
+    num_stages: int
+    communication_weight: float
+
+    def graph(self) -> OpGraph:
+        """The graph."""
+        return random_graph(self.family, self.num_ops, self.seed)
+
+    @property
+    def objective(self) -> PeakMemory:
+        """The objective."""
+        return PeakMemory(self.communication_weight)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Label:
+    """The best schedule known of a task.
+
+    Attributes:
+        task: The task.
+        stages: int32 [num_ops].
+        cost: Its cost in bytes.
+        lower_bound: No schedule costs less, in bytes; equal to the cost where that is proved.
+    """
+
+    task: LabelTask
+    stages: npt.NDArray[np.int32]
+    cost: float
+    lower_bound: float
+
+
+def label_task(
+    index: int, seed: int = 0, *, num_ops: tuple[int, int] = (30, 50), mix: Sequence[str] = _MIX
+) -> LabelTask:
+    """The task of one number in an endless sequence.
+
+    Args:
+        index: 0 or more.
+        seed: Which sequence. Sequences share no graph: the graphs' seeds are 2**40 * (seed + 1) +
+            index, so none is one of a small seed either.
+        num_ops: Fewest and most ops.
+        mix: Families to draw from, with their frequencies.
+    """
+    random = Random(seed, index)
+    return LabelTask(
+        family=random.pick(mix),
+        num_ops=random.integer(*num_ops),
+        seed=((seed + 1) << 40) + index,
+        num_stages=random.pick(_STAGES),
+        communication_weight=random.pick(_WEIGHTS),
+    )
+
+
+def solve_task(task: LabelTask, *, cross_check: bool = False) -> Label:
+    """Find the optimum: by the DP over ideals, or by the MILP where that gives up.
+
+    Args:
+        task: The task.
+        cross_check: Solve by both methods and compare what they say.
+
+    Raises:
+        ScheduleError: The methods contradict each other.
+    """
+    graph, objective = task.graph(), task.objective
+    best = schedule(graph, task.num_stages, "exact", objective=objective)
+    if cross_check or best.status != "optimal":
+        other = schedule(
+            graph, task.num_stages, "milp", objective=objective, time_limit=_MILP_SECONDS
+        )
+        check_agreement(graph, best, other, objective)
+        best = min((best, other), key=lambda found: (found.cost, -(found.lower_bound or 0)))
+    return _label_of(task, best)
+
+
+def _label_of(task: LabelTask, best: Schedule) -> Label:
+    if best.cost is None or best.lower_bound is None:
+        raise ArgumentError("A label needs a schedule whose cost and lower bound are known.")
+    return Label(task, best.stages, float(best.cost), float(best.lower_bound))
+
+
+def make_labels(
+    folder: str | os.PathLike[str],
+    num_labels: int,
+    *,
+    seed: int = 0,
+    num_ops: tuple[int, int] = (30, 50),
+    verbose: Verbosity = "auto",
+) -> list[Path]:
+    """Solve the first tasks of a sequence. What an earlier run has left is kept.
+
+    Args:
+        folder: Where to put the files, `labels-SEED-NNNNN.npz`, each written in one go.
+        num_labels: How many; a multiple of the 50 in a file is made.
+        seed: Which sequence: 0 for training, 1 for validation.
+        num_ops: Fewest and most ops.
+        verbose: 0 for silence.
+
+    Returns:
+        The files, in order.
+    """
+    if num_labels < 1:
+        raise ArgumentError(f"num_labels must be 1 or more. Received: {num_labels}.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    num_shards = math.ceil(num_labels / _SHARD)
+    paths = [folder / f"labels-{seed}-{shard:05d}.npz" for shard in range(num_shards)]
+    with progress("Solving graphs for labels", verbose=verbose) as show:
+        for shard, path in enumerate(paths):
+            if path.exists():
+                continue
+            labels = []
+            for index in range(shard * _SHARD, (shard + 1) * _SHARD):
+                show(f"{index} of {num_shards * _SHARD}")
+                task = label_task(index, seed, num_ops=num_ops)
+                labels.append(solve_task(task, cross_check=index % _CROSS_CHECK == 0))
+            save_labels(path, labels)
+    return paths
+
+
+def save_labels(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
+    """Write labels into one file, some 40 bytes each: graphs are made anew from their seeds."""
+    tasks = [label.task for label in labels]
+    write_npz(
+        Path(path),
+        {
+            "family": np.array([task.family for task in tasks]),
+            "num_ops": np.array([task.num_ops for task in tasks], np.int32),
+            "seed": np.array([task.seed for task in tasks], np.int64),
+            "num_stages": np.array([task.num_stages for task in tasks], np.int32),
+            "communication_weight": np.array([task.communication_weight for task in tasks]),
+            "cost": np.array([label.cost for label in labels]),
+            "lower_bound": np.array([label.lower_bound for label in labels]),
+            "stages": np.concatenate([label.stages.astype(np.uint8) for label in labels]),
+        },
+    )
+
+
+def load_labels(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Label]:
+    """Read files of labels.
+
+    Raises:
+        PolicyFileError: A file is damaged.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    return [label for path in paths for label in _read_labels(Path(path))]
+
+
+def _read_labels(path: Path) -> Iterator[Label]:
+    columns = read_npz(path, _PURPOSE)
+    try:
+        offsets = np.concatenate([[0], np.cumsum(columns["num_ops"])])
+        stages = columns["stages"].astype(np.int32)
+        stages = stages[: int(offsets[-1])].reshape(offsets[-1])  # as many as there are ops
+        for row in range(len(columns["family"])):
+            task = LabelTask(
+                str(columns["family"][row]),
+                int(columns["num_ops"][row]),
+                int(columns["seed"][row]),
+                int(columns["num_stages"][row]),
+                float(columns["communication_weight"][row]),
+            )
+            yield Label(
+                task,
+                stages[offsets[row] : offsets[row + 1]],
+                float(columns["cost"][row]),
+                float(columns["lower_bound"][row]),
+            )
+    except (ValueError, KeyError, IndexError) as error:
+        raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,120 @@
+"""The network, in TF-GNN: from a graph to a priority and a place in the pipeline of each op."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from respect_tf._errors import ArgumentError
+from respect_tf.graph._graph_tensor import (
+    BACKWARD,
+    FEATURE,
+    FORWARD,
+    OP_SET,
+    graph_tensor_spec,
+)
+from respect_tf.graph._tfgnn import load_tf_keras, load_tfgnn
+
+HEADS = ("priority", "place", "sharpness")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSize:
+    """How large a network is.
+
+    Attributes:
+        units: Width of the states of ops and of the graph.
+        rounds: How often messages are passed.
+    """
+
+    units: int = 64
+    rounds: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ArgumentError(f"{name} must be a whole number, 1 or more. Got: {value!r}.")
+
+
+def build_network(size: NetworkSize = NetworkSize()) -> Any:
+    """Make the network with fresh weights.
+
+    In each round every op receives messages from the ops that it reads from, from its readers (the
+    mean and the maximum of each) and the state of the graph, then the graph's state is renewed from
+    the mean and the maximum of the ops' states. Weights have names, `"round_0/feeds/kernel"` and so
+    on, which files of weights use.
+
+    Args:
+        size: Its size.
+
+    Returns:
+        A `tf_keras.Model` that takes a scalar `GraphTensor` of one or more graphs
+        (`OpGraph.to_graph_tensor`) and returns two tensors: float32 [num_ops, 3] with the `HEADS`
+        of each op, and the states float32 [num_ops, units], which the pointer decoder reads.
+    """
+    tfgnn, tf_keras = load_tfgnn(), load_tf_keras()
+    layers, units = tf_keras.layers, size.units
+    hidden = tfgnn.HIDDEN_STATE
+
+    def dense(name: str, activation: str | None = "relu", width: int = units) -> Any:
+        return layers.Dense(width, activation, name=name)
+
+    graph = given = layers.Input(type_spec=graph_tensor_spec())
+
+    encode_ops, encode_graph = dense("encode_op"), dense("encode_graph")
+    graph = tfgnn.keras.layers.MapFeatures(
+        node_sets_fn=lambda pieces, node_set_name: {hidden: encode_ops(pieces[FEATURE])},
+        context_fn=lambda context: {hidden: encode_graph(context[FEATURE])},
+    )(graph)
+    for number in range(size.rounds):
+        name = f"round_{number}"
+        messages = {
+            edges: tfgnn.keras.layers.SimpleConv(
+                dense(f"{name}_{edges}"), "mean|max_no_inf", receiver_tag=tfgnn.TARGET
+            )
+            for edges in (FORWARD, BACKWARD)
+        }
+        renew_op = tf_keras.Sequential(
+            [
+                dense(f"{name}_op_inner"),
+                dense(f"{name}_op_outer", None),
+            ],
+            name=f"{name}_op",
+        )
+        graph = tfgnn.keras.layers.GraphUpdate(
+            node_sets={
+                OP_SET: tfgnn.keras.layers.NodeSetUpdate(
+                    messages,
+                    tfgnn.keras.layers.ResidualNextState(renew_op, activation="relu"),
+                    context_input_feature=hidden,
+                )
+            },
+            context=tfgnn.keras.layers.ContextUpdate(
+                {OP_SET: tfgnn.keras.layers.Pool(tfgnn.CONTEXT, "mean|max_no_inf")},
+                tfgnn.keras.layers.NextStateFromConcat(dense(f"{name}_graph")),
+            ),
+        )(graph)
+    states = graph.node_sets[OP_SET][hidden]
+    broadcast = tfgnn.broadcast_context_to_nodes(graph, OP_SET, feature_name=hidden)
+    features = given.node_sets[OP_SET][FEATURE]
+    inner = dense("head_inner")(layers.Concatenate()([states, features, broadcast]))
+    heads = dense("head_outer", None, len(HEADS))(layers.Concatenate()([inner, features]))
+    return tf_keras.Model(given, [heads, states], name="policy")
+
+
+def named_weights(network: Any) -> dict[str, Any]:
+    """The weights of a network as numpy arrays, float32, by `"LAYER/kernel"` and `"LAYER/bias"`."""
+    named = {}
+    for weight in network.weights:
+        layer, kind = weight.name.removesuffix(":0").split("/")[-2:]
+        named[f"{layer}/{kind}"] = weight.numpy()
+    if len(named) != len(network.weights):
+        raise ArgumentError("Two weights of the network have one name.")
+    return named
+
+
+def assign_weights(network: Any, named: dict[str, Any]) -> None:
+    """Set the weights of a network to what `named_weights` returned."""
+    for weight in network.weights:
+        layer, kind = weight.name.removesuffix(":0").split("/")[-2:]
+        weight.assign(named[f"{layer}/{kind}"])

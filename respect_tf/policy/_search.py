@@ -1,0 +1,321 @@
+"""`search()`: a good schedule from orders of ops, in compiled code, with a bound or a proof."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf.graph import OpGraph
+from respect_tf.policy._orders import priority_order, structural_orders
+from respect_tf.policy._search_ideals import (
+    has_few_ideals,
+    mix,
+    neighbours,
+    within_stages,
+)
+from respect_tf.policy._search_proof import better_within, raise_bound
+from respect_tf.policy._search_rounds import Rounds, is_loaded_soon
+from respect_tf.schedule._answers import Answer, answer_of
+from respect_tf.schedule._arguments import checked_count, deadline_after
+from respect_tf.schedule._chain import Budget, Chain
+from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._exact import solve_exact
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._objective import Objective, resolve_objective
+from respect_tf.schedule._problem import Floats, Problem, build_problem
+from respect_tf.schedule._schedule import Schedule
+from respect_tf.schedule._slicing import slice_items
+from respect_tf.schedule._solve import _checked_schedule
+from respect_tf.schedule._true_costs import is_batched
+
+DEFAULT_BUDGET = 1000
+"""Moves per item that `search` tries without a time limit."""
+
+# Up to so many order ideals, looking at all of them takes some hundredths of a second.
+_FEW_PER_ITEM, _FEW_IDEALS = 3, 2000
+
+# Where less time is left, nothing is compiled that is not on disk.
+_COMPILE_SECONDS = 30.0
+
+# Work of complete searches, as `Budget` counts it, for each move; and how many moves there must be,
+# because such searches have a cost of their own to begin with.
+_WORK_PER_MOVE, _LEAST_MOVES = 15, 25_000
+_MAX_CELLS = 100_000_000
+
+# The part of a time limit that is spent on moves before proofs are tried, and then on the proofs.
+_MOVING_SHARE, _PROOF_SHARE = 0.5, 0.3
+
+# Orders that are cut where an objective has to be asked for one stage after the other; and items of
+# which pairs are looked at.
+_MOST_ASKED, _MOST_CLOSED = 3, 4096
+
+# Random orders, and items in all of them together.
+_MOST_RANDOM, _RANDOM_ITEMS = 32, 1600
+
+# Stages of an item that are less likely are left out.
+_UNLIKELY = 0.02
+
+# How much dearer than the best a schedule may be to have a say in what is sure.
+_SIMILAR = 1.01
+
+
+def search(
+    graph: OpGraph,
+    num_stages: int,
+    orders: Sequence[npt.ArrayLike] = (),
+    *,
+    objective: str | Objective = "memory",
+    stage_probabilities: npt.ArrayLike | None = None,
+    constraints: Constraints | None = None,
+    budget: int = DEFAULT_BUDGET,
+    time_limit: float | None = None,
+    structural: bool = True,
+    seed: int = 0,
+) -> Schedule:
+    """Search for a schedule around orders of the ops.
+
+    Each order is cut optimally. Then come moves of ops across stage borders, a dynamic program over
+    the order ideals at and between the boundaries of what was found, complete search where all good
+    schedules agree about most ops, and complete search of everything below a rising cost limit,
+    which raises the lower bound. Graphs of few order ideals are solved to the proved optimum at
+    once.
+
+    The first call for a graph of many order ideals loads compiled code, in about a second. The very
+    first one compiles it, in some ten seconds, unless the time limit is short: then `"exact"` does
+    what it can. See `warm_up`.
+
+    Args:
+        graph: The graph.
+        num_stages: Number of stages.
+        orders: Topological orders of the ops to begin with, int [num_ops] each.
+        objective: `"memory"` or an `Objective`.
+        stage_probabilities: How likely each op is in each stage, [num_ops, num_stages]; rows need
+            not add up to 1. Unlikely stages are left out of one of the complete searches, and the
+            mean stage gives one more order.
+        constraints: What the schedule has to keep.
+        budget: Moves per op, and other work in proportion. Ignored where there is a time limit.
+        time_limit: Seconds after which the best schedule so far is returned. Without one, the same
+            seed gives the same schedule.
+        structural: Whether to begin with structural orders, too.
+        seed: 0 or more.
+
+    Returns:
+        A valid schedule, checked by code of its own, with a lower bound.
+
+    Raises:
+        ArgumentError: An argument is out of range.
+        ScheduleError: No schedule keeps the constraints, or none was found; an order is no
+            topological order of the ops.
+    """
+    started = time.perf_counter()
+    deadline = deadline_after(time_limit, started)
+    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
+    answer = search_problem(
+        problem,
+        [problem.item_order(order) for order in orders],
+        stage_probabilities=_item_probabilities(problem, stage_probabilities),
+        budget=checked_count("budget", budget, 0),
+        deadline=deadline,
+        structural=structural,
+        seed=checked_count("seed", seed, 0),
+    )
+    return _checked_schedule(problem, answer, "search", started)
+
+
+def search_problem(
+    problem: Problem,
+    orders: Sequence[Ints] = (),
+    *,
+    stage_probabilities: Floats | None = None,
+    budget: int = DEFAULT_BUDGET,
+    deadline: float = math.inf,
+    structural: bool = True,
+    seed: int = 0,
+) -> Answer:
+    """What `search` does, for items.
+
+    Args:
+        problem: The problem.
+        orders: Topological orders of items, int64 [num_items] each.
+        stage_probabilities: [num_items, num_stages].
+        budget: See `search`.
+        deadline: On `time.perf_counter()`'s clock in seconds.
+        structural: See `search`.
+        seed: 0 or more.
+
+    Raises:
+        ScheduleError: No schedule keeps the constraints, or none was found.
+    """
+    few = min(_FEW_PER_ITEM * problem.num_items, _FEW_IDEALS)
+    if problem.num_stages == 1 or has_few_ideals(problem, few):
+        return solve_exact(problem, deadline)
+    if deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon():
+        return solve_exact(problem, deadline)
+    orders = list(orders)
+    if stage_probabilities is not None:
+        orders.append(priority_order(problem, _mean_stages(stage_probabilities)))
+    if structural or not orders:
+        orders += structural_orders(problem).values()
+    if not problem.linear.exact:
+        return _search_true_costs(problem, orders, budget, deadline, seed)
+    return _search_linear(problem, orders, stage_probabilities, budget, deadline, seed)
+
+
+def warm_up() -> None:
+    """Load the compiled loops, or compile them for the first time, before they are needed."""
+    steps = np.arange(11)
+    edges = np.stack([steps[:-1], steps[1:]], axis=1)
+    graph = OpGraph.from_arrays(np.ones(11, np.int64), np.ones(11, np.int64), edges)
+    problem = build_problem(graph, 2, resolve_objective("memory"))
+    rounds = Rounds(problem, seed=0)
+    rounds.add_orders([steps], math.inf)
+    rounds.run_round(1)
+
+
+def _search_linear(
+    problem: Problem,
+    orders: Sequence[Ints],
+    stage_probabilities: Floats | None,
+    budget: int,
+    deadline: float,
+    seed: int,
+) -> Answer:
+    rounds = Rounds(problem, seed)
+    rounds.add_orders(orders, deadline)
+    if not rounds.found:
+        return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
+    limited = math.isfinite(deadline)
+    num_moves = budget * problem.num_items
+
+    def part_of_time(part: float) -> float:
+        now = time.perf_counter()
+        return now + part * (deadline - now) if limited else math.inf
+
+    def part_of_work() -> Budget:
+        work = math.inf if limited else _WORK_PER_MOVE * num_moves
+        return Budget(part_of_time(_PROOF_SHARE), work, _MAX_CELLS // problem.num_stages)
+
+    if limited or budget > 0:
+        rounds.add_random_orders(_num_random(problem), deadline)
+    rounds.run(num_moves, part_of_time(_MOVING_SHARE))
+    low = rounds.bound
+    if rounds.best.cost > low and (limited or num_moves >= _LEAST_MOVES):
+        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part_of_work()))
+        windows = [_agreed(rounds)]
+        if stage_probabilities is not None:
+            windows.append(_likely(stage_probabilities))
+        for first, last in windows:
+            part = within_stages(problem, first, last)
+            if part is not None:
+                rounds.add(better_within(part, rounds.best, part_of_work()))
+        chain, low = raise_bound(problem, rounds.best, low, part_of_work())
+        rounds.add(chain)
+        rounds.bound = low
+        if limited:
+            rounds.run(num_moves, deadline)
+    # Sums of compiled loops may be rounded otherwise than those of the checker.
+    best = answer_of(problem, rounds.best.stages).chain
+    return Answer(best, best.cost if rounds.best.cost <= low else min(low, best.cost))
+
+
+def _search_true_costs(
+    problem: Problem, orders: Sequence[Ints], budget: int, deadline: float, seed: int
+) -> Answer:
+    """For objectives that are no sum: moves lower the linear bound, the rest asks the objective."""
+    rounds = Rounds(problem, seed)
+    rounds.add_orders(orders, deadline)
+    limited = math.isfinite(deadline)
+    until = time.perf_counter() + 0.3 * (deadline - time.perf_counter()) if limited else math.inf
+    if limited or budget > 0:
+        rounds.add_random_orders(_num_random(problem), until)
+    rounds.run(budget * problem.num_items // 4, until)
+    best: Chain | None = None
+    most = len(orders) if is_batched(problem.objective) else _MOST_ASKED
+    for stages in rounds.schedules()[:most]:
+        if best is not None and time.perf_counter() > deadline:
+            break
+        by_stage = np.lexsort((np.arange(problem.num_items), stages))
+        for chain in (answer_of(problem, stages).chain, _sliced(problem, by_stage, deadline)):
+            best = _better(best, chain)
+    for order in orders[:most]:
+        if best is not None and time.perf_counter() > deadline:
+            break
+        best = _better(best, _sliced(problem, order, deadline))
+    if best is None:
+        return solve_exact(problem, deadline)
+    work = Budget(deadline, math.inf if limited else 1e5 * budget, _MAX_CELLS // 10)
+    while problem.num_items <= _MOST_CLOSED:
+        near = neighbours(problem, best.stages, best.cost, work)
+        if near is None:
+            break
+        near = answer_of(problem, near.stages).chain
+        if _better(best, near) is best:
+            break
+        best = near
+    return Answer(best, min(problem.lower_bound(), best.cost))
+
+
+def _num_random(problem: Problem) -> int:
+    """How many random orders are cut: fewer where cuts take long, and there is less to gain."""
+    return max(2, min(_MOST_RANDOM, _RANDOM_ITEMS // problem.num_items))
+
+
+def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:
+    try:
+        return slice_items(problem, order, deadline)
+    except ScheduleError:  # no cut of it keeps the constraints
+        return None
+
+
+def _better(best: Chain | None, other: Chain | None) -> Chain | None:
+    if best is None or other is None:
+        return best or other
+    return min(best, other, key=lambda chain: (chain.cost, chain.crossing))
+
+
+def _agreed(rounds: Rounds) -> tuple[Ints, Ints]:
+    """First and last stage of each item in the good schedules."""
+    similar = [chain.stages for chain in rounds.found if chain.cost <= _SIMILAR * rounds.best.cost]
+    return np.min(similar, axis=0), np.max(similar, axis=0)
+
+
+def _likely(stage_probabilities: Floats) -> tuple[Ints, Ints]:
+    """First and last stage of each item that are not unlikely."""
+    likely = stage_probabilities >= _UNLIKELY * stage_probabilities.max(axis=1, keepdims=True)
+    num_stages = likely.shape[1]
+    first = likely.argmax(axis=1)
+    return first, num_stages - 1 - likely[:, ::-1].argmax(axis=1)
+
+
+def _mean_stages(stage_probabilities: Floats) -> Floats:
+    stages = np.arange(stage_probabilities.shape[1])
+    result: Floats = stage_probabilities @ stages / stage_probabilities.sum(axis=1)
+    return result
+
+
+def _item_probabilities(problem: Problem, given: npt.ArrayLike | None) -> Floats | None:
+    """From ops to items: the mean of an item's ops. [num_items, num_stages]."""
+    if given is None:
+        return None
+    values = np.asarray(given, np.float64)
+    shape = (problem.graph.num_ops, problem.num_stages)
+    if values.shape != shape or not (np.isfinite(values) & (values >= 0)).all():
+        raise ArgumentError(
+            f"stage_probabilities must be finite numbers, 0 or more, of the shape {list(shape)}. "
+            f"Received: {values.dtype} {list(values.shape)}."
+        )
+    if (values.sum(axis=1) == 0).any():
+        op = int(np.flatnonzero(values.sum(axis=1) == 0)[0])
+        raise ArgumentError(
+            f"stage_probabilities are all 0 for {problem.graph.describe_op(op)}. Expected a "
+            "positive one in each row."
+        )
+    values = values / values.sum(axis=1, keepdims=True)
+    sums = np.zeros((problem.num_items, problem.num_stages))
+    np.add.at(sums, problem.item_of, values)
+    return sums / np.bincount(problem.item_of, minlength=problem.num_items)[:, None]

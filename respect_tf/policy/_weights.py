@@ -1,0 +1,105 @@
+"""Files of weights: arrays, the schema they belong to, and a card of where they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import PolicyFileError
+from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES
+from respect_tf.policy._npz import damaged, read_npz, write_npz
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+SHIPPED = Path(__file__).with_name("weights.npz")
+_VERSION = 1
+_PURPOSE = "weights of the policy"
+_ABOUT = "about"  # the one entry that is no array of weights: JSON
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of a network.
+
+    Attributes:
+        arrays: float32, by the names of `respect_tf.policy._network.named_weights`.
+        card: Data, seeds, commit and metrics, as far as whoever saved them said so.
+        schema: TF-GNN's `GraphSchema` of the graphs that the network takes, in text form; empty if
+            it was not given.
+    """
+
+    arrays: Arrays
+    card: Mapping[str, Any]
+    schema: str = ""
+
+
+def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
+    """Write weights into one file. The same weights give the same bytes."""
+    about = {
+        "version": _VERSION,
+        "op_features": OP_FEATURES,
+        "graph_features": GRAPH_FEATURES,
+        "schema": weights.schema,
+        "card": weights.card,
+        "sha256": _digest(weights.arrays),
+    }
+    text = np.array(json.dumps(about, sort_keys=True, indent=1))
+    write_npz(Path(path), {_ABOUT: text, **weights.arrays})
+
+
+def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
+    """Read weights. Files are read once per process.
+
+    Args:
+        path: A file of `save_weights`; the one that the package comes with if left out.
+
+    Raises:
+        PolicyFileError: The file is missing or damaged, or of another version of the features.
+    """
+    return _load(Path(SHIPPED if path is None else path).resolve())
+
+
+@functools.lru_cache(maxsize=8)
+def _load(path: Path) -> Weights:
+    try:
+        content = read_npz(path, _PURPOSE)
+    except FileNotFoundError as error:
+        raise PolicyFileError(
+            f"There are no weights of the policy at {path}. Install the package again, give the "
+            'path of weights of your own, or use the scheduler "exact".'
+        ) from error
+    try:
+        about = json.loads(str(content.pop(_ABOUT)))
+        version, features = about["version"], (about["op_features"], about["graph_features"])
+        digest, card, schema = about["sha256"], about["card"], about["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error
+    if version != _VERSION or features != (list(OP_FEATURES), list(GRAPH_FEATURES)):
+        raise PolicyFileError(
+            f"The weights in {path} are for other features of graphs (version {version}) than this "
+            f"version of respect_tf computes (version {_VERSION}). Train them again, or install "
+            "the version that they were made with."
+        )
+    if digest != _digest(content):
+        raise damaged(path, _PURPOSE, "its checksum is wrong")
+    for array in content.values():
+        array.flags.writeable = False
+    return Weights(content, card, schema)
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

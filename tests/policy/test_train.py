@@ -1,0 +1,95 @@
+"""Training: losses, rewards, and a run that is stopped and continued."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from respect_tf._errors import ArgumentError
+from respect_tf.graph import random_graph
+from respect_tf.policy._labels import label_task, solve_task
+from respect_tf.policy._plan import TrainingPlan
+from respect_tf.policy._reward import SlicedCost, cosine_reward
+from respect_tf.policy._rollout import sample_orders, successors_of
+from respect_tf.schedule import PeakMemory, slice_order
+from respect_tf.schedule._problem import build_problem
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_reward_is_the_cost_of_the_best_cut(weight: float) -> None:
+    graph = random_graph("nasnet", 40, 0)
+    cost = SlicedCost(build_problem(graph, 4, PeakMemory(weight), None))
+    for order in sample_orders(successors_of(graph), np.zeros(40), 3, 0):
+        assert cost(order) == slice_order(graph, order, 4, PeakMemory(weight)).cost
+
+
+def test_the_cosine_reward_is_one_for_the_teachers_own_order() -> None:
+    stages = np.array([0, 1, 0, 2], np.int32)
+    assert cosine_reward(stages, np.array([0, 2, 1, 3])) == pytest.approx(1)
+    # (1, 2, 1, 3) against (1, 1, 2, 3)
+    assert cosine_reward(stages, np.array([0, 1, 2, 3])) == pytest.approx(14 / 15)
+
+
+def test_a_plan_names_its_reward() -> None:
+    with pytest.raises(ArgumentError, match="reward"):
+        TrainingPlan(reward="speed")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_imitation_wants_earlier_stages_first() -> None:
+    import tensorflow as tf
+
+    from respect_tf.policy._losses import imitation_loss
+
+    stages = tf.constant([0, 1, 2, 0, 1], tf.int32)
+    sizes, num_stages = tf.constant([3, 2]), tf.constant([3, 2])
+    right = [[3.0, 0.2, 3.0], [0.0, 0.5, 3.0], [-3.0, 0.9, 3.0], [3.0, 0.2, 3.0], [-3.0, 0.8, 3.0]]
+    wrong = [[-a, 1 - b, c] for a, b, c in right]
+    low, high = (
+        float(imitation_loss(tf.constant(heads), sizes, num_stages, stages))
+        for heads in (right, wrong)
+    )
+    assert low < 0.4 < 2 < high
+
+
+@pytest.mark.slow
+def test_a_run_is_continued_as_if_it_had_not_been_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from respect_tf.policy import _trainer
+    from respect_tf.policy._network import NetworkSize
+    from respect_tf.policy._train import train
+
+    # Tracing would take longer than these few steps do without it.
+    monkeypatch.setattr(tf, "function", lambda **_: lambda function: function)
+    monkeypatch.setattr(_trainer, "_NUM_LARGE", 2)
+    labels = [solve_task(label_task(index, 7, mix=("hrnet", "unet"))) for index in range(4)]
+    plan = TrainingPlan(
+        imitation_steps=2,
+        reinforce_steps=2,
+        imitation_batch=2,
+        reinforce_batch=2,
+        samples=2,
+        pool=4,
+        pool_ops=(30, 32),
+        epoch_steps=2,
+        size=NetworkSize(units=8, rounds=1),
+    )
+    arguments = (labels, labels, plan, 0)
+    whole = _trainer.Trainer(tmp_path / "whole", *arguments)
+    whole.run(time.monotonic() + 0.001)  # one epoch
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    whole.run(np.inf)
+    assert [found.step for found in whole.validations] == [2, 4]
+    assert list((tmp_path / "whole" / "tensorboard").iterdir())
+
+    weights, validations = train(tmp_path / "stopped", labels, labels, plan, verbose=0)
+    assert validations == whole.validations
+    for name, array in weights.items():
+        np.testing.assert_allclose(array, whole.best_weights[name], atol=1e-6)
