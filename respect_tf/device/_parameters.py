@@ -189,7 +189,7 @@ def stored_taps(
     taps = 1
     for axis in (1, 2):
         size = weights[axis]
-        if kind != "TRANSPOSE_CONV" and len(image) == 4 and len(made) == 4:
+        if size > 1 and kind != "TRANSPOSE_CONV" and len(image) == 4 and len(made) == 4:
             stride, dilation = attributes.strides[axis - 1], attributes.dilation[axis - 1]
             span = (made[axis] - 1) * stride + (size - 1) * dilation + 1
             before = max(0, span - image[axis]) // 2 if attributes.padding == "SAME" else 0

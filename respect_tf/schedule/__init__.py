@@ -4,6 +4,7 @@ from respect_tf._callable_module import make_callable
 from respect_tf.schedule._agreement import check_agreement
 from respect_tf.schedule._check import check_schedule, stage_costs
 from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._device_objectives import Latency, Throughput
 from respect_tf.schedule._local import improve
 from respect_tf.schedule._objective import LinearCost, Objective, PeakMemory, resolve_objective
 from respect_tf.schedule._request import check_request
@@ -14,11 +15,13 @@ from respect_tf.schedule._window import WindowResult, window_milp
 
 __all__ = [
     "Constraints",
+    "Latency",
     "LinearCost",
     "Objective",
     "PeakMemory",
     "Schedule",
     "StageBatch",
+    "Throughput",
     "WindowResult",
     "check_agreement",
     "check_request",

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._exact import Answer
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
-from respect_tf.schedule._true_costs import true_stage_cost
+from respect_tf.schedule._true_costs import true_stage_cost, true_stage_value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a solver found out.
+
+    Attributes:
+        chain: The best schedule of items.
+        lower_bound: No schedule costs less; equal to the chain's cost where that is the optimum.
+    """
+
+    chain: Chain
+    lower_bound: float
 
 
 def answer_of(problem: Problem, stages: Ints) -> Answer:
@@ -20,7 +36,24 @@ def answer_of(problem: Problem, stages: Ints) -> Answer:
     """
     costs, crossing = costs_of(problem, stages)
     cost = float(costs.max() if problem.combine == "max" else costs.sum())
+    cost = max(cost, shared_load(problem, stages))
     return Answer(Chain(stages, cost, crossing), min(problem.lower_bound(), cost))
+
+
+def with_load(problem: Problem, chain: Chain) -> Chain:
+    """A chain whose cost was that of its stages only."""
+    load = shared_load(problem, chain.stages)
+    return dataclasses.replace(chain, cost=load) if load > chain.cost else chain
+
+
+def shared_load(problem: Problem, stages: Ints) -> float:
+    """What all stages put on what they share; 0 where the objective knows no such thing."""
+    if not isinstance(problem.objective, BoundedObjective):
+        return 0.0
+    every = range(problem.num_stages)
+    return math.fsum(
+        true_stage_value(problem, stages < stage, stages <= stage)[1] for stage in every
+    )
 
 
 def costs_of(problem: Problem, stages: Ints) -> tuple[Floats, float]:

@@ -6,6 +6,7 @@ import math
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._check_constraints import check_constraints
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._objective import Number, Objective, resolve_objective
@@ -24,7 +25,7 @@ def check_schedule(
         graph: The graph.
         schedule: The schedule.
         objective: What its cost was computed with. If left out, the objective that
-            `schedule.objective` names; a cost without a name is an error.
+            `schedule.objective` names, on `schedule.device`; a cost without a name is an error.
         constraints: What it has to keep beside the rules for all schedules.
 
     Raises:
@@ -64,16 +65,15 @@ def check_schedule(
         return
     if objective is None:
         objective = schedule.objective if schedule.objective is not None else ""
-    resolved = resolve_objective(objective)
-    costs = stage_costs(graph, schedule, resolved)
-    total = resolved.total_cost(costs)
+    resolved = resolve_objective(objective, schedule.device)
+    total = schedule_cost(graph, schedule, resolved)
     same = (
         total == schedule.cost
         if isinstance(total, int)
         else math.isclose(total, schedule.cost, rel_tol=1e-9, abs_tol=1e-12)
     )
     if not same:
-        shown = ", ".join(map(str, costs[:16]))
+        shown = ", ".join(map(str, stage_costs(graph, schedule, resolved)[:16]))
         raise ScheduleError(
             f"The schedule says that it costs {schedule.cost} ({resolved.name}). Its stages cost "
             f"[{shown}], and it therefore {total}."
@@ -93,6 +93,19 @@ def _check_edges(graph: OpGraph, stages: list[int]) -> None:
             )
 
 
+def schedule_cost(graph: OpGraph, schedule: Schedule, objective: Objective) -> Number:
+    """The cost of a valid schedule, straight from the definitions.
+
+    Args:
+        graph: The graph.
+        schedule: A valid schedule for it.
+        objective: Whose cost to compute.
+    """
+    if isinstance(objective, BoundedObjective):
+        return objective.schedule_cost(graph, schedule)
+    return objective.total_cost(stage_costs(graph, schedule, objective))
+
+
 def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> list[Number]:
     """The cost of each stage of a valid schedule, straight from the definitions.
 
@@ -104,6 +117,7 @@ def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> lis
     Returns:
         One number per stage.
     """
+    objective = objective.for_stages(schedule.num_stages)
     stages: list[int] = schedule.stages.tolist()
     ops: list[list[int]] = [[] for _ in range(schedule.num_stages)]
     entering: list[set[int]] = [set() for _ in range(schedule.num_stages)]

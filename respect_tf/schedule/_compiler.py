@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.schedule._answers import answer_of
-from respect_tf.schedule._exact import Answer
+from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Problem
 

@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
+from respect_tf.schedule._answers import Answer, with_load
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, Reached, reach
+from respect_tf.schedule._fallback import answer_without_proof, balanced, best_slicing
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries, stage_keys
 from respect_tf.schedule._ideal_table import IdealTable, ideal_table
 from respect_tf.schedule._ideals import Ideals, IdealSource
-from respect_tf.schedule._items import Ints
 from respect_tf.schedule._objective import LinearCost, PeakMemory
+from respect_tf.schedule._pair_search import search_pairs
+from respect_tf.schedule._pairs import Nodes, find_nodes
 from respect_tf.schedule._problem import Problem
-from respect_tf.schedule._slicing import balanced_chain, slice_items
+from respect_tf.schedule._slicing import balanced_chain
 from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
 # What may be done without a time limit: some seconds of work, the same on every machine.
 _MAX_WORK = 300_000_000
 _MAX_CELLS = 300_000_000  # for all boundaries
 
-# How far the limit rises above the lower bound, at first as a part of the way to a known cost, then
-# as a multiple of the time before: boldly while a search is cheap or costs hardly more than the
-# one before, then with care, because the work grows with a high power of the distance.
-_FIRST_STEP, _FAR, _NEAR = 1 / 128, 2.0, 1.25
-_LITTLE_WORK, _LITTLE_MORE = 1_000_000, 1.25
+# How far the limit rises above the lower bound: at first a part of the way to a known cost, then so
+# far that the work should double, by its growth so far, but no more and no less than by factors.
+_FIRST_STEP, _FAR, _NEAR = 1 / 128, 8.0, 1.25
+_LITTLE_WORK, _NO_GROWTH = 1_000_000, 1e-3
 
-# The part of a time limit that is spent on the proof, and the seconds, past the limit if need be,
-# in which orders are cut for want of one.
-_SEARCH_SHARE = 0.8
-_GRACE = 0.1
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answer:
-    """What a solver found out.
-
-    Attributes:
-        chain: The best schedule of items.
-        lower_bound: No schedule costs less; equal to the chain's cost where that is the optimum.
-    """
-
-    chain: Chain
-    lower_bound: float
+# The part of a time limit that is spent on the proof by dynamic programming.
+_SEARCH_SHARE = 0.5
 
 
 def solve_exact(problem: Problem, deadline: float) -> Answer:
@@ -66,17 +53,21 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
-    known = _balanced(problem)
+    known = balanced(problem)
     low = problem.lower_bound()
     budget = Budget(deadline, _MAX_WORK, _MAX_CELLS // problem.num_stages)
     if math.isfinite(deadline):
-        # The rest is for cutting orders, if there will be no proof.
+        # The rest is for other ways, if this one leads to no proof.
         now = time.perf_counter()
         budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
     try:
         budget.check_time()
         if known is None:
             known = _any_chain(problem, budget)
+        if isinstance(problem.objective, BoundedObjective):
+            nodes = find_nodes(problem, budget)
+            if nodes is not None:
+                return _solve_pairs(nodes, known, budget)
         if not problem.linear.exact and is_batched(problem.objective):
             table = ideal_table(problem, known.cost, budget)
             if table is not None:
@@ -86,18 +77,19 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
             found = _search(source, limit, budget)
             if found is not None:
                 budget.deadline = deadline
-                return Answer(_settle(*found, known, budget), found[1].total)
+                chain = with_load(problem, _settle(*found, known, budget))
+                return Answer(chain, found[1].total)
             low = limit + 1.0 if problem.integral else limit
         raise _lost(known)
     except BudgetExceededError:
-        best = _best_slicing(problem, known, deadline)
-        if best is None:
+        answer = answer_without_proof(problem, known, low, deadline)
+        if answer is None:
             raise ScheduleError(
                 f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
                 "before the exact search gave up, which does not prove that there is none. Loosen "
                 "the constraints, or set a longer time_limit."
             ) from None
-        return Answer(best, min(low, best.cost))
+        return answer
 
 
 def _any_chain(problem: Problem, budget: Budget) -> Chain:
@@ -139,15 +131,20 @@ def _rising_limits(problem: Problem, known: Chain, budget: Budget) -> Iterator[f
     """Cost limits from the lower bound to that of a known schedule."""
     start = problem.lower_bound()
     limit, step = min(start, known.cost), _FIRST_STEP * (known.cost - start)
-    last = 0.0
+    factor, last = _NEAR, 0.0
     while True:
         before = budget.spent
         yield limit
         if limit >= known.cost:
             return
         work = budget.spent - before
-        step *= _FAR if work < max(_LITTLE_WORK, _LITTLE_MORE * last) else _NEAR
-        last = work
+        growth = math.log(work / last) if work > last > 0 else 0.0
+        if work < _LITTLE_WORK or growth < _NO_GROWTH:
+            factor = _FAR
+        else:
+            # Work that grew by growth when the step grew by its factor.
+            factor = max(math.exp(min(math.log(factor) / growth, 3.0) * math.log(2)), _NEAR)
+        step, last = factor * step, work
         higher = math.floor(start + step) if problem.integral else start + step
         limit = min(max(higher, limit + 1.0 if problem.integral else limit), known.cost)
 
@@ -171,6 +168,14 @@ def _solve_table(table: IdealTable, known: Chain, budget: Budget) -> Answer:
     except BudgetExceededError:
         chain = reached.cheapest_chain(Budget())
     return Answer(chain, reached.total)
+
+
+def _solve_pairs(nodes: Nodes, known: Chain, budget: Budget) -> Answer:
+    """The optimum of an objective that can bound its costs."""
+    found = search_pairs(nodes, budget)
+    if found.chain is None:
+        raise _lost(known)
+    return Answer(found.chain, found.lower_bound)
 
 
 def _search(
@@ -239,53 +244,4 @@ def _settle(boundaries: IdealBoundaries, reached: Reached, known: Chain, budget:
         costs = [costs[keep] for costs, keep in zip(reached.costs, kept, strict=True)]
         return Reached(with_true_costs(fewer, budget), costs).best_chain(budget, known.crossing)
     except BudgetExceededError:
-        return _best_slicing(boundaries.problem, known, budget.deadline) or known
-
-
-def _by_cost(chain: Chain) -> tuple[float, float]:
-    return chain.cost, chain.crossing
-
-
-def _balanced(problem: Problem) -> Chain | None:
-    """A balanced cut of the first order that has one."""
-    chains = (balanced_chain(problem, order()) for order in _orders(problem))
-    return next((chain for chain in chains if chain is not None), None)
-
-
-def _best_slicing(problem: Problem, known: Chain | None, deadline: float) -> Chain | None:
-    """The best cut of some orders, or the known schedule; the first of those that are as good."""
-    deadline = max(deadline, time.perf_counter() + _GRACE)
-    chains = [] if known is None else [known]
-    for order in _orders(problem):
-        if time.perf_counter() < deadline:
-            # Constraints may leave an order without a cut.
-            with contextlib.suppress(ScheduleError):
-                chains.append(slice_items(problem, order(), deadline))
-    return min(chains, key=_by_cost, default=None)
-
-
-def _orders(problem: Problem) -> Iterator[Callable[[], Ints]]:
-    """Topological orders: the file's own, one by the stages that pins leave, one depth first."""
-    yield lambda: np.arange(problem.num_items)
-    restrictions = problem.restrictions
-    if restrictions is not None:
-        yield lambda: np.lexsort((restrictions.earliest, restrictions.latest))
-    yield lambda: _depth_first(problem)
-
-
-def _depth_first(problem: Problem) -> Ints:
-    """The topological order that follows each chain of items to its end."""
-    successors: list[list[int]] = [[] for _ in range(problem.num_items)]
-    for before, after in problem.edges.tolist():
-        successors[before].append(after)
-    waiting = [len(row) for row in problem.predecessors]
-    ready = [item for item in reversed(range(problem.num_items)) if not waiting[item]]
-    order = []
-    while ready:
-        item = ready.pop()
-        order.append(item)
-        for after in reversed(successors[item]):
-            waiting[after] -= 1
-            if not waiting[after]:
-                ready.append(after)
-    return np.array(order, np.int64)
+        return best_slicing(boundaries.problem, known, budget.deadline) or known

@@ -177,6 +177,10 @@ class IdealBatch(StageBatch):
         result: Floats = values[order][place]
         return result
 
+    def _contains(self, items: Ints) -> Bools:
+        rows, columns = self._pairs
+        return self._after.members(items, columns) & ~self._before.members(items, rows)
+
     def _members(self, index: int) -> tuple[Bools, Bools]:
         everything = np.arange(self._before.problem.num_items)
         row, column = self._pairs[:, [index]]

@@ -14,6 +14,9 @@ from respect_tf.schedule._problem import Bools, Floats, Problem
 
 _CHECK_EVERY = 1 << 14
 
+# Properties of `Ideals` with a row per ideal.
+_PER_IDEAL = {"counts", "op_sums", "output_sums", "byte_sums", "waiting"}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ideals:
@@ -39,17 +42,27 @@ class Ideals:
 
     def select(self, rows: npt.NDArray[np.generic]) -> Ideals:
         """Some of the ideals. `rows` are indices or a mask."""
-        return dataclasses.replace(self, packed=self.packed[rows])
+        fewer = dataclasses.replace(self, packed=self.packed[rows])
+        # What is known of the ideals by now is known of these.
+        for name in _PER_IDEAL & self.__dict__.keys():
+            fewer.__dict__[name] = self.__dict__[name][rows]
+        if "tensors" in self.__dict__:
+            fewer.__dict__["tensors"] = self.tensors
+        if "merged" in self.__dict__:
+            before, after, crossing = self.merged
+            fewer.__dict__["merged"] = before[rows], after[rows], crossing[rows]
+        return fewer
 
     def members(self, items: Ints, rows: Ints | slice = slice(None)) -> Bools:
         """Whether the ideals hold the items. bool [num_ideals, num_items_asked]."""
-        packed = self.packed[rows]
-        result = np.empty((len(packed), len(items)), bool)
-        result[:] = self.always[items]
+        # Item by item in memory, which is much faster to fill and to combine.
+        packed = np.ascontiguousarray(self.packed[rows].T)
+        result = np.empty((len(items), packed.shape[1]), bool)
+        result[:] = self.always[items][:, None]
         is_free = np.flatnonzero(~(self.always[items] | self.never[items]))
         bit = np.searchsorted(self.free, items[is_free])
-        result[:, is_free] = (packed[:, bit >> 3] >> (bit & 7).astype(np.uint8)) & 1
-        return result
+        result[is_free] = (packed[bit >> 3] >> (bit & 7).astype(np.uint8)[:, None]) & 1
+        return result.T
 
     def sums(self, values: Floats) -> Floats:
         """Sum of a value per item over each ideal. [num_ideals]."""
@@ -101,17 +114,25 @@ class Ideals:
     def waiting(self) -> Bools:
         """Which of `tensors` are made and have a reader outside. bool [num_ideals, len]."""
         maker = self.problem.tensor_items[self.tensors]
-        waiting = self.unread(self.tensors)
+        waiting = self.unread(self.tensors).T
         inner = np.flatnonzero(maker >= 0)
-        waiting[:, inner] &= self.members(maker[inner])
-        return waiting
+        waiting[inner] &= self.members(maker[inner]).T
+        return waiting.T
 
     def unread(self, tensors: Ints) -> Bools:
         """Which tensors have a reader outside. bool [num_ideals, len(tensors)]."""
         readers, starts = self.problem.readers_of(tensors)
-        if len(tensors) == 0:
-            return np.zeros((len(self), 0), bool)
-        return ~np.logical_and.reduceat(self.members(readers), starts, axis=1)
+        tensor_of = np.repeat(np.arange(len(tensors)), np.diff(np.append(starts, len(readers))))
+        surely = np.zeros(len(tensors), bool)
+        surely[tensor_of[self.never[readers]]] = True
+        result = np.repeat(surely[:, None], len(self), axis=1)
+        # One by one, the readers that tell ideals apart.
+        left = np.flatnonzero(~(surely[tensor_of] | self.always[readers]))
+        while len(left):
+            _, first = np.unique(tensor_of[left], return_index=True)
+            result[tensor_of[left[first]]] |= ~self.members(readers[left[first]]).T
+            left = np.delete(left, first)
+        return result.T
 
     @functools.cached_property
     def merged(self) -> tuple[Floats, Floats, Floats]:
@@ -123,9 +144,9 @@ class Ideals:
         problem = self.problem
         sizes = problem.tensor_bytes
         waiting = sizes[self.tensors]
-        entering_after = self.waiting @ waiting
         kept = waiting * problem.tensor_leaves[self.tensors]
-        leaving_before = np.asarray(self.waiting @ kept, np.float64)
+        moved = self.waiting @ np.stack([waiting, kept], axis=1)
+        entering_after, leaving_before = moved.T.astype(np.float64)
         is_input = problem.tensor_items < 0
         inputs = np.flatnonzero(is_input)
         readers, starts = problem.readers_of(inputs)

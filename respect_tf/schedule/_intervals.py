@@ -223,7 +223,7 @@ class IntervalBoundaries:
         """See `Boundaries`."""
         starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
         entering, leaving = (part[where] for part in self.intervals.bytes_moved(starts, stops))
-        return _IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], entering, leaving)
+        return IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], entering, leaving)
 
     def members(self, boundary: int, rows: Ints) -> Bools:
         """See `Boundaries`."""
@@ -234,7 +234,7 @@ class IntervalBoundaries:
         return self.intervals.merged[2][self.positions[boundary]]
 
 
-class _IntervalBatch(StageBatch):
+class IntervalBatch(StageBatch):
     """Stages from `starts` [num_stages] to `stops` [num_stages]."""
 
     def __init__(
@@ -245,7 +245,7 @@ class _IntervalBatch(StageBatch):
 
     def select(self, which: Bools) -> StageBatch:
         """See `StageBatch`."""
-        return _IntervalBatch(
+        return IntervalBatch(
             self._intervals,
             self._starts[which],
             self._stops[which],
@@ -268,6 +268,11 @@ class _IntervalBatch(StageBatch):
             last = self._stops[here] - (1 << exponent)
             result[here] = np.maximum(level[self._starts[here]], level[last])
             level = np.maximum(level[: -(1 << exponent)], level[1 << exponent :])
+        return result
+
+    def _contains(self, items: Ints) -> Bools:
+        place = self._intervals.position[items]
+        result: Bools = (place >= self._starts[:, None]) & (place < self._stops[:, None])
         return result
 
     def _members(self, index: int) -> tuple[Bools, Bools]:

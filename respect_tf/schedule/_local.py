@@ -9,21 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import _local_moves
-from respect_tf.schedule._answers import answer_of, costs_of
-from respect_tf.schedule._check import check_schedule, stage_costs
+from respect_tf.schedule._answers import answer_of
+from respect_tf.schedule._arguments import checked_count, deadline_after
+from respect_tf.schedule._check import check_schedule, schedule_cost
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import State, network_of, state_of
 from respect_tf.schedule._objective import Number, Objective, resolve_objective
 from respect_tf.schedule._problem import Problem, build_problem
 from respect_tf.schedule._schedule import Schedule
-from respect_tf.schedule._true_costs import true_stage_cost
+from respect_tf.schedule._true_costs import true_stage_value
 
-# Up to here, compiled loops would take longer to load than plain ones to run.
-_PLAIN_ITEMS = 64
+# Moves that plain loops make in about the time that compiled ones take to load, and to compile.
+_PLAIN_MOVES, _PLAIN_MOVES_FIRST = 12_000, 150_000
+# Seconds that have to be left for that.
+_LOADING, _COMPILING = 2.0, 20.0
 _MAX_CLOSURE = 32  # items that one move takes along
 _LOOK_BACK = 100  # moves
 _ROUNDS = 20
@@ -73,23 +76,19 @@ def improve(
     started = time.perf_counter()
     if objective is None:
         objective = schedule.objective if schedule.objective is not None else ""
-    resolved = resolve_objective(objective)
-    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit >= 0):
-        raise ArgumentError(
-            f"time_limit must be None or seconds, 0 or more. Received: {time_limit!r}."
-        )
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number, 0 or more. Received: {seed!r}.")
+    resolved = resolve_objective(objective, schedule.device)
+    deadline = deadline_after(time_limit, started)
+    seed = checked_count("seed", seed, 0)
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), None, constraints)
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
     bound: Number = problem.lower_bound()
-    if schedule.objective == resolved.name and schedule.lower_bound is not None:
+    same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
+    if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
     given = np.zeros(problem.num_items, np.int64)
     given[problem.item_of] = schedule.stages
-    deadline = math.inf if time_limit is None else started + time_limit
-    stages = problem.stages_of_ops(improve_stages(problem, given, bound, deadline, int(seed)))
-    cost = resolved.total_cost(stage_costs(graph, Schedule(stages, schedule.num_stages), resolved))
+    stages = problem.stages_of_ops(improve_stages(problem, given, bound, deadline, seed))
+    cost = schedule_cost(graph, Schedule(stages, schedule.num_stages), problem.objective)
     result = Schedule(
         stages,
         schedule.num_stages,
@@ -97,8 +96,9 @@ def improve(
         lower_bound=_bound_of(problem, schedule, bound, cost),
         status="optimal" if cost <= bound else "feasible",
         objective=resolved.name,
+        device=resolved.device,
         scheduler=f"{schedule.scheduler}+local",
-        solve_seconds=schedule.solve_seconds + time.perf_counter() - started,
+        solve_seconds=(schedule.solve_seconds or 0.0) + time.perf_counter() - started,
     )
     check_schedule(graph, result, resolved, constraints)
     return result
@@ -117,7 +117,12 @@ def _bound_of(problem: Problem, schedule: Schedule, bound: Number, cost: Number)
 
 
 def improve_stages(
-    problem: Problem, stages: Ints, bound: float, deadline: float, seed: int
+    problem: Problem,
+    stages: Ints,
+    bound: float,
+    deadline: float,
+    seed: int,
+    num_rounds: int | None = None,
 ) -> Ints:
     """The best schedule that is found from a given one.
 
@@ -128,18 +133,22 @@ def improve_stages(
         deadline: Until when to go on, on `time.perf_counter()`'s clock in seconds; infinite for a
             fixed amount of work.
         seed: 0 or more.
+        num_rounds: How much work that is, if not the usual amount.
 
     Returns:
         int64 [num_items].
     """
-    search_round = (
-        _linear_round(problem, stages)
-        if problem.linear.exact
-        else _true_cost_round(problem, stages)
-    )
+    rounds = _ROUNDS if num_rounds is None else num_rounds
+    if problem.linear.exact:
+        num_moves = min(_MAX_MOVES, _MOVES_PER_ITEM * problem.num_items)
+        if _is_worth_compiling(rounds * num_moves, deadline):
+            _local_moves.compile_moves()
+        search_round = _linear_round(problem, stages, num_moves)
+    else:
+        search_round = _true_cost_round(problem, stages)
     best, number = stages, 0
     while answer_of(problem, best).chain.cost > bound and (
-        number < _ROUNDS if deadline == math.inf else time.perf_counter() < deadline
+        number < rounds if deadline == math.inf else time.perf_counter() < deadline
     ):
         # Lehmer's numbers of neighbouring seeds run side by side, so rounds are set well apart.
         random = (seed * 69621 + number * 16807 * 7919) % (_local_moves.MODULUS - 1) + 1
@@ -151,15 +160,24 @@ def improve_stages(
 _Round = Callable[[Ints, int, float], Ints]
 
 
-def _linear_round(problem: Problem, start: Ints) -> _Round:
+def _is_worth_compiling(num_moves: int, deadline: float) -> bool:
+    """Whether plain loops would take longer; the result is the same."""
+    if _local_moves.is_compiled():
+        return True
+    left = deadline - time.perf_counter()
+    if left < _LOADING or (num_moves <= _PLAIN_MOVES and left == math.inf):
+        return False
+    if _local_moves.is_soon_compiled():
+        return True
+    return left > _COMPILING and (num_moves > _PLAIN_MOVES_FIRST or left < math.inf)
+
+
+def _linear_round(problem: Problem, start: Ints, num_moves: int) -> _Round:
     """Rounds of moves for costs that are sums."""
-    if problem.num_items > _PLAIN_ITEMS:
-        _local_moves.compile_moves()
     pack = _packing()
     network = pack(network_of(problem))
     scale = _scale(problem, start)
     linear = (float(problem.linear.enter), float(problem.linear.leave), scale)
-    num_moves = min(_MAX_MOVES, _MOVES_PER_ITEM * problem.num_items)
 
     def search_round(stages: Ints, random: int, heat: float) -> Ints:
         state = pack(state_of(problem, stages))
@@ -179,21 +197,26 @@ def _true_cost_round(problem: Problem, start: Ints) -> _Round:
     scale = _scale(problem, start)
     found, others = pack((*np.zeros((2, _MAX_CLOSURE), np.int64),))
 
-    def stage_cost(stages: Ints, stage: int) -> float:
-        return true_stage_cost(problem, stages < stage, stages <= stage)
+    def stage_value(stages: Ints, stage: int) -> tuple[float, float]:
+        """Cost and shared load."""
+        return true_stage_value(problem, stages < stage, stages <= stage)
 
-    def potential(costs: list[float]) -> float:
-        return sum((cost / scale) ** 8 if scale > 0 else cost for cost in costs)
+    def potential(values: list[tuple[float, float]]) -> float:
+        if scale == 0:
+            return sum(cost for cost, _ in values)
+        load = sum(load for _, load in values)
+        return sum((cost / scale) ** 8 for cost in (load, *(cost for cost, _ in values)))
 
-    def quality(state: State, costs: list[float]) -> tuple[float, float]:
-        total = max(costs) if scale > 0 else math.fsum(costs)
+    def quality(state: State, values: list[tuple[float, float]]) -> tuple[float, float]:
+        costs, loads = zip(*values, strict=True)
+        total = max(*costs, math.fsum(loads)) if scale > 0 else math.fsum(costs)
         return total, float(sum(state.entering) + sum(state.leaving))
 
     def search_round(stages: Ints, random: int, heat: float) -> Ints:
         state = pack(state_of(problem, stages))
-        costs = costs_of(problem, stages)[0].tolist()
-        best, best_quality = stages, quality(state, costs)
-        here, now = stages, potential(costs)
+        values = [stage_value(stages, stage) for stage in range(problem.num_stages)]
+        best, best_quality = stages, quality(state, values)
+        here, now = stages, potential(values)
         history = [_heated(now, heat, scale)] * _TRUE_COST_LOOK_BACK
         for number in range(_TRUE_COST_MOVES):
             random, count, back, step = _local_moves.propose(network, state, random, found, others)
@@ -201,15 +224,15 @@ def _true_cost_round(problem: Problem, start: Ints) -> _Round:
             if count > 0:
                 moved = np.array(state.stages)
                 differ = moved != here
-                changed = list(costs)
+                changed = list(values)
                 for stage in np.union1d(here[differ], moved[differ]).tolist():
-                    changed[stage] = stage_cost(moved, stage)
+                    changed[stage] = stage_value(moved, stage)
                 after = potential(changed)
                 if after <= now or after <= history[place]:
-                    here, costs, now = moved, changed, after
+                    here, values, now = moved, changed, after
                     best, best_quality = min(
                         (best, best_quality),
-                        (here, quality(state, costs)),
+                        (here, quality(state, values)),
                         key=lambda entry: entry[1],
                     )
                 else:
@@ -224,7 +247,7 @@ def _scale(problem: Problem, stages: Ints) -> float:
     """What costs are divided by; 0, which stands for sums, where they are added up."""
     if problem.combine == "sum":
         return 0.0
-    return float(costs_of(problem, stages)[0].max()) or 1.0
+    return answer_of(problem, stages).chain.cost or 1.0
 
 
 def _heated(potential: float, heat: float, scale: float) -> float:

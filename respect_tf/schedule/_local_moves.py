@@ -7,6 +7,7 @@ module, where `compile_moves` replaces them.
 
 from __future__ import annotations
 
+from respect_tf.schedule._compiled import compiled, is_on_disk
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import Network, State
 from respect_tf.schedule._problem import Floats
@@ -262,16 +263,15 @@ def compile_moves() -> None:
 
     From then on they take arrays, and lists no longer.
     """
-    import numba
-
     for name in () if is_compiled() else _COMPILED:
-        function = globals()[name]
-        try:
-            globals()[name] = numba.njit(cache=True)(function)
-        except RuntimeError:  # no folder to keep compiled code in can be written to
-            globals()[name] = numba.njit(function)
+        globals()[name] = compiled(globals()[name])
 
 
 def is_compiled() -> bool:
     """Whether `compile_moves` was called."""
     return hasattr(search, "py_func")
+
+
+def is_soon_compiled() -> bool:
+    """Whether `compile_moves` will take a second or less: the results lie on disk."""
+    return is_compiled() or is_on_disk(search)

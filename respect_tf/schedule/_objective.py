@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf.device import EdgeTpu, resolve_device
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
@@ -57,7 +58,17 @@ class Objective(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What `Schedule.objective` says; `PeakMemory` can be rebuilt from it."""
+        """What `Schedule.objective` says; all but objectives of one's own are rebuilt from it."""
+
+    @property
+    def device(self) -> EdgeTpu | None:
+        """The device that costs are about, if they are about one."""
+        return None
+
+    def for_stages(self, num_stages: int) -> Objective:
+        """The objective for schedules of that many stages, where stage costs depend on it."""
+        del num_stages
+        return self
 
     @abc.abstractmethod
     def stage_cost(
@@ -171,22 +182,32 @@ def exact_sum(values: Sequence[Number]) -> Number:
     return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
 
 
-def resolve_objective(objective: str | Objective) -> Objective:
+def resolve_objective(objective: str | Objective, device: str | EdgeTpu | None = None) -> Objective:
     """The objective that a name stands for; an `Objective` is returned as it is.
 
+    Args:
+        objective: `"throughput"`, `"latency"`, `"memory"`, or an `Objective`.
+        device: What throughput and latency are about: a preset's name or an `EdgeTpu`; USB 3 if
+            left out.
+
     Raises:
-        ArgumentError: No objective has that name.
+        ArgumentError: No objective or device has that name.
     """
+    device = resolve_device("usb3" if device is None else device)
     if isinstance(objective, Objective):
         return objective
     if objective == "memory":
         return PeakMemory()
+    if objective in ("throughput", "latency"):
+        from respect_tf.schedule._device_objectives import Latency, Throughput
+
+        return Throughput(device) if objective == "throughput" else Latency(device)
     if isinstance(objective, str):
         match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
         if match:
             return PeakMemory(_number(match[1], objective))
     raise ArgumentError(
-        f'Unknown objective. Expected "memory" or an Objective such as '
+        'Unknown objective. Expected "throughput", "latency", "memory" or an Objective such as '
         f"PeakMemory(communication_weight=1.0). Received: {objective!r}."
     )
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.schedule._arguments import checked_count
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._items import Ints, merge_colocated, topological_items
 from respect_tf.schedule._objective import LinearCost, Objective
@@ -146,6 +148,9 @@ class Problem:
         `m * num_stages + 1` heaviest items, some stage holds `m + 1` or more.
         """
         merged = self.merged_cost()
+        if isinstance(self.objective, BoundedObjective):
+            least = self.objective.least_cost(self.graph)
+            return max(least, merged if self.combine == "sum" else merged / self.num_stages)
         if self.combine == "sum":
             return merged
         share = math.ceil(merged / self.num_stages) if self.integral else merged / self.num_stages
@@ -211,20 +216,13 @@ def build_problem(
         ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
             or constraints contradict each other.
     """
-    if (
-        isinstance(num_stages, bool)
-        or not isinstance(num_stages, int | np.integer)
-        or num_stages < 1
-    ):
-        raise ArgumentError(
-            f"num_stages must be a whole number, 1 or more. Received: {num_stages!r}."
-        )
-    num_stages = int(num_stages)
+    num_stages = checked_count("num_stages", num_stages)
     if num_stages > graph.num_ops:
         raise ScheduleError(
             f"{num_stages} stages need {num_stages} ops, one each. The graph has {graph.num_ops}: "
             f"ask for {graph.num_ops} stages or fewer."
         )
+    objective = objective.for_stages(num_stages)
     groups = []
     if constraints:
         constraints.check(graph, num_stages)

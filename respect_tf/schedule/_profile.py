@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.schedule._answers import answer_of
+from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._compiler import compiler_stages, partition_order
-from respect_tf.schedule._exact import Answer
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Problem
 

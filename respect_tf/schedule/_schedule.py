@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
+from respect_tf.device import EdgeTpu
 
 IntArray = npt.NDArray[np.int32]
 Status = Literal["optimal", "feasible"]
@@ -34,8 +35,9 @@ class Schedule:
         status: `"optimal"` says that no schedule costs less, which was proved; `"feasible"` that
             the schedule is valid and its distance from the optimum at most `gap`.
         objective: Name of the objective, `None` where there is no cost.
+        device: What the objective is about, where that is a device; else `None`.
         scheduler: Name of the scheduler; `"user"` for a cut of one's own.
-        solve_seconds: Wall time of the solver in seconds.
+        solve_seconds: Wall time of the solver in seconds; `None` where nobody measured it.
 
     Raises:
         ScheduleError: Stages are no vector of whole numbers from 0, one of them is empty, or cost,
@@ -48,8 +50,9 @@ class Schedule:
     lower_bound: int | float | None
     status: Status
     objective: str | None
+    device: EdgeTpu | None
     scheduler: str
-    solve_seconds: float
+    solve_seconds: float | None
 
     def __init__(
         self,
@@ -60,8 +63,9 @@ class Schedule:
         lower_bound: int | float | None = None,
         status: Status = "feasible",
         objective: str | None = None,
+        device: EdgeTpu | None = None,
         scheduler: str = "user",
-        solve_seconds: float = 0.0,
+        solve_seconds: float | None = None,
     ) -> None:
         array, count = _checked_stages(stages, num_stages)
         _check_claims(cost, lower_bound, status)
@@ -72,8 +76,9 @@ class Schedule:
             "lower_bound": lower_bound,
             "status": status,
             "objective": objective,
+            "device": device,
             "scheduler": scheduler,
-            "solve_seconds": float(solve_seconds),
+            "solve_seconds": None if solve_seconds is None else float(solve_seconds),
         }.items():
             object.__setattr__(self, name, value)
 
@@ -97,6 +102,7 @@ class Schedule:
             self.lower_bound,
             self.status,
             self.objective,
+            self.device,
             self.scheduler,
         )
 

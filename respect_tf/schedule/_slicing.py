@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-import sys
 import time
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
+from respect_tf.schedule._answers import with_load
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, reach
 from respect_tf.schedule._intervals import IntervalBoundaries, Intervals
 from respect_tf.schedule._items import Ints
+from respect_tf.schedule._pair_search import search_pairs
+from respect_tf.schedule._pairs import order_nodes
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
@@ -22,8 +26,8 @@ _MAX_BISECTIONS = 64
 # Pairs of positions that are looked at one by one; beyond, a sweep narrows them down first.
 _MAX_PAIRS = 10_000_000
 
-# A sweep has to be compiled or loaded first: not where less time is left.
-_COMPILE_SECONDS = 10.0
+# A sweep has to be loaded first, or compiled: not where less time is left.
+_LOAD_SECONDS, _COMPILE_SECONDS = 1.0, 10.0
 
 # Work, as `Budget` counts it: some seconds for an objective without `batch_costs` of its own.
 _MAX_ASKING = 100_000_000
@@ -67,6 +71,12 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             f"No cut of this order into {problem.num_stages} stages keeps the constraints. Another "
             'order may have one: scheduler="exact" looks at all of them.'
         )
+    if isinstance(problem.objective, BoundedObjective):
+        nodes = order_nodes(problem, order)
+        with contextlib.suppress(BudgetExceededError):
+            found = None if nodes is None else search_pairs(nodes, Budget(deadline)).chain
+            if found is not None:
+                return found
     asks_one_by_one = not problem.linear.exact and not is_batched(problem.objective)
     budget = Budget(deadline, _MAX_ASKING if asks_one_by_one else math.inf)
     cut, positions = _narrow(intervals, cut, budget)
@@ -76,7 +86,8 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
         reached = reach(boundaries, limit, budget)
         if reached is None:
             raise _lost_cut(limit)
-        return reached.best_chain(budget, crossing if reached.total == limit else math.inf)
+        chain = reached.best_chain(budget, crossing if reached.total == limit else math.inf)
+        return with_load(problem, chain)
     except BudgetExceededError:
         return _chain_of(intervals, cut)
 
@@ -107,7 +118,7 @@ def _narrow(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list
 def _chain_of(intervals: Intervals, cut: Ints) -> Chain:
     cost, crossing = _cut_cost(intervals, cut)
     stages = np.searchsorted(cut, intervals.position, side="right") - 1
-    return Chain(stages=stages, cost=cost, crossing=crossing)
+    return with_load(intervals.problem, Chain(stages=stages, cost=cost, crossing=crossing))
 
 
 def _lost_cut(cost: float) -> ScheduleError:
@@ -228,11 +239,13 @@ def _sweep(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list[
     cut = _sampled_cut(intervals, cut, _SAMPLE_PAIRS, budget)
     best = _cut_cost(intervals, cut)[0]
     positions = intervals.candidates(best)
-    loaded = "respect_tf.schedule._sweep" in sys.modules
-    if not loaded and budget.deadline - time.perf_counter() < _COMPILE_SECONDS:
+    left = budget.deadline - time.perf_counter()
+    if left < _LOAD_SECONDS:
         return cut, positions
-    from respect_tf.schedule._sweep import Sweep
+    from respect_tf.schedule._sweep import Sweep, is_soon_compiled
 
+    if left < _COMPILE_SECONDS and not is_soon_compiled():
+        return cut, positions
     try:
         forward = Sweep(intervals, budget)
         if problem.combine == "sum":

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
-from respect_tf.schedule._check import check_schedule, stage_costs
+from respect_tf.schedule._answers import Answer
+from respect_tf.schedule._arguments import checked_count, deadline_after
+from respect_tf.schedule._check import check_schedule, schedule_cost
 from respect_tf.schedule._compiler import solve_compiler
 from respect_tf.schedule._constraints import Constraints
-from respect_tf.schedule._exact import Answer, solve_exact
+from respect_tf.schedule._exact import solve_exact
 from respect_tf.schedule._milp import solve_milp
 from respect_tf.schedule._objective import Objective, resolve_objective
 from respect_tf.schedule._problem import Problem, build_problem
@@ -28,7 +31,8 @@ def schedule(
     num_stages: int,
     scheduler: str = "exact",
     *,
-    objective: str | Objective = "memory",
+    objective: str | Objective = "throughput",
+    device: str | EdgeTpu = "usb3",
     constraints: Constraints | None = None,
     time_limit: float | None = None,
     seed: int = 0,
@@ -40,13 +44,20 @@ def schedule(
         graph: The graph.
         num_stages: Number of stages, none of which stays empty.
         scheduler: `"exact"` proves the optimum where time and memory allow, and returns the best
-            schedule known with its gap where they do not; `"slicing"` cuts the file's own order
-            of ops, as well as that order can be cut; `"compiler"` cuts as
-            `edgetpu_compiler --num_segments` does; `"profile"` bisects on measured times.
-        objective: `"memory"`, the largest stage's parameter bytes, or an `Objective`.
-        constraints: What the schedule has to keep, for `"exact"` and `"slicing"`.
-        time_limit: Seconds after which `"exact"` and `"slicing"` return the best schedule so far;
-            without one, `"exact"` gives up after a fixed amount of work, some seconds.
+            schedule known with its gap where they do not; `"milp"` solves a mixed-integer program
+            with HiGHS and checks what it says; `"slicing"` cuts the file's own order of ops, as
+            well as that order can be cut; `"compiler"` cuts as `edgetpu_compiler --num_segments`
+            does; `"profile"` bisects on measured times.
+        objective: `"throughput"`, the milliseconds between results of the full pipeline;
+            `"latency"`, those from an input to its output; `"memory"`, the largest stage's
+            parameter bytes; or an `Objective`.
+        device: What throughput and latency are predicted for: `"usb3"`, `"usb2"`, `"pcie"`, or an
+            `EdgeTpu`.
+        constraints: What the schedule has to keep, for `"exact"`, `"milp"` and `"slicing"`.
+        time_limit: Seconds after which the best schedule so far is returned, with its gap, or for
+            `"profile"` no more is measured; `"compiler"` needs none. Without a limit, `"exact"`
+            and `"milp"` give up after a fixed amount of work, and the result is the same on every
+            run.
         seed: For schedulers that use chance; the present ones do not.
         measure: For `"profile"`, and needed there: takes the ops of a segment, int64
             [num_segment_ops], and returns its time in milliseconds;
@@ -56,34 +67,26 @@ def schedule(
         A valid schedule, checked by code of its own.
 
     Raises:
-        ArgumentError: An argument is out of range, or no scheduler or objective has that name.
+        ArgumentError: An argument is out of range, or no scheduler, objective or device has that
+            name.
         ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
             or no schedule keeps the constraints, or none was found: the message says which.
+        SolverError: `"milp"`: what HiGHS says is wrong, in every attempt.
     """
     started = time.perf_counter()
-    solve = _SOLVERS.get(scheduler) if isinstance(scheduler, str) else None
-    if solve is None:
-        raise ArgumentError(
-            f"Unknown scheduler. Expected one of {', '.join(map(repr, sorted(_SOLVERS)))}. "
-            f"Received: {scheduler!r}."
-        )
-    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit >= 0):
-        raise ArgumentError(
-            f"time_limit must be None or seconds, 0 or more. Received: {time_limit!r}."
-        )
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number, 0 or more. Received: {seed!r}.")
+    check_scheduler(scheduler)
+    deadline = deadline_after(time_limit, started)
+    checked_count("seed", seed, 0)
     if constraints and scheduler not in _CONSTRAINED:
         raise ArgumentError(
             f"constraints are for the schedulers {', '.join(map(repr, _CONSTRAINED))}. "
             f"Received: scheduler={scheduler!r}."
         )
-    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
-    deadline = math.inf if time_limit is None else started + time_limit
+    problem = build_problem(graph, num_stages, resolve_objective(objective, device), constraints)
     if scheduler == "profile":
         answer = solve_profile(problem, deadline, measure)
     elif measure is None:
-        answer = solve(problem, deadline)
+        answer = _SOLVERS[scheduler](problem, deadline)
     else:
         raise ArgumentError(
             f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
@@ -95,8 +98,9 @@ def slice_order(
     graph: OpGraph,
     order: npt.ArrayLike,
     num_stages: int,
-    objective: str | Objective = "memory",
+    objective: str | Objective = "throughput",
     *,
+    device: str | EdgeTpu = "usb3",
     constraints: Constraints | None = None,
 ) -> Schedule:
     """Cut a topological order of ops into stages, as well as it can be cut.
@@ -108,7 +112,8 @@ def slice_order(
         graph: The graph.
         order: int [num_ops], the ops in the order in which they are to run.
         num_stages: Number of stages.
-        objective: `"memory"` or an `Objective`.
+        objective: See `schedule`.
+        device: See `schedule`.
         constraints: What the schedule has to keep.
 
     Returns:
@@ -121,7 +126,7 @@ def slice_order(
             of it keeps the constraints.
     """
     started = time.perf_counter()
-    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
+    problem = build_problem(graph, num_stages, resolve_objective(objective, device), constraints)
     chain = slice_items(problem, problem.item_order(order))
     answer = Answer(chain, min(problem.lower_bound(), chain.cost))
     return _checked_schedule(problem, answer, "slicing", started)
@@ -141,12 +146,29 @@ _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
     "slicing": _solve_slicing,
 }
 
-_CONSTRAINED = ("exact", "slicing")
+_CONSTRAINED = ("exact", "milp", "slicing")
 
 
 def scheduler_names() -> tuple[str, ...]:
     """The names that `schedule` takes, sorted."""
     return tuple(sorted(_SOLVERS))
+
+
+def check_scheduler(scheduler: Any, also: str = "") -> None:
+    """Check the name of a scheduler.
+
+    Args:
+        scheduler: The name.
+        also: What else is allowed, for the message.
+
+    Raises:
+        ArgumentError: No scheduler has it.
+    """
+    if not isinstance(scheduler, str) or scheduler not in _SOLVERS:
+        raise ArgumentError(
+            f"Unknown scheduler. Expected one of {', '.join(map(repr, scheduler_names()))}{also}. "
+            f"Received: {scheduler!r}."
+        )
 
 
 def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
@@ -161,7 +183,7 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
     else:
         # What solvers add up is rounded to their grid; the reported cost is not.
         plain = Schedule(stages, problem.num_stages)
-        cost = objective.total_cost(stage_costs(graph, plain, objective))
+        cost = schedule_cost(graph, plain, objective)
         if not problem.linear.exact and not math.isclose(cost, answer.chain.cost, rel_tol=1e-9):
             raise ScheduleError(
                 f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
@@ -175,6 +197,7 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
         lower_bound=lower_bound,
         status="optimal" if optimal else "feasible",
         objective=objective.name,
+        device=objective.device,
         scheduler=scheduler,
         solve_seconds=time.perf_counter() - started,
     )

@@ -70,6 +70,17 @@ class StageBatch(abc.ABC):
         np.maximum.at(largest, self._problem.item_of, values.astype(np.float64))
         return self._maxima(largest)
 
+    def contains(self, ops: Ints) -> Bools:
+        """Whether each stage holds each of some ops.
+
+        Args:
+            ops: int [num_ops_asked].
+
+        Returns:
+            bool [len(batch), num_ops_asked].
+        """
+        return self._contains(self._problem.item_of[ops])
+
     def parts(self, index: int) -> tuple[list[int], list[int], list[int]]:
         """Ops, entering and leaving tensors of one stage, as `Objective.stage_cost` takes them."""
         before, after = self._members(index)
@@ -86,6 +97,10 @@ class StageBatch(abc.ABC):
     @abc.abstractmethod
     def _maxima(self, values: Floats) -> Floats:
         """Maxima of a value per item. [len(batch)]."""
+
+    @abc.abstractmethod
+    def _contains(self, items: Ints) -> Bools:
+        """Which of some items are in each stage. [len(batch), len(items)]."""
 
     @abc.abstractmethod
     def _members(self, index: int) -> tuple[Bools, Bools]:

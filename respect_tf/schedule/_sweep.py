@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
 from respect_tf.schedule._chain import Budget
+from respect_tf.schedule._compiled import compiled, is_on_disk
 from respect_tf.schedule._intervals import Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats
@@ -17,14 +14,7 @@ from respect_tf.schedule._problem import Floats
 _CHUNK = 1 << 13
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder to keep compiled code in can be written to
-        return numba.njit(function)  # type: ignore[no-any-return]
-
-
-@_compiled
+@compiled
 def _bring_up(least: Floats, added: Floats, node: int) -> None:
     """Renew the nodes above a leaf."""
     node >>= 1
@@ -103,7 +93,7 @@ class Sweep:
         return reached, float(beyond)
 
 
-@_compiled
+@compiled
 def _reach(
     span: tuple[int, int],
     events: tuple[Ints, Ints, Floats],
@@ -159,3 +149,8 @@ def _reach(
         for k in range(num_stages):
             least[stop + size, k] = reached[k, stop] - sums[stop]
     return beyond
+
+
+def is_soon_compiled() -> bool:
+    """Whether the first sweep begins within a second: the loops are compiled, or on disk."""
+    return bool(_reach.signatures) or is_on_disk(_reach.py_func)  # type: ignore[attr-defined]

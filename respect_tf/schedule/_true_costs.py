@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._chain import BatchBoundaries, Boundaries, Budget
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._objective import Objective
@@ -109,3 +110,13 @@ def true_stage_cost(problem: Problem, before: Bools, after: Bools) -> float:
         after: bool [num_items], a larger ideal.
     """
     return float(problem.objective.stage_cost(problem.graph, *stage_parts(problem, before, after)))
+
+
+def true_stage_value(problem: Problem, before: Bools, after: Bools) -> tuple[float, float]:
+    """`true_stage_cost`, and what the stage adds to a load that all stages share."""
+    parts = stage_parts(problem, before, after)
+    objective = problem.objective
+    if isinstance(objective, BoundedObjective):
+        cost, load = objective.stage_value(problem.graph, *parts)
+        return float(cost), float(load)
+    return float(objective.stage_cost(problem.graph, *parts)), 0.0

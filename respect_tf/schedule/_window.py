@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 
 import numpy as np
 
-from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph
 from respect_tf.schedule._agreement import check_agreement
+from respect_tf.schedule._arguments import checked_count, deadline_after
 from respect_tf.schedule._check import check_schedule
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._milp import search_window
@@ -68,18 +67,9 @@ def window_milp(
         SolverError: What the solver says is wrong, in every attempt.
     """
     started = time.perf_counter()
-    if stage_window is not None and (
-        isinstance(stage_window, bool)
-        or not isinstance(stage_window, int | np.integer)
-        or stage_window < 0
-    ):
-        raise ArgumentError(
-            f"stage_window must be None or a whole number, 0 or more. Received: {stage_window!r}."
-        )
-    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit >= 0):
-        raise ArgumentError(
-            f"time_limit must be None or seconds, 0 or more. Received: {time_limit!r}."
-        )
+    if stage_window is not None:
+        stage_window = checked_count("stage_window", stage_window, 0)
+    deadline = deadline_after(time_limit, started)
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), constraints=constraints)
     resolved = resolve_objective(
         objective if objective is not None else (schedule.objective or "memory")
@@ -87,7 +77,6 @@ def window_milp(
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
     stages = np.zeros(problem.num_items, np.int64)
     stages[problem.item_of] = schedule.stages
-    deadline = math.inf if time_limit is None else started + time_limit
     near = search_window(problem, recount(problem, stages), stage_window, deadline)
     found = _checked_schedule(problem, near.answer, "milp", started)
     if schedule.cost is not None and schedule.objective == found.objective:

@@ -21,7 +21,7 @@ def chain(parameters):
 
 
 def cut(graph, num_stages):
-    return schedule(graph, num_stages, "compiler").stages.tolist()
+    return schedule(graph, num_stages, "compiler", objective="memory").stages.tolist()
 
 
 def test_it_cuts_the_real_model_where_the_real_compiler_did(data_folder):
@@ -46,10 +46,12 @@ def test_a_stage_ends_before_the_op_that_would_pass_the_target():
 
 
 def test_the_last_stage_takes_the_rest_and_may_be_the_heaviest():
-    found = schedule(chain([4, 4, 4, 5, 5, 5]), 3, "compiler")
+    found = schedule(chain([4, 4, 4, 5, 5, 5]), 3, "compiler", objective="memory")
     assert found.stages.tolist() == [0, 0, 1, 1, 2, 2]
-    assert schedule(chain([5, 5, 5, 4, 4, 4]), 3, "compiler").stages.tolist() == [0, 0, 1, 1, 2, 2]
-    assert schedule(chain([6, 6, 6, 6, 6]), 3, "compiler").cost == 18
+    assert schedule(
+        chain([5, 5, 5, 4, 4, 4]), 3, "compiler", objective="memory"
+    ).stages.tolist() == [0, 0, 1, 1, 2, 2]
+    assert schedule(chain([6, 6, 6, 6, 6]), 3, "compiler", objective="memory").cost == 18
 
 
 def test_each_later_stage_keeps_an_op():
@@ -178,7 +180,7 @@ def test_every_graph_gets_a_valid_schedule_with_its_true_cost(graph, num_stages)
 def test_large_graphs_are_no_problem():
     count = 100_000
     graph = make_graph([1] * count, [1] * count, [[op, op + 1] for op in range(count - 1)])
-    found = schedule(graph, 4, "compiler")
+    found = schedule(graph, 4, "compiler", objective="memory")
     assert np.bincount(found.stages).tolist() == [25_001, 25_001, 25_001, 24_997]
 
 

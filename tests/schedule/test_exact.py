@@ -15,9 +15,12 @@ from schedule_reference import (
     make_graph,
 )
 
-from respect_tf._errors import ScheduleError
+from benchmarks.scheduling import placement_instances
+from respect_tf._errors import ScheduleError, SolverError
+from respect_tf.graph import random_graph
 from respect_tf.schedule import PeakMemory, schedule
 from respect_tf.schedule import _exact as exact_module
+from respect_tf.schedule import _fallback as fallback_module
 
 # Proved optima of the authors' graphs, peak parameter bytes for 4, 5 and 6 stages.
 OPTIMA = {
@@ -97,7 +100,7 @@ def test_fractions_agree_with_enumeration_up_to_rounding(graph, num_stages, weig
 @pytest.mark.parametrize("name", OPTIMA)
 def test_optima_of_the_authors_graphs(name):
     for num_stages, optimum in zip((4, 5, 6), OPTIMA[name], strict=True):
-        found = schedule(AUTHORS[name], num_stages)
+        found = schedule(AUTHORS[name], num_stages, objective="memory")
         assert (found.cost, found.lower_bound, found.status) == (optimum, optimum, "optimal")
         assert type(found.cost) is int
         # Ten times what it takes, for slow machines.
@@ -126,17 +129,17 @@ def towers(num_ops, num_towers, seed):
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_long_narrow_graphs_are_solved_to_proof(weight):
     graph = towers(1000, 4, seed=0)
-    started = time.perf_counter()
+    started = time.process_time()
     found = schedule(graph, 6, objective=PeakMemory(weight))
     assert found.status == "optimal"
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert found.cost <= schedule(graph, 6, "slicing", objective=PeakMemory(weight)).cost
 
 
 def test_more_stages_than_a_byte_can_count():
     graph = make_graph(np.ones(300, int), np.ones(300, int), [(i, i + 1) for i in range(299)])
-    assert schedule(graph, 300).stages.tolist() == list(range(300))
-    found = schedule(graph, 290)
+    assert schedule(graph, 300, objective="memory").stages.tolist() == list(range(300))
+    found = schedule(graph, 290, objective="memory")
     assert found.cost == 2
     assert found.stages.tolist() == [0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 2 + [
         6
@@ -184,15 +187,15 @@ def test_time_limit_is_kept():
 
 
 def test_wide_graphs_without_a_time_limit_are_given_up_soon():
-    started = time.perf_counter()
+    started = time.process_time()
     found = schedule(wide_graph(), 6, objective=PeakMemory(1.0))
     assert found.status == "feasible"
-    assert time.perf_counter() - started < 20  # some ten times what it takes
+    assert time.process_time() - started < 20  # some ten times what it takes
 
 
 def test_many_heavy_ops_bound_the_cost():
     graph = make_graph([10, 10, 10, 10, 10, 1], [0] * 6, np.zeros((0, 2), int))
-    found = schedule(graph, 4, time_limit=0)
+    found = schedule(graph, 4, time_limit=0, objective="memory")
     assert found.lower_bound == 20
     assert found.cost == 20
 
@@ -212,7 +215,56 @@ def lanes(num_ops, num_lanes, seed):
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_lanes_with_links_between_them_are_solved_to_proof(weight):
-    started = time.perf_counter()
+    started = time.process_time()
     found = schedule(lanes(1000, 4, seed=0), 8, objective=PeakMemory(weight))
     assert found.status == "optimal"
-    assert time.perf_counter() - started < 10  # ten times what it takes, or more
+    assert time.process_time() - started < 10  # ten times what it takes, or more
+
+
+def test_ten_thousand_ops_side_by_side_are_solved_to_proof():
+    started = time.process_time()
+    found = schedule(lanes(10_000, 4, seed=0), 8, objective=PeakMemory(1.0))
+    assert found.status == "optimal"
+    assert time.process_time() - started < 10  # ten times what it takes
+
+
+def test_an_integer_program_proves_what_has_too_many_ideals():
+    graph = random_graph("fpn", 100, seed=0)
+    found = schedule(graph, 4, objective=PeakMemory(1.0))
+    assert (found.cost, found.status) == (4_122_334, "optimal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fallback_module, "_MAX_OPEN", 0)
+        moved = schedule(graph, 4, objective=PeakMemory(1.0))
+    assert moved.status == "feasible"
+    assert found.cost <= moved.cost < schedule(graph, 4, "slicing", objective=PeakMemory(1.0)).cost
+
+
+def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
+    def lie(*arguments, **options):
+        raise SolverError("HiGHS said two things")
+
+    monkeypatch.setattr(fallback_module, "search_window", lie)
+    monkeypatch.setattr(exact_module, "_MAX_WORK", 1_000_000)
+    found = schedule(wide_graph(), 4, objective=PeakMemory(1.0))
+    assert found.status == "feasible"
+    assert found.lower_bound < found.cost
+
+
+# Proved maximum loads of the public placement instances, milliseconds.
+LOADS = {
+    "layer_bert24_inference": 17.78990625,
+    "layer_inceptionv3_inference": 52.201631653,
+    "layer_resnet50_inference": 34.222851562,
+    "operator_bert_l-12_inference, colours": 147.477984463,
+    "operator_bert_l-3_inference, colours": 27.91856768,
+}
+
+
+def test_public_placement_instances_are_solved_to_proof(data_folder):
+    for name, graph, num_stages in placement_instances():
+        if name in LOADS:
+            started = time.process_time()
+            found = schedule(graph, num_stages, objective=PeakMemory(1.0), time_limit=60)
+            assert found.status == "optimal"
+            assert found.cost == round(LOADS[name] * 1e9)
+            assert time.process_time() - started < 20  # ten times what it takes

@@ -13,14 +13,16 @@ CHAIN = make_graph([4, 1, 1, 4], [1, 1, 1, 1], [[0, 1], [1, 2], [2, 3]])
 
 
 def test_the_folder_and_the_function_share_a_name():
-    assert respect_tf.schedule(CHAIN, 2) == schedule(CHAIN, 2)
+    assert respect_tf.schedule(CHAIN, 2, objective="memory") == schedule(
+        CHAIN, 2, objective="memory"
+    )
     assert respect_tf.schedule.schedule is schedule
     assert "num_stages" in respect_tf.schedule.__call__.__doc__
 
 
 @pytest.mark.parametrize("scheduler", ["exact", "slicing"])
 def test_what_a_schedule_says_about_itself(scheduler):
-    found = schedule(CHAIN, 2, scheduler)
+    found = schedule(CHAIN, 2, scheduler, objective="memory")
     assert found.stages.tolist() == [0, 0, 1, 1]
     assert (found.cost, found.lower_bound, found.status) == (5, 5, "optimal")
     assert (found.objective, found.scheduler) == ("memory", scheduler)
@@ -42,6 +44,7 @@ def test_objectives_by_name_and_value_are_the_same():
         ({"time_limit": -1}, "time_limit"),
         ({"time_limit": float("nan")}, "time_limit"),
         ({"time_limit": "1"}, "time_limit"),
+        ({"time_limit": True}, "time_limit"),
         ({"seed": -1}, "seed"),
         ({"seed": 0.5}, "seed"),
         ({"num_stages": 0}, "1 or more. Received: 0"),
@@ -52,23 +55,23 @@ def test_objectives_by_name_and_value_are_the_same():
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
-        schedule(CHAIN, **{"num_stages": 2, **arguments})
+        schedule(CHAIN, **{"num_stages": 2, "objective": "memory", **arguments})
 
 
 @pytest.mark.parametrize("scheduler", ["exact", "slicing"])
 def test_too_many_stages_are_refused_with_the_numbers(scheduler):
     with pytest.raises(ScheduleError, match=r"5 stages need 5 ops.* has 4"):
-        schedule(CHAIN, 5, scheduler)
+        schedule(CHAIN, 5, scheduler, objective="memory")
     pair = make_graph([4, 1, 1, 4], [1] * 4, [[0, 1], [1, 2], [2, 3]], colocated=[[0, 2]])
     with pytest.raises(ScheduleError, match=r"4 ops form 2 groups.*3 stages"):
-        schedule(pair, 3, scheduler)
-    assert schedule(pair, 2, scheduler).stages.tolist() == [0, 0, 0, 1]
+        schedule(pair, 3, scheduler, objective="memory")
+    assert schedule(pair, 2, scheduler, objective="memory").stages.tolist() == [0, 0, 0, 1]
 
 
 def test_sums_that_are_not_exact_are_refused():
     huge = make_graph([2**52, 2**52], [1, 1], [[0, 1]])
     with pytest.raises(ArgumentError, match=r"2\*\*53"):
-        schedule(huge, 2)
+        schedule(huge, 2, objective="memory")
 
 
 @pytest.mark.parametrize("scheduler", ["exact", "slicing"])
@@ -89,7 +92,7 @@ def test_results_are_the_same_in_every_process():
         "import numpy as np; from respect_tf.graph import OpGraph; import respect_tf;"
         "r = np.random.default_rng(0); e = r.integers(0, 20, (60, 2)); e = e[e[:, 0] < e[:, 1]];"
         "g = OpGraph.from_arrays(r.integers(0, 9, 20), r.integers(0, 9, 20), e);"
-        "s = respect_tf.schedule(g, 4);"
+        "s = respect_tf.schedule(g, 4, objective='memory');"
         "print(s.stages.tolist(), s.cost, s.status)"
     )
     runs = {

@@ -48,16 +48,16 @@ def test_the_cut_of_any_order_agrees_with_enumeration(graph, num_stages, objecti
 
 def test_slicing_cuts_the_files_own_order():
     graph = make_graph([3, 1, 1, 3], [1, 1, 1, 1], [[0, 3], [1, 2]])
-    found = schedule(graph, 2, "slicing")
+    found = schedule(graph, 2, "slicing", objective="memory")
     assert found.stages.tolist() == [0, 0, 1, 1]
-    assert found == slice_order(graph, [0, 1, 2, 3], 2)
-    assert slice_order(graph, [1, 0, 2, 3], 2).stages.tolist() == [0, 0, 1, 1]
-    assert slice_order(graph, [1, 2, 0, 3], 2).stages.tolist() == [0, 0, 0, 1]
+    assert found == slice_order(graph, [0, 1, 2, 3], 2, objective="memory")
+    assert slice_order(graph, [1, 0, 2, 3], 2, objective="memory").stages.tolist() == [0, 0, 1, 1]
+    assert slice_order(graph, [1, 2, 0, 3], 2, objective="memory").stages.tolist() == [0, 0, 0, 1]
 
 
 def test_ops_that_share_a_stage_are_moved_together():
     graph = make_graph([1] * 5, [1] * 5, [[0, 1], [2, 3], [3, 4]], colocated=[[1, 2]])
-    found = slice_order(graph, [0, 2, 3, 4, 1], 3)
+    found = slice_order(graph, [0, 2, 3, 4, 1], 3, objective="memory")
     assert found.stages[1] == found.stages[2]
 
 
@@ -74,7 +74,7 @@ def test_ops_that_share_a_stage_are_moved_together():
 def test_bad_orders_are_refused(order, message):
     graph = make_graph([1, 1, 1], [1, 1, 1], [[0, 1], [1, 2]])
     with pytest.raises(ScheduleError, match=message):
-        slice_order(graph, order, 2)
+        slice_order(graph, order, 2, objective="memory")
 
 
 def random_graph(num_ops, span, seed, scale=100_000):
@@ -88,9 +88,9 @@ def random_graph(num_ops, span, seed, scale=100_000):
 @pytest.mark.parametrize(("weight", "seconds"), [(0.0, 2), (1.0, 15)])
 def test_a_hundred_thousand_ops_are_cut_in_time(weight, seconds):
     graph = random_graph(100_000, 20, seed=0)
-    started = time.perf_counter()
+    started = time.process_time()
     found = schedule(graph, 8, "slicing", objective=PeakMemory(weight))
-    assert time.perf_counter() - started < seconds
+    assert time.process_time() - started < seconds
     assert found.gap < 0.01
 
 
@@ -137,7 +137,7 @@ def test_massive_ties_stay_within_memory():
     sizes[15_000] = 7
     edges = np.stack([np.arange(29_999), np.arange(1, 30_000)], axis=1)
     graph = make_graph(sizes, np.zeros(30_000, int), edges)
-    found = schedule(graph, 2, "slicing")
+    found = schedule(graph, 2, "slicing", objective="memory")
     assert found.cost == 7
     assert found.stages.tolist() == [0] * 29_999 + [1]
 

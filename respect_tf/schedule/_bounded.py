@@ -1,0 +1,94 @@
+"""Objectives that can bound and compute the costs of many stages at once, a shared load included.
+
+A schedule costs what its dearest stage costs or, if that is more, what all stages together put on
+something they share, such as a bus.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.schedule._objective import Number, Objective, exact_sum
+
+if TYPE_CHECKING:
+    from respect_tf.graph import OpGraph
+    from respect_tf.schedule._schedule import Schedule
+    from respect_tf.schedule._stage_batch import StageBatch
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class BoundedObjective(Objective):
+    """What `"exact"` and `"slicing"` search by bounds first and by true costs where it matters.
+
+    With `combine` `"sum"` there is no shared load: the stage costs are what is added up.
+    """
+
+    @abc.abstractmethod
+    def batch_bounds(
+        self, stages: StageBatch, *, closely: bool, num_parts: npt.NDArray[Any] | int = 1
+    ) -> tuple[Floats, Floats, Bools]:
+        """Lower bounds of the costs and of the shared loads.
+
+        Args:
+            stages: The stages.
+            num_parts: What is asked about is not each stage but the sums over so many stages that
+                it is cut into; a number or [len(stages)].
+            closely: Whether bounds may take some time: not where all stages are asked about.
+
+        Returns:
+            Costs, loads, and where they are no bounds but the values. Each [len(stages)].
+        """
+
+    @abc.abstractmethod
+    def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats]:
+        """Costs and shared loads themselves, up to rounding. Both [len(stages)]."""
+
+    @abc.abstractmethod
+    def least_cost(self, graph: OpGraph) -> float:
+        """A lower bound of every schedule's cost that needs no search."""
+
+    @abc.abstractmethod
+    def schedule_cost(self, graph: OpGraph, schedule: Schedule) -> Number:
+        """The cost of a schedule: the definition, to the last bit."""
+
+    @abc.abstractmethod
+    def stage_value(
+        self,
+        graph: OpGraph,
+        ops: Sequence[int],
+        entering: Sequence[int],
+        leaving: Sequence[int],
+    ) -> tuple[Number, Number]:
+        """`stage_cost`, and what the stage adds to the shared load."""
+
+    def stage_cost(
+        self,
+        graph: OpGraph,
+        ops: Sequence[int],
+        entering: Sequence[int],
+        leaving: Sequence[int],
+    ) -> Number:
+        """See `Objective`."""
+        return self.stage_value(graph, ops, entering, leaving)[0]
+
+    def combined_cost(self, stage_costs: Sequence[Number], loads: Sequence[Number]) -> Number:
+        """The cost of a schedule from the costs and the shared loads of its stages."""
+        if self.combine == "sum":
+            return exact_sum(stage_costs)
+        return max(*stage_costs, exact_sum(loads))
+
+    def batch_costs(self, stages: StageBatch, limit: float) -> Floats:
+        """See `Objective`."""
+        costs, *_ = self.batch_bounds(stages, closely=False)
+        near = costs <= limit
+        costs[~near] = np.maximum(costs[~near], np.nextafter(limit, np.inf))
+        if near.any():
+            costs[near] = self.batch_values(stages.select(near))[0]
+        return costs

@@ -1,0 +1,226 @@
+"""All boundaries of a small problem, and all stages between two of them, as plain lists."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from respect_tf.schedule._chain import Budget
+from respect_tf.schedule._ideal_boundaries import IdealBatch, IdealBoundaries
+from respect_tf.schedule._ideals import Ideals, IdealSource
+from respect_tf.schedule._intervals import IntervalBatch, Intervals
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._stage_batch import StageBatch
+
+_MAX_NODES = 2000
+_BLOCK_ROWS = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Stages from node `rows` to node `columns`, with the bytes that move. [num_pairs] each."""
+
+    rows: Ints
+    columns: Ints
+    entering: Floats
+    leaving: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, which: Ints | Bools) -> Pairs:
+        """Some of the pairs. `which` are indices or a mask."""
+        return Pairs(
+            self.rows[which], self.columns[which], self.entering[which], self.leaving[which]
+        )
+
+
+class Nodes(Protocol):
+    """Sets of items that can come before a boundary: node 0 is nothing, the last is everything."""
+
+    problem: Problem
+
+    def __len__(self) -> int: ...
+
+    def pairs(self, budget: Budget) -> Pairs:
+        """All stages between two nodes."""
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """The same stages for objectives."""
+
+    def possible(self, boundary: int) -> Bools:
+        """Which nodes can be a boundary. [num_nodes]."""
+
+    def held_bytes(self) -> Floats:
+        """Parameter bytes of each node, where stages have limited room. [num_nodes]."""
+
+    def members(self, nodes: Ints) -> Bools:
+        """Items of nodes. bool [len(nodes), num_items]."""
+
+    def few(self, count: int) -> Nodes:
+        """Some of the nodes, about as many as asked for, that make a chain."""
+
+    def select(self, which: Ints) -> Nodes:
+        """Some of the nodes; `which` are ascending and hold the first and the last."""
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """Stages from nothing to each inner node, and from each to everything.
+
+        Bytes that enter or leave may be fewer than they are.
+        """
+
+
+def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
+    """The order ideals of a problem, `None` if they are too many.
+
+    Raises:
+        BudgetExceededError: It takes too long.
+    """
+    if problem.num_items >= _MAX_NODES:  # even a chain of items has one ideal more than items
+        return None
+    # Pins and room differ from boundary to boundary: the ideals are listed without them.
+    anywhere = dataclasses.replace(problem, restrictions=None)
+    ideals = IdealSource(anywhere, budget).all_ideals(_MAX_NODES, budget)
+    if ideals is None:
+        return None
+    if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
+        sizes = np.diff(ideals.members(np.arange(problem.num_items)).astype(np.int8), axis=0)
+        return IntervalNodes(problem, np.nonzero(sizes)[1])
+    return IdealNodes(problem, dataclasses.replace(ideals, problem=problem))
+
+
+def order_nodes(problem: Problem, order: Ints) -> Nodes | None:
+    """The first items of an order, `None` if they are too many."""
+    return None if problem.num_items >= _MAX_NODES else IntervalNodes(problem, order)
+
+
+class IdealNodes:
+    """Order ideals, by their number of items."""
+
+    def __init__(self, problem: Problem, ideals: Ideals) -> None:
+        self.problem = problem
+        self._ideals = ideals
+
+    def __len__(self) -> int:
+        return len(self._ideals)
+
+    def pairs(self, budget: Budget) -> Pairs:
+        """See `Nodes`."""
+        everything = np.arange(len(self))
+        between = IdealBoundaries([self._ideals, self._ideals], budget)
+        parts = []
+        for top in range(0, len(self), _BLOCK_ROWS):
+            rows, columns = everything[top : top + _BLOCK_ROWS], everything[top:]
+            budget.spend_pairs(len(rows) * len(columns))
+            above, across = np.nonzero(between.is_stage(0, rows, columns))
+            entering, leaving = between.bytes_moved(0, rows, columns)
+            where = above, across
+            parts.append((rows[above], columns[across], entering[where], leaving[where]))
+        return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """See `Nodes`."""
+        places = np.stack([pairs.rows, pairs.columns])
+        return IdealBatch(self._ideals, self._ideals, places, pairs.entering, pairs.leaving)
+
+    def possible(self, boundary: int) -> Bools:
+        """See `Nodes`."""
+        problem, counts = self.problem, self._ideals.counts
+        last = problem.num_items - problem.num_stages + boundary
+        possible = (counts >= boundary) & (counts <= last)
+        if problem.restrictions is not None:
+            before, after = map(np.flatnonzero, problem.restrictions.boundary_items(boundary))
+            possible &= self._ideals.members(before).all(axis=1)
+            possible &= ~self._ideals.members(after).any(axis=1)
+        return possible
+
+    def held_bytes(self) -> Floats:
+        """See `Nodes`."""
+        return self._ideals.byte_sums
+
+    def members(self, nodes: Ints) -> Bools:
+        """See `Nodes`."""
+        return self._ideals.members(np.arange(self.problem.num_items), nodes)
+
+    def few(self, count: int) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(self.problem, np.arange(self.problem.num_items)).few(count)
+
+    def select(self, which: Ints) -> Nodes:
+        """See `Nodes`."""
+        return IdealNodes(self.problem, self._ideals.select(which))
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """See `Nodes`."""
+        problem, ideals, inner = self.problem, self._ideals, np.arange(1, len(self) - 1)
+        sizes = problem.tensor_bytes[ideals.tensors]
+        kept = sizes * problem.tensor_leaves[ideals.tensors]
+        entering, leaving = (ideals.waiting[inner] @ np.stack([sizes, kept], axis=1)).T
+        made = ideals.output_sums[inner]
+        nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
+        return (
+            Pairs(np.zeros(len(inner), np.int64), inner, nothing, leaving + made),
+            Pairs(inner, last, entering, problem.output_bytes.sum() - made),
+        )
+
+
+class IntervalNodes:
+    """Positions of an order: all, or some with both ends."""
+
+    def __init__(self, problem: Problem, order: Ints, positions: Ints | None = None) -> None:
+        self.problem = problem
+        self._intervals = Intervals(problem, order)
+        self._positions = np.arange(len(order) + 1) if positions is None else positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def pairs(self, budget: Budget) -> Pairs:
+        """See `Nodes`."""
+        budget.spend_pairs(len(self) ** 2)
+        entering, leaving = self._intervals.bytes_moved(self._positions, self._positions)
+        where = np.triu_indices(len(self), 1)
+        return Pairs(where[0], where[1], entering[where], leaving[where])
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """See `Nodes`."""
+        starts, stops = self._positions[pairs.rows], self._positions[pairs.columns]
+        return IntervalBatch(self._intervals, starts, stops, pairs.entering, pairs.leaving)
+
+    def possible(self, boundary: int) -> Bools:
+        """See `Nodes`."""
+        place = self._positions
+        first, last = self._intervals.first_stops, self._intervals.last_stops
+        possible: Bools = (place >= first[boundary]) & (place <= last[boundary])
+        return possible
+
+    def held_bytes(self) -> Floats:
+        """See `Nodes`."""
+        return self._intervals.byte_sums[self._positions]
+
+    def members(self, nodes: Ints) -> Bools:
+        """See `Nodes`."""
+        return self._intervals.position < self._positions[nodes][:, None]
+
+    def few(self, count: int) -> Nodes:
+        """See `Nodes`."""
+        places = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        return IntervalNodes(self.problem, self._intervals.order, self._positions[places])
+
+    def select(self, which: Ints) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(self.problem, self._intervals.order, self._positions[which])
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """See `Nodes`."""
+        places, inner = self._positions, np.arange(1, len(self) - 1)
+        first, last = np.zeros(len(inner), np.int64), np.full(len(inner), len(self) - 1)
+        before = self._intervals.bytes_moved(places[:1], places[inner])
+        after = self._intervals.bytes_moved(places[inner], places[-1:])
+        return (
+            Pairs(first, inner, *(part[0] for part in before)),
+            Pairs(inner, last, *(part[:, 0] for part in after)),
+        )
