@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m examples.demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

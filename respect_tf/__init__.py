@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from respect_tf._convert import load as load
     from respect_tf._errors import ArgumentError as ArgumentError
     from respect_tf._errors import CalibrationDataError as CalibrationDataError
+    from respect_tf._errors import CompilerError as CompilerError
     from respect_tf._errors import ConversionError as ConversionError
+    from respect_tf._errors import DeviceError as DeviceError
     from respect_tf._errors import GraphError as GraphError
     from respect_tf._errors import InterpreterError as InterpreterError
     from respect_tf._errors import InvalidModelError as InvalidModelError
     from respect_tf._errors import ParityError as ParityError
     from respect_tf._errors import QuantizationError as QuantizationError
     from respect_tf._errors import RespectError as RespectError
+    from respect_tf._errors import RunnerError as RunnerError
     from respect_tf._errors import SavedPipelineError as SavedPipelineError
     from respect_tf._errors import ScheduleError as ScheduleError
     from respect_tf._errors import SegmentError as SegmentError
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from respect_tf._hook import export as export
     from respect_tf._hook import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
+    from respect_tf.device import Calibration as Calibration
+    from respect_tf.device import EdgeTpu as EdgeTpu
+    from respect_tf.device import calibrate as calibrate
     from respect_tf.graph import OpGraph as OpGraph
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import inspect as inspect
@@ -46,13 +52,16 @@ __version__ = "0.1.0"
 _ERRORS = (
     "ArgumentError",
     "CalibrationDataError",
+    "CompilerError",
     "ConversionError",
+    "DeviceError",
     "GraphError",
     "InterpreterError",
     "InvalidModelError",
     "ParityError",
     "QuantizationError",
     "RespectError",
+    "RunnerError",
     "SavedPipelineError",
     "ScheduleError",
     "SegmentError",
@@ -61,6 +70,8 @@ _ERRORS = (
 
 # Public name -> the module that defines it. Loaded at first use.
 _EXPORTS = {
+    "Calibration": "respect_tf.device",
+    "EdgeTpu": "respect_tf.device",
     "Inspection": "respect_tf.report",
     "Intercepted": "respect_tf._hook",
     "Objective": "respect_tf.schedule",
@@ -70,6 +81,7 @@ _EXPORTS = {
     "Schedule": "respect_tf.schedule",
     "Segment": "respect_tf.segment",
     "TFLiteConverter": "respect_tf._hook",
+    "calibrate": "respect_tf.device",
     "check_schedule": "respect_tf.schedule",
     "convert": "respect_tf._convert",
     "export": "respect_tf._hook",

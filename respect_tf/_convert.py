@@ -14,9 +14,17 @@ from respect_tf._errors import ArgumentError
 from respect_tf._manifest import read_pipeline
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
+from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
+from respect_tf.device import EdgeTpu, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import measure_on_cpu, quantize
-from respect_tf.schedule import Objective, Schedule, check_request, check_schedule
+from respect_tf.schedule import (
+    Constraints,
+    Objective,
+    Schedule,
+    check_request,
+    check_schedule,
+)
 from respect_tf.schedule import schedule as choose_schedule
 from respect_tf.segment import (
     NUM_INPUTS,
@@ -42,6 +50,9 @@ _DEFAULT_NUM_SEGMENTS = 4
 # random, over the full range of the stored numbers.
 _NUM_CALIBRATION_INPUTS = 2
 
+# Schedulers that can keep within the room that the compiler's log gives each stage.
+_RECUTTING = ("exact", "milp", "slicing")
+
 
 def convert(
     model: Any,
@@ -49,9 +60,11 @@ def convert(
     representative_dataset: Any = None,
     *,
     scheduler: str | Schedule = "exact",
-    objective: str | Objective = "memory",
+    objective: str | Objective = "throughput",
+    device: str | EdgeTpu = "usb3",
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
     inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
+    compile: CompileMode = "auto",
     strict: bool = True,
     verify: bool = True,
     time_limit: float | None = None,
@@ -70,10 +83,16 @@ def convert(
             generator function, or a `tf.data.Dataset`. Not needed for a .tflite model.
         scheduler: What chooses the cut: `"exact"`, `"milp"`, `"slicing"`, `"compiler"` or
             `"profile"` (see `respect_tf.schedule`), or a `Schedule` of one's own.
-        objective: What the cut minimises: `"memory"` (parameter bytes of the fullest stage) or an
-            `Objective`.
+        objective: What the cut minimises: `"throughput"` (milliseconds between results),
+            `"latency"` (milliseconds from end to end), `"memory"` (parameter bytes of the fullest
+            stage) or an `Objective`.
+        device: What memory and time are predicted for: `"usb3"`, `"usb2"`, `"pcie"`, or an
+            `EdgeTpu` with your own constants.
         inference_input_type: Type of the model's inputs.
         inference_output_type: Type of the model's outputs. pycoral returns 8-bit outputs only.
+        compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
+            found, True or fail, False. Where its log says that a stage has less room for parameters
+            than predicted, the model is cut again.
         strict: Whether a tensor that is not 8 bit is an error.
         verify: Whether to prove the segments bit for bit on the CPU.
         time_limit: Seconds that the scheduler may take; None for no limit.
@@ -91,6 +110,8 @@ def convert(
             scheduler.num_stages if isinstance(scheduler, Schedule) else _DEFAULT_NUM_SEGMENTS
         )
     check_request(num_segments, scheduler, objective, time_limit)
+    device = resolve_device(device)
+    compiler = resolve_compiler(compile, verbose=verbose)
     whole = to_int8(
         model,
         representative_dataset,
@@ -103,32 +124,49 @@ def convert(
         mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
-    if isinstance(scheduler, Schedule):
-        chosen = scheduler
-        check_schedule(graph, chosen)
-        if chosen.num_stages != num_segments:
-            raise ArgumentError(
-                f"The schedule has {chosen.num_stages} stages. Expected num_segments="
-                f"{num_segments} of them; pass num_segments={chosen.num_stages}."
-            )
-    else:
+
+    def choose(constraints: Constraints | None = None) -> Schedule:
+        if isinstance(scheduler, Schedule):
+            return _given(graph, scheduler, num_segments)
         with progress(f"Scheduling {graph.num_ops} ops", verbose=verbose):
-            chosen = choose_schedule(
+            return choose_schedule(
                 graph,
                 num_segments,
                 scheduler,
                 objective=objective,
+                device=device,
+                constraints=constraints,
                 time_limit=time_limit,
                 seed=seed,
                 measure=measure_on_cpu(whole.content, seed=seed)
                 if scheduler == "profile"
                 else None,
             )
+
+    def cut_by(schedule: Schedule) -> tuple[Segment, ...]:
+        return cut(unpacked, graph, schedule.stages, name=whole.name)
+
+    chosen = choose()
+    if compiler is None:
+        segments = cut_by(chosen)
+    else:
+        compiled = compile_cut(
+            graph,
+            chosen,
+            cut_by,
+            compiler=compiler,
+            strict=compile is True,
+            reschedule=choose if scheduler in _RECUTTING else None,
+            device=device,
+            verbose=verbose,
+        )
+        chosen, segments = compiled.schedule, compiled.compilation.segments
     return _proved(
         whole.content,
         graph,
-        cut(unpacked, graph, chosen.stages, name=whole.name),
+        segments,
         schedule=chosen,
+        device=device,
         name=whole.name,
         inputs=_inputs(whole, graph, seed=seed) if verify else None,
         conversion_seconds=whole.seconds,
@@ -136,11 +174,23 @@ def convert(
     )
 
 
+def _given(graph: OpGraph, schedule: Schedule, num_segments: int) -> Schedule:
+    """The user's own schedule, checked."""
+    check_schedule(graph, schedule)
+    if schedule.num_stages != num_segments:
+        raise ArgumentError(
+            f"The schedule has {schedule.num_stages} stages. Expected num_segments="
+            f"{num_segments} of them; pass num_segments={schedule.num_stages}."
+        )
+    return schedule
+
+
 def segment_at(
     model: bytes | str | os.PathLike[str],
     *,
     stages: Sequence[int] | None = None,
     cuts: Sequence[str | Sequence[str]] | None = None,
+    device: str | EdgeTpu = "usb3",
     verify: bool = True,
     seed: int = 0,
     verbose: Verbosity = "auto",
@@ -151,6 +201,7 @@ def segment_at(
         model: Path or bytes of the model.
         stages: int [num_ops], the stage of every op; or
         cuts: the names of the layers or tensors to cut after, see `respect_tf.segment`.
+        device: What memory and time are predicted for.
         verify: Whether to prove the segments.
         seed: Seed of the inputs they are proved on.
         verbose: 0 is silence.
@@ -165,6 +216,7 @@ def segment_at(
         graph,
         cut(unpacked, graph, chosen.stages, name=name),
         schedule=chosen,
+        device=resolve_device(device),
         name=name,
         inputs=random_inputs(graph, NUM_INPUTS, seed=seed) if verify else None,
         verbose=verbose,
@@ -177,6 +229,7 @@ def _proved(
     segments: tuple[Segment, ...],
     *,
     schedule: Schedule,
+    device: EdgeTpu,
     name: str,
     inputs: Sequence[Sequence[npt.NDArray[Any]]] | None,
     conversion_seconds: float | None = None,
@@ -195,6 +248,7 @@ def _proved(
         model=content,
         segments=segments,
         schedule=schedule,
+        device=device,
         parity=parity,
         warnings=warnings,
         conversion_seconds=conversion_seconds,

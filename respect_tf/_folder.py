@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from respect_tf._errors import SavedPipelineError
@@ -73,6 +73,42 @@ def write_folder(
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def update_folder(
+    folder: str | os.PathLike[str], files: Mapping[str, bytes], obsolete: Iterable[str]
+) -> None:
+    """Write files into a folder that is there, and remove others; the manifest comes last.
+
+    Whatever happens before the manifest is in place (a full disk, Ctrl-C), the folder stays valid:
+    its old manifest does not list the new files, and everything that it lists is still there.
+
+    Args:
+        folder: The folder.
+        files: Name -> content; those that have that content already are left alone.
+        obsolete: Names of files to remove once the manifest is in place.
+
+    Raises:
+        SavedPipelineError: A file cannot be written.
+    """
+    target = Path(folder)
+    for name in sorted(files, key=lambda name: name == MANIFEST):
+        path = target / name
+        partial = target / f".{name}.{secrets.token_hex(8)}.partial"
+        try:
+            if not path.is_file() or path.read_bytes() != files[name]:
+                _write_synced(partial, files[name])
+                partial.replace(path)
+        except OSError as error:
+            raise SavedPipelineError(
+                f"'{path}' cannot be written: {error.strerror or error}. The saved pipeline is as "
+                "it was. Free some space or check the permissions."
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+    for name in obsolete:
+        with contextlib.suppress(OSError):  # nobody misses it, and nobody lists it any more
+            (target / name).unlink()
 
 
 def _replace(partial: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ The same pipeline always gives the same bytes: no times, no absolute paths.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -17,7 +18,10 @@ import numpy as np
 
 from respect_tf._errors import RespectError, SavedPipelineError
 from respect_tf._folder import MANIFEST
+from respect_tf.compile import files_to_compile_elsewhere
+from respect_tf.device import EdgeTpu, predict_pipeline
 from respect_tf.graph import Quantization
+from respect_tf.run import RUN_SCRIPT, run_script
 from respect_tf.schedule import Schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, check_runner_rules
 
@@ -40,6 +44,12 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
         files[f"{segment.name}.tflite"] = segment.content
         if segment.compiled is not None:
             files[f"{segment.name}_edgetpu.tflite"] = segment.compiled
+        if segment.compile_log is not None:
+            files[f"{segment.name}_edgetpu.log"] = segment.compile_log.encode()
+    uncompiled = [segment.name for segment in pipeline.segments if segment.compiled is None]
+    if uncompiled:
+        files |= files_to_compile_elsewhere(uncompiled)
+    files[RUN_SCRIPT] = run_script()
     manifest = _manifest(pipeline, files)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     files[MANIFEST] = (text + "\n").encode()
@@ -102,9 +112,16 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "cost": schedule.cost,
             "lower_bound": schedule.lower_bound,
             "status": schedule.status,
+            "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
         },
+        "device": dataclasses.asdict(pipeline.device),
+        "predicted": predict_pipeline(pipeline.graph, schedule.stages, pipeline.device).to_dict()
+        | {"source": "predicted"},
         "figures": {
-            "schedule.cost": "computed from sizes of constants and tensors in the .tflite model",
+            "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
+            if schedule.device is None
+            else "predicted by the device model, with the constants of schedule.device",
+            "predicted": "predicted by the device model, with the constants of device",
             "segments.parameter_bytes": "read from the .tflite model",
             "crossing_tensors.bytes": "read from the .tflite model",
         },
@@ -122,11 +139,13 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _segment(pipeline: Pipeline, segment: Segment) -> dict[str, Any]:
     compiled = None if segment.compiled is None else f"{segment.name}_edgetpu.tflite"
+    log = None if segment.compile_log is None else f"{segment.name}_edgetpu.log"
     return {
         "index": segment.index,
         "name": segment.name,
         "file": f"{segment.name}.tflite",
         "compiled_file": compiled,
+        "compile_log_file": log,
         "parameter_bytes": int(pipeline.graph.parameter_bytes[list(segment.ops)].sum()),
         "ops": list(segment.ops),
         "inputs": [_tensor(spec) for spec in segment.inputs],
@@ -216,15 +235,17 @@ def _fields(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
             lower_bound=schedule["lower_bound"],
             status=schedule["status"],
             objective=schedule["objective"],
+            device=None if schedule["device"] is None else EdgeTpu(**schedule["device"]),
             scheduler=schedule["scheduler"],
         ),
+        "device": EdgeTpu(**manifest["device"]),
         "parity": None if parity is None else ParityReport(**parity),
         "warnings": tuple(manifest["warnings"]),
     }
 
 
 def _read_segment(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> Segment:
-    compiled = entry["compiled_file"]
+    compiled, log = entry["compiled_file"], entry.get("compile_log_file")
     return Segment(
         index=int(entry["index"]),
         name=str(entry["name"]),
@@ -233,6 +254,7 @@ def _read_segment(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> Se
         outputs=tuple(_read_spec(spec) for spec in entry["outputs"]),
         ops=tuple(int(op) for op in entry["ops"]),
         compiled=None if compiled is None else contents[compiled],
+        compile_log=None if log is None else contents[log].decode("utf-8", "backslashreplace"),
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,22 @@ from respect_tf._errors import ArgumentError
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
+from respect_tf.compile import compile_segments, require_compiler
+from respect_tf.device import EdgeTpu, predict_pipeline, resolve_device
 from respect_tf.graph import OpGraph
 from respect_tf.report import Report, build_report
-from respect_tf.run import SegmentChain, dequantize, quantize
+from respect_tf.run import (
+    CpuRunner,
+    EdgeTpuRunner,
+    RunnerDevice,
+    SegmentChain,
+    Simulation,
+    create_runner,
+    dequantize,
+    quantize,
+    simulate,
+    stream,
+)
 from respect_tf.schedule import Schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, verify
 from respect_tf.tflite import probe, signature_names
@@ -36,6 +49,7 @@ class Pipeline:
         model: Bytes of the whole int8 .tflite model.
         segments: The stages of the pipeline, in order.
         schedule: The stage of every op, and how good the cut is.
+        device: What memory and time are predicted for.
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
         warnings: What the pipeline runner accepts, but a user may stumble over.
@@ -46,6 +60,7 @@ class Pipeline:
     model: bytes = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(repr=False)
     schedule: Schedule
+    device: EdgeTpu = dataclasses.field(default_factory=lambda: resolve_device("usb3"), repr=False)
     parity: ParityReport | None = None
     warnings: tuple[str, ...] = ()
     conversion_seconds: float | None = None
@@ -67,23 +82,27 @@ class Pipeline:
 
     @functools.cached_property
     def report(self) -> Report:
-        """Bytes and work per stage, the cut's cost and bound. `str(report)` is a table."""
+        """Bytes and milliseconds per stage, speed, cost and bound. `str(report)` is a table."""
         return build_report(
             self.graph,
             self.schedule,
             self.segments,
             name=self.name,
+            device=self.device,
             parity=self.parity,
             warnings=self.warnings,
         )
 
-    def predict(self, x: Inputs) -> Array | dict[str, Array]:
-        """Run the segments one after another on the CPU.
+    def predict(
+        self, x: Inputs, *, runner: CpuRunner | EdgeTpuRunner | None = None
+    ) -> Array | dict[str, Array]:
+        """Run the segments one after another on the CPU, or in a runner.
 
         Args:
             x: An array [num_samples, ...]; for several inputs a list of them in the model's order,
                 or a dict by input name. Floats are quantised; arrays that already have the input's
                 integer type are taken as they are.
+            runner: A fresh one from `Pipeline.runner`; its stream ends with these samples.
 
         Returns:
             The output [num_samples, ...], or a dict of them by name where there are several.
@@ -91,16 +110,15 @@ class Pipeline:
 
         Raises:
             ArgumentError: Names, shapes or types do not fit the model.
+            RunnerError: A segment has failed in the runner.
         """
         samples, real = self._samples(x)
-        rows = [self._chain.run(sample) for sample in samples]
-        results = {}
-        for position, (name, spec) in enumerate(self.outputs.items()):
-            # A segment's output keeps its batch dimension of 1, which becomes the sample's.
-            column = [row[position] for row in rows]
-            stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
-            results[name] = dequantize(stacked, spec.quantization) if real else stacked
-        return results if len(results) > 1 else next(iter(results.values()))
+        if runner is None:
+            return self._stacked([self._chain.run(sample) for sample in samples], real=real)
+        names = [spec.name for spec in self.segments[0].inputs]
+        pushed = (dict(zip(names, sample, strict=True)) for sample in samples)
+        rows = [list(result.values()) for result in stream(runner, pushed)]
+        return self._stacked(rows, real=real)
 
     def verify(self, x: Inputs | None = None, *, seed: int = 0) -> ParityReport:
         """Prove on the CPU that the segments compute what the whole model computes.
@@ -114,6 +132,129 @@ class Pipeline:
         """
         inputs = None if x is None else self._samples(x)[0]
         return verify(self.model, self.segments, inputs, seed=seed, graph=self.graph)
+
+    def compile(
+        self,
+        compiler: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 180.0,
+        retries: int = 3,
+        verbose: Verbosity = "auto",
+    ) -> Pipeline:
+        """Compile the segments for the Edge TPU, each by itself; see `respect_tf.compile`.
+
+        Args:
+            compiler: Google's `edgetpu_compiler`. If left out, the environment variable
+                `EDGETPU_COMPILER` names it, or it is looked for in `PATH`.
+            timeout: Seconds for each attempt to compile a segment.
+            retries: Further attempts after failures that come and go: internal errors and crashes.
+            verbose: 0 is silence.
+
+        Returns:
+            The same pipeline with the compiled models in its segments.
+
+        Raises:
+            ArgumentError: A number is out of range.
+            CompilerError: There is no compiler, or a segment could not be compiled; the message
+                names the ops that it fails on.
+        """
+        compilation = compile_segments(
+            self.segments,
+            require_compiler(compiler),
+            timeout=timeout,
+            retries=retries,
+            verbose=verbose,
+        )
+        compilation.check()
+        return dataclasses.replace(self, segments=compilation.segments)
+
+    def runner(
+        self,
+        device: RunnerDevice = "auto",
+        *,
+        devices: Sequence[str] | None = None,
+        input_queue_size: int | None = None,
+        output_queue_size: int | None = None,
+        verbose: Verbosity = "auto",
+    ) -> CpuRunner | EdgeTpuRunner:
+        """Start the pipeline; used like pycoral's PipelinedModelRunner.
+
+        Args:
+            device: `"edgetpu"`, `"cpu"`, or `"auto"`: Edge TPUs if everything they need is there,
+                else the CPU, with a message that says why.
+            devices: Names of the Edge TPUs in the segments' order, for example `"usb:0"`; chosen if
+                left out.
+            input_queue_size: Inputs that may wait before `push` does; None for any number.
+            output_queue_size: Results that may wait before the last segment does; None for any
+                number.
+            verbose: 0 is silence.
+
+        Returns:
+            A runner with `push` and `pop`, to be used in a `with` statement or closed. Inputs are
+            known by the names of `Pipeline.inputs` and by those in segment 0's file, results by
+            those in the last segment's file.
+
+        Raises:
+            ArgumentError: An argument does not fit.
+            DeviceError: Something that `"edgetpu"` needs is missing; the message is a checklist.
+        """
+        if device != "edgetpu":
+            probe(self.model)
+        return create_runner(
+            self.segments,
+            device=device,
+            devices=devices,
+            input_names={name: spec.name for name, spec in self.inputs.items()},
+            input_queue_size=input_queue_size,
+            output_queue_size=output_queue_size,
+            verbose=verbose,
+        )
+
+    def simulate(
+        self,
+        num_inputs: int = 1000,
+        *,
+        device: str | EdgeTpu | None = None,
+        arrival_rate: float | None = None,
+        arrivals: Literal["regular", "poisson"] = "regular",
+        input_queue_size: int | None = None,
+        inner_queue_size: int = 1,
+        output_queue_size: int | None = None,
+        pop_ms: float = 0.0,
+        seed: int = 0,
+    ) -> Simulation:
+        """Send inputs through the pipeline that the device model predicts.
+
+        Args:
+            num_inputs: How many inputs.
+            device: What the Edge TPUs are like; `Pipeline.device` if left out.
+            arrival_rate: Inputs per second; left out, the next is pushed as soon as the input queue
+                has room.
+            arrivals: Whether they come at equal intervals or at random.
+            input_queue_size: Inputs that may wait before the first stage; None for any number, or
+                for 1 where there is no `arrival_rate`.
+            inner_queue_size: What may wait between two stages.
+            output_queue_size: Results that may wait; None for any number.
+            pop_ms: Time for which whoever takes the results is busy with each.
+            seed: Seed of random arrivals.
+
+        Raises:
+            ArgumentError: A number is out of its range, or there is no such device.
+        """
+        predicted = predict_pipeline(
+            self.graph, self.schedule.stages, self.device if device is None else device
+        )
+        return simulate(
+            predicted,
+            num_inputs,
+            arrival_rate=arrival_rate,
+            arrivals=arrivals,
+            input_queue_size=input_queue_size,
+            inner_queue_size=inner_queue_size,
+            output_queue_size=output_queue_size,
+            pop_ms=pop_ms,
+            seed=seed,
+        )
 
     def save(
         self,
@@ -175,6 +316,16 @@ class Pipeline:
         if lengths == {0}:
             raise ArgumentError("Expected at least one sample. Received: none.")
         return [list(row) for row in zip(*columns, strict=True)], real
+
+    def _stacked(self, rows: Sequence[Sequence[Array]], *, real: bool) -> Array | dict[str, Array]:
+        """The results of several inputs, as `predict` returns them."""
+        results = {}
+        for position, (name, spec) in enumerate(self.outputs.items()):
+            # A segment's output keeps its batch dimension of 1, which becomes the sample's.
+            column = [row[position] for row in rows]
+            stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
+            results[name] = dequantize(stacked, spec.quantization) if real else stacked
+        return results if len(results) > 1 else next(iter(results.values()))
 
 
 def _named(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:

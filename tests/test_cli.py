@@ -126,3 +126,31 @@ def test_calibration_files_must_hold_numbers(model, tmp_path):
 def test_every_command_explains_itself():
     for command in main.commands:
         assert "Usage" in _run(command, "--help").stdout
+
+
+def test_schedules_are_for_an_objective_and_a_device(model):
+    found = json.loads(_run("schedule", model, "-n", "2", "--json").stdout)
+    assert (found["objective"], found["device"]) == ("throughput", "usb3")
+    options = ("--objective", "latency", "--device", "pcie")
+    found = json.loads(_run("schedule", model, "-n", "2", *options, "--json").stdout)
+    assert (found["objective"], found["device"]) == ("latency", "pcie")
+    assert "ms (latency)" in _run("schedule", model, "-n", "2", *options).stdout
+    found = json.loads(_run("schedule", model, "--objective", "memory", "--json").stdout)
+    assert (found["objective"], found["device"]) == ("memory", None)
+    assert "usb4" in _run("schedule", model, "--device", "usb4", code=1).stderr
+
+
+def test_calibrate_says_errors_and_writes_a_device(model, tmp_path):
+    rows = ["macs,cached_bytes,streamed_bytes,input_bytes,output_bytes,ms"]
+    for number in range(1, 7):
+        macs, streamed = number * 10**8, (number % 3) * 2**20
+        rows.append(f"{macs},1000000,{streamed},{number * 1000},{number % 4 * 2000},{2 + number}")
+    measurements, device = tmp_path / "times.csv", tmp_path / "mine.json"
+    measurements.write_text("\n".join(rows))
+    found = json.loads(_run("calibrate", str(measurements), "-o", str(device), "--json").stdout)
+    assert found["error_after"] < found["error_before"]
+    options = ("--device", str(device), "--json")
+    assert json.loads(_run("schedule", model, "-n", "2", *options).stdout)["cost"] > 0
+    assert "before" in str(respect_tf.calibrate(measurements))
+    measurements.write_text("ms\n1")
+    assert "no column" in _run("calibrate", str(measurements), code=1).stderr

@@ -107,10 +107,13 @@ def test_a_saved_pipeline_comes_back_as_it_was(pipeline, tmp_path):
     assert loaded.schedule == pipeline.schedule
     assert loaded.parity == pipeline.parity
     assert sorted(path.name for path in folder.iterdir()) == [
+        "Dockerfile",
+        "compile.sh",
         "model.tflite",
         "model_segment_0_of_2.tflite",
         "model_segment_1_of_2.tflite",
         "pipeline.json",
+        "run_pipeline.py",
     ]
 
 

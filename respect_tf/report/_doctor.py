@@ -6,10 +6,12 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import platform
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, Literal
+
+from respect_tf._errors import CompilerError
+from respect_tf.compile import find_compiler
 
 Status = Literal["ok", "missing", "optional"]
 
@@ -67,9 +69,12 @@ def _package(name: str, tried: str) -> Finding:
 
 
 def _compiler() -> Finding:
-    path = shutil.which("edgetpu_compiler")
-    if path:
-        return Finding("edgetpu_compiler", "ok", path)
+    try:
+        compiler = find_compiler()
+    except CompilerError as error:
+        return Finding("edgetpu_compiler", "optional", "unfit", str(error))
+    if compiler is not None:
+        return Finding("edgetpu_compiler", "ok", f"{compiler.version}, {compiler.path}")
     remedy = "segments stay uncompiled; Google's compiler runs on x86-64 Linux only"
     return Finding("edgetpu_compiler", "optional", "not on the PATH", remedy)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from respect_tf._errors import RespectError
+from respect_tf.compile import CompiledModel, compiled_of
 from respect_tf.graph import op_graph_of
 from respect_tf.report._text import format_bytes, table
 from respect_tf.tflite import (
+    ints,
     op_type,
     read_content,
     read_model,
@@ -44,12 +45,14 @@ class Inspection:
         num_ops: Ops of the main subgraph.
         op_counts: Op type -> how often it occurs in the main subgraph, the most frequent first.
         parameter_bytes: Bytes of all distinct constants.
+        weight_bytes: Of those, the bytes of 8-bit constants: weights, but no biases.
         macs: Multiply-accumulate operations of the main subgraph; None where it cannot be cut.
         dtype_counts: dtype -> tensors of the main subgraph that are no constants.
         inputs: The main subgraph's inputs.
         outputs: Its outputs.
         signatures: Keys of the signatures.
         metadata: Names of the metadata entries.
+        compiled: What Google's compiler made of it; None if it was not compiled.
         obstacle: Why the model cannot be cut into a pipeline; None where it can.
     """
 
@@ -59,17 +62,20 @@ class Inspection:
     num_ops: int
     op_counts: dict[str, int]
     parameter_bytes: int
+    weight_bytes: int
     macs: int | None
     dtype_counts: dict[str, int]
     inputs: tuple[TensorInspection, ...]
     outputs: tuple[TensorInspection, ...]
     signatures: tuple[str, ...]
     metadata: tuple[str, ...]
+    compiled: CompiledModel | None
     obstacle: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """The inspection as plain dicts, lists and numbers."""
-        return dataclasses.asdict(self)
+        compiled = None if self.compiled is None else self.compiled.to_dict()
+        return dataclasses.asdict(self) | {"compiled": compiled}
 
     def __str__(self) -> str:
         borders = [("input", spec) for spec in self.inputs]
@@ -91,7 +97,8 @@ class Inspection:
             f"description   {self.description}",
             f"ops           {self.num_ops}: {counts}",
             f"activations   {types}",
-            f"parameters    {format_bytes(self.parameter_bytes)}",
+            f"parameters    {format_bytes(self.parameter_bytes)}, of which 8-bit weights "
+            f"{format_bytes(self.weight_bytes)}",
             *([] if self.macs is None else [f"MACs          {self.macs / 1e6:,.1f} M"]),
             f"signatures    {', '.join(self.signatures) or 'none'}",
             f"metadata      {', '.join(self.metadata) or 'none'}",
@@ -99,7 +106,7 @@ class Inspection:
             "",
             table(["", "name", "type", "scale", "zero point"], rows),
         ]
-        return "\n".join(lines)
+        return "\n".join(lines + ([] if self.compiled is None else _compiled_lines(self.compiled)))
 
 
 def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
@@ -110,17 +117,22 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
 
     Raises:
         ArgumentError: There is no such file.
-        InvalidModelError: It is no valid .tflite file.
+        InvalidModelError: It is no valid .tflite file, or its part for the Edge TPU is damaged.
     """
     content = read_content(model)
     unpacked = read_model(content)
     main = unpacked.subgraphs[0]
-    made = {int(tensor) for op in main.operators for tensor in op.outputs}
-    active = made | {int(tensor) for tensor in main.inputs}
+    made = {tensor for op in main.operators for tensor in ints(op.outputs)}
+    active = made | set(ints(main.inputs))
     names = signature_names(content)
+    constants = _constants(unpacked, active)
+    compiled = compiled_of(unpacked)
     macs, obstacle = None, None
     try:
-        macs = int(op_graph_of(unpacked).macs.sum())
+        if compiled is None:
+            macs = int(op_graph_of(unpacked).macs.sum())
+        else:
+            obstacle = "is compiled; what can be cut is the model that it was made of"
     except RespectError as error:
         obstacle = str(error)
     return Inspection(
@@ -129,35 +141,75 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
         num_subgraphs=len(unpacked.subgraphs),
         num_ops=len(main.operators),
         op_counts=_counts(op_type(unpacked, op) for op in main.operators),
-        parameter_bytes=_constant_bytes(unpacked, active),
+        parameter_bytes=sum(constants.values()),
+        weight_bytes=sum(constants[buffer] for buffer in _8_bit_buffers(unpacked, constants)),
         macs=macs,
         dtype_counts=_counts(tensor_type_names()[main.tensors[t].type] for t in sorted(active)),
         inputs=_borders(main, main.inputs, names),
         outputs=_borders(main, main.outputs, names),
         signatures=tuple(text(entry.signatureKey) for entry in unpacked.signatureDefs or []),
         metadata=tuple(text(entry.name) for entry in unpacked.metadata or []),
+        compiled=compiled,
         obstacle=obstacle,
     )
+
+
+def _compiled_lines(compiled: CompiledModel) -> list[str]:
+    cpu_ops = ", ".join(f"{count} {kind}" for kind, count in compiled.cpu_ops.items())
+    versions = sorted({op.compiler_version or "" for op in compiled.edge_tpu_ops})
+    rows = [
+        [
+            op.op,
+            executable.kind,
+            format_bytes(executable.parameter_bytes),
+            format_bytes(executable.instruction_bytes),
+            len(executable.inputs),
+            len(executable.outputs),
+        ]
+        for op in compiled.edge_tpu_ops
+        for executable in op.executables
+    ]
+    return [
+        "",
+        f"Edge TPU      runtime {compiled.min_runtime_version} or newer",
+        f"compiler      {', '.join(filter(None, versions)) or 'not recorded'}",
+        f"cached        {format_bytes(compiled.cached_bytes)} of parameters, on the device",
+        f"streamed      {format_bytes(compiled.streamed_bytes)} of parameters, at every inference",
+        f"instructions  {format_bytes(compiled.instruction_bytes)}",
+        f"CPU ops       {cpu_ops or 'none'}",
+        "",
+        table(["op", "executable", "parameters", "instructions", "inputs", "outputs"], rows),
+    ]
 
 
 def _counts(values: Any) -> dict[str, int]:
     return dict(sorted(collections.Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _constant_bytes(model: Any, active: set[int]) -> int:
+def _constants(model: Any, active: set[int]) -> dict[int, int]:
+    """Buffer -> bytes, of every buffer that holds a constant."""
     buffers = {
         tensor.buffer
         for number, subgraph in enumerate(model.subgraphs)
         for index, tensor in enumerate(subgraph.tensors)
         if number > 0 or index not in active
     }
-    data = (model.buffers[buffer].data for buffer in buffers)
-    return sum(len(values) for values in data if values is not None)
+    data = {buffer: model.buffers[buffer].data for buffer in buffers}
+    return {buffer: len(values) for buffer, values in data.items() if values is not None}
+
+
+def _8_bit_buffers(model: Any, constants: Mapping[int, int]) -> set[int]:
+    return {
+        tensor.buffer
+        for subgraph in model.subgraphs
+        for tensor in subgraph.tensors
+        if tensor.buffer in constants and tensor_type_names()[tensor.type] in ("int8", "uint8")
+    }
 
 
 def _borders(subgraph: Any, tensors: Any, names: dict[int, str]) -> tuple[TensorInspection, ...]:
     found = []
-    for index in np.array([] if tensors is None else tensors, np.int64).tolist():
+    for index in ints(tensors):
         tensor = subgraph.tensors[index]
         affine = tensor.quantization
         quantised = affine is not None and affine.scale is not None and len(affine.scale) == 1

@@ -189,14 +189,14 @@ def test_proofs_agree_with_enumeration(graph, num_stages, objective):
     known = slice_items(problem, np.arange(problem.num_items))
     chain, bound = raise_bound(problem, known, problem.lower_bound(), Budget())
     assert chain.cost == pytest.approx(best[0], rel=1e-9)
-    assert bound == chain.cost
+    assert bound == pytest.approx(chain.cost, rel=1e-9)  # sums of floats, in two orders
     better = better_within(problem, known, Budget())
     if better is None:
         assert known.cost == pytest.approx(best[0], rel=1e-8)
     else:
         assert better.cost == pytest.approx(best[0], rel=1e-9)
     gave_up = raise_bound(problem, known, problem.lower_bound(), Budget(work=0))
-    assert gave_up[1] <= chain.cost
+    assert gave_up[1] <= chain.cost + problem.slack
 
 
 def test_ranges_of_stages_spread_along_edges():

@@ -20,12 +20,20 @@ def test_pycoral_is_told_by_its_content_and_not_imported(tmp_path, monkeypatch, 
     assert _finding("pycoral").status == status
 
 
-def test_a_compiler_on_the_path_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("version", "status", "found"),
+    [("16.0.384591198", "ok", "16.0.384591198, {program}"), ("2.1.302470888", "optional", "unfit")],
+)
+def test_a_compiler_on_the_path_is_asked_for_its_version(
+    tmp_path, monkeypatch, version, status, found
+):
     program = tmp_path / "edgetpu_compiler"
-    program.write_text("#!/bin/sh\n")
+    program.write_text(f"#!/bin/sh\necho Edge TPU Compiler version {version}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _finding("edgetpu_compiler").found == str(program)
+    monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
+    finding = _finding("edgetpu_compiler")
+    assert (finding.status, finding.found) == (status, found.format(program=program))
 
 
 def test_what_is_required_is_installed_here():

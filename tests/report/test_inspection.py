@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_builder import ModelBuilder
+
+import respect_tf
+
+
+def test_every_figure_of_the_public_pairs(data_folder: Path) -> None:
+    folder = data_folder / "compiled"
+    for row in csv.DictReader((folder / "manifest.csv").read_text("utf-8").splitlines()):
+        source = respect_tf.inspect(folder / row["source"])
+        found = respect_tf.inspect(folder / row["compiled"])
+        assert source.compiled is None
+        assert source.weight_bytes == int(row["raw_weight_bytes_int8"])
+        compiled = found.to_dict()["compiled"]
+        for column, key in {
+            "min_runtime_version": "min_runtime_version",
+            "cached_param_bytes": "cached_bytes",
+            "streamed_param_bytes": "streamed_bytes",
+            "instruction_bytes": "instruction_bytes",
+        }.items():
+            assert compiled[key] == int(row[column])
+        cpu_ops = ";".join(sorted(f"{kind}={n}" for kind, n in compiled["cpu_ops"].items()))
+        assert cpu_ops == ";".join(sorted(row["cpu_op_types"].split(";")))
+        assert _kinds(found.inputs + found.outputs) == _kinds(source.inputs + source.outputs)
+        assert found.obstacle.startswith("is compiled")
+
+
+def _kinds(borders) -> list[tuple]:
+    """Without the names: the compiler drops signatures, and with them the names they give."""
+    return [(border.dtype, border.shape) for border in borders]
+
+
+def test_a_compiled_model_as_text_and_json(data_folder: Path) -> None:
+    name = "compiled/test_data/deeplabv3_mnv2_pascal_quant_edgetpu.tflite"
+    found = respect_tf.inspect(data_folder / name)
+    text = str(found)
+    assert "runtime 12 or newer" in text
+    assert "cached        2.23 MiB" in text
+    assert "CPU ops       3 RESIZE_BILINEAR, 2 CONV_2D" in text
+    assert "parameter-caching" in text
+    assert json.loads(json.dumps(found.to_dict()))["compiled"]["cached_bytes"] == 2337216
+
+
+def test_8_bit_weights_are_parameters_without_the_biases() -> None:
+    builder = ModelBuilder()
+    found = respect_tf.inspect(builder.build([builder.conv(builder.input(channels=8), 16)]))
+    assert (found.weight_bytes, found.parameter_bytes) == (8 * 16, 8 * 16 + 4 * 16)
+    assert (found.compiled, found.obstacle) == (None, None)
+
+
+def test_a_damaged_package_is_an_error(data_folder: Path) -> None:
+    path = data_folder / "compiled/LibrEdgeTPU/dense_256_edgetpu.tflite"
+    content = path.read_bytes()
+    with pytest.raises(respect_tf.InvalidModelError, match=r"Expected the identifier b'DWN1'"):
+        respect_tf.inspect(content.replace(b"DWN1", b"DWN2"))
+
+
+def _model() -> bytes:
+    builder = ModelBuilder()
+    made = builder.relu(builder.conv(builder.input()))
+    return builder.build([made], signature=(["picture"], ["answer"]), metadata={"note": b"x"})
+
+
+_MODEL = _model()
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_damaged_models_raise_this_packages_errors_only(data: st.DataObject) -> None:
+    damaged = bytearray(_MODEL)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(respect_tf.RespectError):
+        str(respect_tf.inspect(bytes(damaged)))

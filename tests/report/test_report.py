@@ -1,0 +1,91 @@
+import dataclasses
+import json
+
+import pytest
+from model_builder import ModelBuilder
+
+import respect_tf
+from respect_tf.device import EdgeTpu, predict_pipeline
+
+
+@pytest.fixture(scope="module")
+def model():
+    builder = ModelBuilder()
+    tensor = builder.input("image")
+    for _ in range(4):
+        tensor = builder.conv(tensor)
+    return builder.build([tensor])
+
+
+@pytest.fixture(scope="module")
+def pipeline(model):
+    return respect_tf.convert(model, 3, device="usb2", verbose=0)
+
+
+def test_every_predicted_figure_says_so_and_is_the_models(pipeline):
+    figures = pipeline.report.to_dict()
+    prediction = predict_pipeline(pipeline.graph, pipeline.schedule.stages, "usb2")
+    assert figures["speed"]["source"] == "predicted"
+    assert figures["speed"]["interval_ms"] == prediction.interval_ms == figures["cost"]
+    assert figures["speed"]["latency_ms"] == prediction.latency_ms
+    assert figures["speed"]["first_inference_ms"] == prediction.first_ms
+    for stage, expected in zip(figures["stages"], prediction.stages, strict=True):
+        memory, time = stage["on_device"]["memory"], stage["on_device"]["time"]
+        assert memory["source"] == time["source"] == "predicted"
+        assert memory["cached_bytes"] == expected.cost.cached_bytes
+        assert memory["stored_bytes"] == expected.stored_bytes
+        assert memory["room_left_bytes"] == expected.room_left_bytes
+        causes = ("compute", "stream", "input", "output", "overhead", "cpu")
+        assert sum(time[f"{cause}_ms"] for cause in causes) == pytest.approx(time["total_ms"])
+        assert time["total_ms"] == expected.cost.total_ms
+    json.dumps(figures)
+
+
+def test_the_table_fits_a_terminal_and_names_device_and_rivals(pipeline):
+    text = str(pipeline.report)
+    assert "usb2" in text
+    assert "one Edge TPU" in text
+    assert "the compiler's own cut" in text
+    tables = text[: text.index("throughput ")]
+    assert max(map(len, tables.splitlines())) <= 100
+
+
+def test_a_model_that_fits_one_edge_tpu_gets_a_warning(pipeline):
+    # Small maps and few parameters: more devices only add transfers.
+    assert any("one Edge TPU would be as fast" in text for text in pipeline.report.warnings)
+
+
+def test_no_warning_where_all_stages_are_needed(model):
+    # A device whose compute is slow and whose transfers are fast.
+    slow = dataclasses.replace(
+        EdgeTpu.preset("pcie"),
+        fixed_ms=0.0,
+        ms_per_gmac=1e6,
+        ms_per_input_mib=0.0,
+        ms_per_output_mib=0.0,
+        dispatch_ms=0.0,
+    )
+    made = respect_tf.convert(model, 4, device=slow, verbose=0)
+    assert made.report.speed.fewest_tpus is None
+    assert not made.report.warnings
+    assert made.report.speed.frames_per_second > made.report.speed.one_tpu_frames_per_second
+
+
+def test_a_saved_pipeline_keeps_device_predictions_and_sources(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    manifest = json.loads((folder / "pipeline.json").read_text())
+    assert manifest["device"]["name"] == "usb2"
+    assert manifest["schedule"]["cost"] == pipeline.schedule.cost
+    assert manifest["predicted"]["predicted"]["interval_ms"] == pipeline.schedule.cost
+    assert "predicted" in manifest["figures"]["schedule.cost"]
+    loaded = respect_tf.load(folder)
+    assert loaded.schedule == pipeline.schedule
+    assert loaded.device == pipeline.device
+    assert loaded.report.to_dict()["speed"] == pipeline.report.to_dict()["speed"]
+
+
+def test_a_cut_for_memory_is_still_predicted_for_the_device(model):
+    made = respect_tf.convert(model, 2, objective="memory", device="pcie", verbose=0)
+    assert made.schedule.device is None
+    assert made.report.speed.device == "pcie"
+    assert made.report.cost == made.report.peak_parameter_bytes
