@@ -154,3 +154,37 @@ def test_calibrate_says_errors_and_writes_a_device(model, tmp_path):
     assert "before" in str(respect_tf.calibrate(measurements))
     measurements.write_text("ms\n1")
     assert "no column" in _run("calibrate", str(measurements), code=1).stderr
+
+
+def test_run_sends_samples_through_a_saved_pipeline(model, tmp_path):
+    folder, samples, output = (str(tmp_path / name) for name in ("out", "in.npy", "made.npy"))
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    pipeline = respect_tf.load(folder)
+    shape = next(iter(pipeline.inputs.values())).shape[1:]
+    given = np.random.default_rng(0).integers(-128, 128, (5, *shape)).astype(np.int8)
+    np.save(samples, given)
+    assert "5 samples" in _run("run", folder, samples, "--on", "cpu", "-o", output).stdout
+    np.testing.assert_array_equal(np.load(output), pipeline.predict(given))
+    figures = json.loads(_run("run", folder, samples, "--on", "cpu", "-q", "--json").stdout)
+    assert figures["num_samples"] == 5
+    assert len(figures["segment_ms"]) == 2
+
+
+def test_simulate_says_what_the_device_model_predicts(model, tmp_path):
+    folder = str(tmp_path / "out")
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    figures = json.loads(_run("simulate", folder, "--json").stdout)["simulated"]
+    expected = respect_tf.load(folder).report.speed.frames_per_second
+    assert figures["frames_per_second"] == pytest.approx(expected, rel=0.02)
+    assert "throughput" in _run("simulate", folder, "--rate", "30", "--poisson").stdout
+    _run("simulate", folder, "--device", "usb9", code=1)
+
+
+def test_compile_without_a_compiler_says_where_to_get_on(model, tmp_path, monkeypatch):
+    folder = str(tmp_path / "out")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    assert "edgetpu_compiler" in _run("compile", folder, code=1).stderr
+    _run("convert", model, "-n", "2", "-o", folder, "--overwrite", "--compile", "yes", code=1)
+    assert len(respect_tf.load(folder).segments) == 2  # still the first one
