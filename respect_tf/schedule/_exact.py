@@ -65,9 +65,7 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         if known is None:
             known = _any_chain(problem, budget)
         if isinstance(problem.objective, BoundedObjective):
-            nodes = find_nodes(problem, budget)
-            if nodes is not None:
-                return _solve_pairs(nodes, known, budget)
+            return _solve_pairs(find_nodes(problem, budget), known, budget)
         if not problem.linear.exact and is_batched(problem.objective):
             table = ideal_table(problem, known.cost, budget)
             if table is not None:
@@ -170,12 +168,15 @@ def _solve_table(table: IdealTable, known: Chain, budget: Budget) -> Answer:
     return Answer(chain, reached.total)
 
 
-def _solve_pairs(nodes: Nodes, known: Chain, budget: Budget) -> Answer:
+def _solve_pairs(nodes: Nodes | None, known: Chain, budget: Budget) -> Answer:
     """The optimum of an objective that can bound its costs."""
+    if nodes is None:
+        raise BudgetExceededError
     found = search_pairs(nodes, budget)
     if found.chain is None:
         raise _lost(known)
-    return Answer(found.chain, found.lower_bound)
+    least = max(found.lower_bound, nodes.problem.lower_bound())
+    return Answer(found.chain, min(least, found.chain.cost))
 
 
 def _search(

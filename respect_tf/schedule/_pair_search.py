@@ -27,6 +27,9 @@ from respect_tf.schedule._true_costs import true_stage_value
 # A first look at so many nodes, in so many rounds, bounds the cost from above.
 _FEW, _FEW_ROUNDS = 48, 3
 
+# Nodes that can be looked at in pairs.
+_MAX_NODES = 2000
+
 # True values asked for in one round, and the work that one takes, as `Budget` counts it.
 _ROUND = 500
 _TIES = 100
@@ -64,10 +67,16 @@ def search_pairs(nodes: Nodes, budget: Budget) -> Found:
         BudgetExceededError: The budget did not even last to find a chain.
     """
     first = None
-    for few in (max(_FEW, 2 * nodes.problem.num_stages), nodes.problem.num_items):
+    problem = nodes.problem
+    for few in (max(_FEW, 2 * problem.num_stages), min(problem.num_items, _MAX_NODES // 2)):
         if len(nodes) > 2 * few:
             first = _PairSearch(nodes.few(few), budget, first).run(num_rounds=_FEW_ROUNDS)
-    return _PairSearch(nodes, budget, first).run()
+    try:
+        return _PairSearch(nodes, budget, first).run()
+    except BudgetExceededError:
+        if first is None or first.chain is None:
+            raise
+        return Found(first.chain, 0.0)
 
 
 class _PairSearch:
@@ -85,6 +94,8 @@ class _PairSearch:
         self._lower = 0.0
         windows = self._windows()
         used = np.flatnonzero(windows.any(axis=0))
+        if len(used) > _MAX_NODES:
+            raise BudgetExceededError
         self._nodes = nodes = nodes.select(used)
         self._possible = windows[:, used]
         self._pairs = nodes.pairs(budget)
@@ -115,7 +126,10 @@ class _PairSearch:
                 return self._found(self._best, self._upper, proved=False)
             if self._first is None or self._first.chain is None:
                 raise BudgetExceededError
-            return Found(self._first.chain, min(self._lower, self._first.chain.cost))
+            return Found(
+                self._first.chain,
+                max(0.0, min(self._lower, self._first.chain.cost) - self._rounding),
+            )
         if self._best is None:
             return Found(None, np.inf)
         with contextlib.suppress(BudgetExceededError):  # the proof is complete by now

@@ -15,7 +15,7 @@ from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
 from respect_tf.schedule._stage_batch import StageBatch
 
-_MAX_NODES = 2000
+_MAX_IDEALS = 4000
 _BLOCK_ROWS = 32
 
 
@@ -79,22 +79,17 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     Raises:
         BudgetExceededError: It takes too long.
     """
-    if problem.num_items >= _MAX_NODES:  # even a chain of items has one ideal more than items
+    if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
         return None
     # Pins and room differ from boundary to boundary: the ideals are listed without them.
     anywhere = dataclasses.replace(problem, restrictions=None)
-    ideals = IdealSource(anywhere, budget).all_ideals(_MAX_NODES, budget)
+    ideals = IdealSource(anywhere, budget).all_ideals(_MAX_IDEALS, budget)
     if ideals is None:
         return None
     if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
         sizes = np.diff(ideals.members(np.arange(problem.num_items)).astype(np.int8), axis=0)
         return IntervalNodes(problem, np.nonzero(sizes)[1])
     return IdealNodes(problem, dataclasses.replace(ideals, problem=problem))
-
-
-def order_nodes(problem: Problem, order: Ints) -> Nodes | None:
-    """The first items of an order, `None` if they are too many."""
-    return None if problem.num_items >= _MAX_NODES else IntervalNodes(problem, order)
 
 
 class IdealNodes:

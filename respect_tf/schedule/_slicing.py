@@ -16,7 +16,7 @@ from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, reach
 from respect_tf.schedule._intervals import IntervalBoundaries, Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._pair_search import search_pairs
-from respect_tf.schedule._pairs import order_nodes
+from respect_tf.schedule._pairs import IntervalNodes
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
@@ -72,11 +72,11 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             'order may have one: scheduler="exact" looks at all of them.'
         )
     if isinstance(problem.objective, BoundedObjective):
-        nodes = order_nodes(problem, order)
         with contextlib.suppress(BudgetExceededError):
-            found = None if nodes is None else search_pairs(nodes, Budget(deadline)).chain
+            found = search_pairs(IntervalNodes(problem, order), Budget(deadline)).chain
             if found is not None:
                 return found
+        return _chain_of(intervals, cut)
     asks_one_by_one = not problem.linear.exact and not is_batched(problem.objective)
     budget = Budget(deadline, _MAX_ASKING if asks_one_by_one else math.inf)
     cut, positions = _narrow(intervals, cut, budget)
