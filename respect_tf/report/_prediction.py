@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from respect_tf.compile import logged_figures
 from respect_tf.device import CpuOp, EdgeTpu, PipelinePrediction, StagePrediction, predict_pipeline
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import Schedule
 from respect_tf.schedule import schedule as choose_schedule
+from respect_tf.segment import Segment
 
 Source = Literal["predicted", "compiler log", "measured"]
 
@@ -67,6 +70,23 @@ class StageTime:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoggedMemory:
+    """What the compiler's log says of a compiled stage. Bytes, None where it says nothing.
+
+    Attributes:
+        on_chip_used_bytes: Memory that cached parameters take.
+        on_chip_remaining_bytes: Memory that is left for more.
+        off_chip_bytes: Parameters that are streamed at every inference.
+        source: Where the figures come from.
+    """
+
+    on_chip_used_bytes: int | None
+    on_chip_remaining_bytes: int | None
+    off_chip_bytes: int | None
+    source: Source = "compiler log"
+
+
+@dataclasses.dataclass(frozen=True)
 class StageOnDevice:
     """One stage on its Edge TPU.
 
@@ -75,12 +95,14 @@ class StageOnDevice:
         time: How long it takes.
         cpu_ops: Ops that stay on the CPU, with reasons.
         warnings: Ops of versions that the compiler may refuse.
+        logged: The compiler's own figures; None for a stage that is not compiled.
     """
 
     memory: StageMemory
     time: StageTime
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
+    logged: LoggedMemory | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +145,14 @@ class Speed:
         )
 
 
-def stages_on_device(prediction: PipelinePrediction) -> tuple[StageOnDevice, ...]:
-    """What is predicted for each stage."""
-    return tuple(_stage(stage) for stage in prediction.stages)
+def stages_on_device(
+    prediction: PipelinePrediction, segments: Sequence[Segment]
+) -> tuple[StageOnDevice, ...]:
+    """What is predicted for each stage, and what the compiler said of it."""
+    return tuple(
+        dataclasses.replace(_stage(stage), logged=_logged(segment))
+        for stage, segment in zip(prediction.stages, segments, strict=True)
+    )
 
 
 def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePrediction) -> Speed:
@@ -143,6 +170,17 @@ def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePredic
         one_tpu_frames_per_second=alone.frames_per_second,
         compiler_frames_per_second=1000.0 / float(stock.cost or prediction.interval_ms),
         fewest_tpus=_fewest(graph, num_stages, device, prediction.interval_ms),
+    )
+
+
+def _logged(segment: Segment) -> LoggedMemory | None:
+    log = logged_figures(segment)
+    if log is None:
+        return None
+    return LoggedMemory(
+        on_chip_used_bytes=log.on_chip_used_bytes,
+        on_chip_remaining_bytes=log.on_chip_remaining_bytes,
+        off_chip_bytes=log.off_chip_bytes,
     )
 
 

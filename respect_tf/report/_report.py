@@ -109,19 +109,7 @@ class Report:
             ]
             for stage in self.stages
         ]
-        memory = [
-            [
-                stage.index,
-                format_bytes(part.stored_bytes),
-                format_bytes(part.cached_bytes),
-                format_bytes(part.streamed_bytes),
-                format_bytes(part.activation_bytes),
-                format_bytes(part.room_left_bytes),
-                part.source,
-            ]
-            for stage in self.stages
-            for part in [stage.on_device.memory]
-        ]
+        memory = [row for stage in self.stages for row in _memory_rows(stage)]
         time = [
             [
                 stage.index,
@@ -223,6 +211,30 @@ def format_cost(cost: float | None, objective: str | None) -> str:
     return f"{cost:,.15g}"
 
 
+def _memory_rows(stage: StageReport) -> list[list[Any]]:
+    """What is predicted, and below it what the compiler said."""
+    memory, logged = stage.on_device.memory, stage.on_device.logged
+    predicted = [
+        memory.stored_bytes,
+        memory.cached_bytes,
+        memory.streamed_bytes,
+        memory.activation_bytes,
+        memory.room_left_bytes,
+    ]
+    rows = [[stage.index, *map(format_bytes, predicted), memory.source]]
+    if logged is not None:
+        said = [
+            None,
+            logged.on_chip_used_bytes,
+            logged.off_chip_bytes,
+            None,
+            logged.on_chip_remaining_bytes,
+        ]
+        cells = ["" if size is None else format_bytes(size) for size in said]
+        rows.append([stage.index, *cells, logged.source])
+    return rows
+
+
 def build_report(
     graph: OpGraph,
     schedule: Schedule,
@@ -235,7 +247,7 @@ def build_report(
 ) -> Report:
     """Collect the figures of a pipeline."""
     prediction = predict_pipeline(graph, schedule.stages, device)
-    on_device = stages_on_device(prediction)
+    on_device = stages_on_device(prediction, segments)
     speed = predict_speed(graph, schedule, prediction)
     lint = [text for stage in on_device for text in stage.warnings]
     return Report(

@@ -89,3 +89,32 @@ def test_a_cut_for_memory_is_still_predicted_for_the_device(model):
     assert made.schedule.device is None
     assert made.report.speed.device == "pcie"
     assert made.report.cost == made.report.peak_parameter_bytes
+
+
+def test_figures_from_a_compiler_log_stand_beside_the_predictions(pipeline):
+    log = (
+        "Edge TPU Compiler version 16.0.384591198\n"
+        "Started a compilation timeout timer of 180 seconds.\n\n"
+        "Model compiled successfully in 5 ms.\n\n"
+        "Input model: a.tflite\nInput size: 3.00KiB\n"
+        "Output model: a_edgetpu.tflite\nOutput size: 30.00KiB\n"
+        "On-chip memory used for caching model parameters: 5.50KiB\n"
+        "On-chip memory remaining for caching model parameters: 7.50MiB\n"
+        "Off-chip memory used for streaming uncached model parameters: 0.00B\n"
+        "Number of Edge TPU subgraphs: 1\nTotal number of operations: 2\n"
+        "Operation log: a_edgetpu.log\n"
+        "See the operation log file for individual operation details.\n"
+        "Compilation child process completed within timeout period.\n"
+        "Compilation succeeded! \n"
+    )
+    first, *others = pipeline.segments
+    segments = (dataclasses.replace(first, compiled=b"compiled", compile_log=log), *others)
+    report = dataclasses.replace(pipeline, segments=segments).report
+    logged = report.stages[0].on_device.logged
+    assert (logged.on_chip_used_bytes, logged.off_chip_bytes) == (5632, 0)
+    assert logged.on_chip_remaining_bytes == 7_864_320
+    assert logged.source == "compiler log"
+    assert report.stages[1].on_device.logged is None
+    [row] = [line for line in str(report).splitlines() if "compiler log" in line]
+    assert "5.50 KiB" in row
+    assert "7.50 MiB" in row
