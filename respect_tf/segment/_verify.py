@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, ParityError
+from respect_tf._errors import ArgumentError, InterpreterError, ParityError
 from respect_tf.graph import OpGraph
 from respect_tf.segment._segment import Segment, TensorSpec
 from respect_tf.tflite import Interpreter, probe, read_model
@@ -77,24 +77,41 @@ def verify(
         whole.run(sample)
         return {tensor: whole.tensor(tensor) for tensor in crossing}
 
-    # TFLite lets other threads run while it computes: the whole model is one input ahead.
-    with concurrent.futures.ThreadPoolExecutor(1) as ahead:
-        for number, expected in enumerate(ahead.map(expected_from, inputs)):
-            sample = inputs[number]
-            values = dict(zip((spec.name for spec in segments[0].inputs), sample, strict=True))
-            for segment, interpreter in zip(segments, chain, strict=True):
-                given = [values[spec.name] for spec in segment.inputs]
-                for spec, made in zip(segment.outputs, interpreter.run(given), strict=True):
-                    right = expected[spec.tensor]
-                    if not _same_bytes(made, right):
-                        ahead.shutdown(cancel_futures=True)
-                        whole.run(sample)  # for the tensors between the cuts
-                        raise ParityError(
-                            _describe(graph, whole, segment, given, spec, made, right, number)
-                        )
-                    values[spec.name] = made
-                    num_bytes += made.nbytes
+    # TFLite lets other threads run while it computes: whole model and segments run side by side.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        expectations = beside.map(expected_from, inputs)
+        for number, sample in enumerate(inputs):
+            steps, failure = [], None
+            try:
+                for step in _steps(segments, chain, sample):
+                    steps.append(step)
+            except InterpreterError as error:
+                failure = error  # perhaps because a tensor before it is wrong
+            expected = next(expectations)
+            for segment, given, spec, made in steps:
+                right = expected[spec.tensor]
+                if not _same_bytes(made, right):
+                    beside.shutdown(cancel_futures=True)
+                    whole.run(sample)  # for the tensors between the cuts
+                    raise ParityError(
+                        _describe(graph, whole, segment, given, spec, made, right, number)
+                    )
+                num_bytes += made.nbytes
+            if failure is not None:
+                raise failure
     return ParityReport(num_inputs=len(inputs), num_tensors=len(crossing), num_bytes=num_bytes)
+
+
+def _steps(
+    segments: Sequence[Segment], chain: Sequence[Interpreter], sample: Sequence[Array]
+) -> Iterator[tuple[Segment, list[Array], TensorSpec, Array]]:
+    """Run the segments one after another: each one's inputs, and each tensor that it makes."""
+    values = dict(zip((spec.name for spec in segments[0].inputs), sample, strict=True))
+    for segment, interpreter in zip(segments, chain, strict=True):
+        given = [values[spec.name] for spec in segment.inputs]
+        for spec, made in zip(segment.outputs, interpreter.run(given), strict=True):
+            values[spec.name] = made
+            yield segment, given, spec, made
 
 
 def random_inputs(graph: OpGraph, count: int, *, seed: int = 0) -> list[list[Array]]:
