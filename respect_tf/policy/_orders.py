@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf.schedule._fallback import depth_first
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 
@@ -99,27 +100,14 @@ def _file(problem: Problem) -> Ints:
 
 
 def _depth_first(problem: Problem) -> Ints:
-    return _last_in_first_out(_successors(problem), _num_predecessors(problem))
+    return depth_first(_successors(problem), _num_predecessors(problem))
 
 
 def _depth_first_backward(problem: Problem) -> Ints:
     last = problem.num_items - 1
     mirrored = [[last - item for item in row] for row in reversed(problem.predecessors)]
     waiting = [len(row) for row in reversed(_successors(problem))]
-    return last - _last_in_first_out(mirrored, waiting)[::-1]
-
-
-def _last_in_first_out(successors: list[list[int]], waiting: list[int]) -> Ints:
-    ready = [item for item in reversed(range(len(waiting))) if not waiting[item]]
-    order = []
-    while ready:
-        item = ready.pop()
-        order.append(item)
-        for after in reversed(successors[item]):
-            waiting[after] -= 1
-            if not waiting[after]:
-                ready.append(after)
-    return np.array(order, np.int64)
+    return last - depth_first(mirrored, waiting)[::-1]
 
 
 def _breadth_first(problem: Problem) -> Ints:

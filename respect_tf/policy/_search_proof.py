@@ -61,13 +61,8 @@ def better_within(problem: Problem, known: Chain, budget: Budget) -> Chain | Non
 
 def _best_within(source: IdealSource, limit: float, budget: Budget) -> Chain | None:
     """The cheapest of all schedules that keep a cost limit, `None` if there is none."""
-    problem = source.problem
-    ideals = [source.everything(False)]
-    for k in range(1, problem.num_stages):
-        boundary = source.boundary(k, limit, budget)
-        if boundary is None:
-            return None
-        ideals.append(boundary)
-    ideals.append(source.everything(True))
+    ideals = source.boundaries(limit, budget)
+    if ideals is None:
+        return None
     reached = reach(IdealBoundaries(ideals, budget), limit, budget)
     return None if reached is None else reached.cheapest_chain(Budget())

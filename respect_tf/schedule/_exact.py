@@ -183,15 +183,8 @@ def _search(
     source: IdealSource, limit: float, budget: Budget
 ) -> tuple[IdealBoundaries, Reached] | None:
     """Candidates and chains that keep a cost limit, `None` if there is no such chain."""
-    problem = source.problem
-    ideals = [source.everything(False)]
-    for k in range(1, problem.num_stages):
-        boundary = source.boundary(k, limit, budget)
-        if boundary is None:
-            return None
-        ideals.append(boundary)
-    ideals.append(source.everything(True))
-    if not _thin(ideals, limit):
+    ideals = source.boundaries(limit, budget)
+    if ideals is None or not _thin(ideals, limit):
         return None
     boundaries = IdealBoundaries(ideals, budget)
     reached = reach(with_true_costs(boundaries, budget), limit, budget)

@@ -135,12 +135,20 @@ def _orders(problem: Problem) -> Iterator[Callable[[], Ints]]:
 
 
 def _depth_first(problem: Problem) -> Ints:
-    """The topological order that follows each chain of items to its end."""
     successors: list[list[int]] = [[] for _ in range(problem.num_items)]
     for before, after in problem.edges.tolist():
         successors[before].append(after)
-    waiting = [len(row) for row in problem.predecessors]
-    ready = [item for item in reversed(range(problem.num_items)) if not waiting[item]]
+    return depth_first(successors, [len(row) for row in problem.predecessors])
+
+
+def depth_first(successors: list[list[int]], waiting: list[int]) -> Ints:
+    """The topological order that follows each chain of items to its end.
+
+    Args:
+        successors: Of each item.
+        waiting: How many predecessors each item has; used up.
+    """
+    ready = [item for item in reversed(range(len(waiting))) if not waiting[item]]
     order = []
     while ready:
         item = ready.pop()

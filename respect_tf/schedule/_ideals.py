@@ -231,6 +231,16 @@ class IdealSource:
         near = ideals.within(k, limit)
         return ideals.select(near) if near.any() else None
 
+    def boundaries(self, limit: float, budget: Budget) -> list[Ideals] | None:
+        """Candidates for all boundaries of chains within a cost limit, `None` if one has none."""
+        ideals = [self.everything(False)]
+        for k in range(1, self.problem.num_stages):
+            boundary = self.boundary(k, limit, budget)
+            if boundary is None:
+                return None
+            ideals.append(boundary)
+        return [*ideals, self.everything(True)]
+
     def everything(self, include: bool) -> Ideals:
         """The ideal of all items, or of none."""
         mask = np.full(self.problem.num_items, include)

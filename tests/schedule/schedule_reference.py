@@ -2,8 +2,6 @@
 
 import dataclasses
 import itertools
-import json
-from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,8 +9,6 @@ from hypothesis import strategies as st
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import LinearCost, Objective
 from respect_tf.schedule._objective import exact_sum
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def make_graph(parameters, outputs, edges, *, colocated=(), model_inputs=(), more_outputs=()):
@@ -143,23 +139,6 @@ def graphs(draw, max_ops=7, colocated=True, sizes=None):
         ),
         more_outputs=draw(st.lists(ops, max_size=2)),
     )
-
-
-def authors_graphs():
-    """The graphs of the RESPECT authors by name; empty where the data is absent."""
-    path = DATA / "graphs" / "respect_imagenet_graphs.json"
-    if not path.exists():
-        return {}
-    found = {}
-    for name, content in json.loads(path.read_text()).items():
-        nodes = sorted(content["nodes"], key=lambda node: node["id"])
-        found[name] = OpGraph.from_arrays(
-            np.array([node["mem_bytes_f32"] / 4 for node in nodes]),
-            np.zeros(len(nodes), np.int64),
-            np.array(content["edges"]),
-            names=[node["name"] for node in nodes],
-        )
-    return found
 
 
 @dataclasses.dataclass(frozen=True)

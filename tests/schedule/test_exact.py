@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from schedule_reference import (
     Latency,
     Streaming,
-    authors_graphs,
     best_stages,
     cost_and_crossing,
     graphs,
     make_graph,
 )
 
-from benchmarks.scheduling import placement_instances
+from benchmarks.scheduling import authors_graphs, placement_instances
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.graph import random_graph
 from respect_tf.schedule import PeakMemory, schedule

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from schedule_reference import (
     Latency,
     Streaming,
-    authors_graphs,
     best_stages,
     cost_and_crossing,
     graphs,
@@ -20,6 +19,7 @@ from schedule_reference import (
     valid_stages,
 )
 
+from benchmarks.scheduling import authors_graphs
 from respect_tf._errors import ArgumentError, ScheduleError, SolverError
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import (
