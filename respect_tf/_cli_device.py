@@ -1,0 +1,266 @@
+"""Commands about Edge TPUs: compiling, inspecting, calibrating, running, simulating."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+import respect_tf
+from respect_tf._cli_common import (
+    EXISTING,
+    EXISTING_FILE,
+    device_option,
+    failing,
+    json_option,
+    print_json,
+    quiet_option,
+    read_arrays,
+    save_arrays,
+    seed_option,
+)
+
+
+@click.command("compile")
+@click.argument("folder", type=EXISTING)
+@click.option(
+    "--compiler",
+    help="The program edgetpu_compiler. Default: what EDGETPU_COMPILER names, or the one in PATH.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=180.0,
+    show_default=True,
+    help="Seconds for each attempt to compile a segment.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Further attempts after internal errors of the compiler, which come and go.",
+)
+@quiet_option
+@json_option
+def compile_(
+    folder: Path,
+    compiler: str | None,
+    timeout: float,
+    retries: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Compile the segments in FOLDER that are not compiled yet, with Google's edgetpu_compiler.
+
+    Models that the folder's compile.sh compiled elsewhere are checked and taken as they are.
+    """
+    from respect_tf._compile_folder import compile_folder
+    from respect_tf.report import compilation_table
+
+    with failing(as_json):
+        pipeline, compilation = compile_folder(
+            folder, compiler, timeout=timeout, retries=retries, verbose=0 if quiet else "auto"
+        )
+        if as_json:
+            done = None if compilation is None else compilation.to_dict()
+            print_json({"folder": str(folder.resolve()), "compilation": done})
+        else:
+            click.echo(compilation_table(pipeline.segments))
+
+
+@click.command()
+@click.argument("model", type=EXISTING_FILE)
+@json_option
+def inspect(model: Path, as_json: bool) -> None:
+    """Say what is in MODEL, a .tflite file."""
+    with failing(as_json):
+        found = respect_tf.inspect(model)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            click.echo(str(found))
+
+
+@click.command()
+@click.argument("measurements", type=EXISTING_FILE)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write the constants to, NAME.json: what --device takes.",
+)
+@device_option
+@json_option
+def calibrate(measurements: Path, output: Path | None, device: str, as_json: bool) -> None:
+    """Fit a device's times to MEASUREMENTS, a CSV file, starting from --device.
+
+    Its columns: `ms`, and `model` (path of an uncompiled .tflite segment) or `macs`,
+    `cached_bytes`, `streamed_bytes`, `input_bytes` and `output_bytes`.
+    """
+    with failing(as_json):
+        found = respect_tf.calibrate(measurements, device)
+        if output is not None:
+            found.device.save(output)
+        if as_json:
+            print_json(
+                {
+                    "num_measurements": len(found.measured_ms),
+                    "error_before": found.error_before,
+                    "error_after": found.error_after,
+                    "error_left_out": found.error_left_out,
+                    "changes": {name: [old, new] for name, old, new in found.changes},
+                    "file": None if output is None else str(output),
+                }
+            )
+        else:
+            click.echo(str(found))
+            if output is not None:
+                click.echo(f"saved to {output}; use it as --device {output}")
+
+
+@click.command()
+@click.argument("folder", type=EXISTING)
+@click.argument("samples", type=EXISTING_FILE)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where results go: .npy, or .npz with one array per output.",
+)
+@click.option(
+    "--on",
+    "device",
+    type=click.Choice(["auto", "cpu", "edgetpu"]),
+    default="auto",
+    show_default=True,
+    help="Edge TPUs where everything they need is there, or the CPU.",
+)
+@click.option("--edge-tpus", help="One per segment, as in usb:0,usb:1 or pci:0,pci:1.")
+@quiet_option
+@json_option
+def run(
+    folder: Path,
+    samples: Path,
+    output: Path | None,
+    device: Any,
+    edge_tpus: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Send SAMPLES through the pipeline in FOLDER.
+
+    SAMPLES is an .npy file [num_samples, ...], or an .npz file with one array per input. Where
+    respect_tf is not installed, run_pipeline.py in FOLDER does the same.
+    """
+    from respect_tf.report import table
+    from respect_tf.run import CpuRunner
+
+    with failing(as_json):
+        pipeline = respect_tf.load(folder)
+        devices = None if edge_tpus is None else edge_tpus.split(",")
+        with pipeline.runner(device, devices=devices, verbose=0 if quiet else "auto") as runner:
+            started = time.perf_counter()
+            results = pipeline.predict(read_arrays(samples), runner=runner)
+            seconds = time.perf_counter() - started
+            on_cpu = isinstance(runner, CpuRunner)
+            statistics = runner.statistics() if isinstance(runner, CpuRunner) else ()
+        by_name = results if isinstance(results, dict) else dict.fromkeys(pipeline.outputs, results)
+        if output is not None:
+            save_arrays(output, by_name)
+        count = len(next(iter(by_name.values())))
+        if as_json:
+            print_json(
+                {
+                    "on": "cpu" if on_cpu else "edgetpu",
+                    "num_samples": count,
+                    "seconds": seconds,
+                    "segment_ms": [one.mean_ms for one in statistics],
+                    "outputs": {
+                        name: {"dtype": values.dtype.name, "shape": list(values.shape)}
+                        for name, values in by_name.items()
+                    },
+                    "file": None if output is None else str(output),
+                }
+            )
+            return
+        for name, values in by_name.items():
+            click.echo(
+                f"{name}: {values.dtype.name} {list(values.shape)}, mean {values.mean():.6g}"
+            )
+        rows = [[index, f"{one.mean_ms:.3f}"] for index, one in enumerate(statistics)]
+        if rows:
+            click.echo(table(["segment", "ms on this CPU"], rows))
+        click.echo(f"{count} samples in {seconds:.3f} s, {count / seconds:.4g} per second")
+
+
+@click.command()
+@click.argument("folder", type=EXISTING)
+@click.option("--inputs", "num_inputs", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option(
+    "--device",
+    help="usb3, usb2, pcie, or a .json file that 'respect-tf calibrate' wrote. Default: the one "
+    "that the pipeline was made for.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Inputs per second. Default: as many as go through.",
+)
+@click.option("--poisson", is_flag=True, help="Inputs come at random, at that rate on average.")
+@click.option("--input-queue", type=click.IntRange(min=1), help="Inputs that may wait.")
+@click.option("--inner-queue", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--output-queue", type=click.IntRange(min=1), help="Results that may wait.")
+@seed_option
+@json_option
+def simulate(
+    folder: Path,
+    num_inputs: int,
+    device: str | None,
+    rate: float | None,
+    poisson: bool,
+    input_queue: int | None,
+    inner_queue: int,
+    output_queue: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Simulate the pipeline in FOLDER on the Edge TPUs that the device model predicts."""
+    with failing(as_json):
+        found = respect_tf.load(folder).simulate(
+            num_inputs,
+            device=device,
+            arrival_rate=rate,
+            arrivals="poisson" if poisson else "regular",
+            input_queue_size=input_queue,
+            inner_queue_size=inner_queue,
+            output_queue_size=output_queue,
+            seed=seed,
+        )
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            click.echo(str(found))
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check that everything needed is installed, and say what is optional and missing."""
+    from respect_tf.report import examine_installation, table
+
+    with failing(as_json):
+        findings = examine_installation()
+        if as_json:
+            print_json([finding.to_dict() for finding in findings])
+        else:
+            rows = [[f.name, f.status, f.found, f.remedy] for f in findings]
+            click.echo(table(["", "status", "found", "remedy"], rows))
+        if any(finding.status == "missing" for finding in findings):
+            sys.exit(1)
+
+
+COMMANDS = (compile_, inspect, calibrate, run, simulate, doctor)
