@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from respect_tf.graph import OpGraph as OpGraph
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import inspect as inspect
+    from respect_tf.run import Metadata as Metadata
     from respect_tf.schedule import Objective as Objective
     from respect_tf.schedule import PeakMemory as PeakMemory
     from respect_tf.schedule import Schedule as Schedule
@@ -74,6 +75,7 @@ _EXPORTS = {
     "EdgeTpu": "respect_tf.device",
     "Inspection": "respect_tf.report",
     "Intercepted": "respect_tf._hook",
+    "Metadata": "respect_tf.run",
     "Objective": "respect_tf.schedule",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.schedule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,12 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf._manifest import read_pipeline
-from respect_tf._pipeline import Pipeline
+from respect_tf._pipeline import Pipeline, named_specs
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
 from respect_tf.device import EdgeTpu, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.run import measure_on_cpu, quantize
+from respect_tf.run import Interface, Metadata, measure_on_cpu, quantize, write_metadata
 from respect_tf.schedule import (
     Constraints,
     Objective,
@@ -65,6 +66,7 @@ def convert(
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
     inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
     compile: CompileMode = "auto",
+    metadata: Metadata | None = None,
     strict: bool = True,
     verify: bool = True,
     time_limit: float | None = None,
@@ -93,6 +95,8 @@ def convert(
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
             found, True or fail, False. Where its log says that a stage has less room for parameters
             than predicted, the model is cut again.
+        metadata: Normalisation of raw inputs and labels of outputs, for the segments' files and the
+            manifest.
         strict: Whether a tensor that is not 8 bit is an error.
         verify: Whether to prove the segments bit for bit on the CPU.
         time_limit: Seconds that the scheduler may take; None for no limit.
@@ -144,9 +148,14 @@ def convert(
             )
 
     def cut_by(schedule: Schedule) -> tuple[Segment, ...]:
-        return cut(unpacked, graph, schedule.stages, name=whole.name)
+        segments = cut(unpacked, graph, schedule.stages, name=whole.name)
+        if metadata is None:
+            return segments
+        known = _interface(whole.content, segments, metadata)
+        return write_metadata(segments, known.inputs, known.outputs, name=whole.name)
 
     chosen = choose()
+    recuts: tuple[str, ...] = ()
     if compiler is None:
         segments = cut_by(chosen)
     else:
@@ -161,7 +170,8 @@ def convert(
             verbose=verbose,
         )
         chosen, segments = compiled.schedule, compiled.compilation.segments
-    return _proved(
+        recuts = compiled.describe()
+    pipeline = _proved(
         whole.content,
         graph,
         segments,
@@ -169,8 +179,22 @@ def convert(
         device=device,
         name=whole.name,
         inputs=_inputs(whole, graph, seed=seed) if verify else None,
-        conversion_seconds=whole.seconds,
         verbose=verbose,
+    )
+    return dataclasses.replace(
+        pipeline,
+        interface=_interface(whole.content, segments, metadata),
+        recuts=recuts,
+        conversion_seconds=whole.seconds,
+    )
+
+
+def _interface(content: bytes, segments: Sequence[Segment], metadata: Metadata | None) -> Interface:
+    """What the user said about the model's inputs and outputs, checked."""
+    if metadata is None:
+        return Interface()
+    return metadata.describe(
+        named_specs(content, segments[0].inputs), named_specs(content, segments[-1].outputs)
     )
 
 
@@ -232,7 +256,6 @@ def _proved(
     device: EdgeTpu,
     name: str,
     inputs: Sequence[Sequence[npt.NDArray[Any]]] | None,
-    conversion_seconds: float | None = None,
     verbose: Verbosity,
 ) -> Pipeline:
     """Check the segments by the runner's rules, and prove them where there are inputs for it."""
@@ -251,7 +274,6 @@ def _proved(
         device=device,
         parity=parity,
         warnings=warnings,
-        conversion_seconds=conversion_seconds,
     )
 
 

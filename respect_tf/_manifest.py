@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from respect_tf._folder import MANIFEST
 from respect_tf.compile import files_to_compile_elsewhere
 from respect_tf.device import EdgeTpu, predict_pipeline
 from respect_tf.graph import Quantization
-from respect_tf.run import RUN_SCRIPT, run_script
+from respect_tf.run import RUN_SCRIPT, Interface, TensorDescription, run_script
 from respect_tf.schedule import Schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, check_runner_rules
 
@@ -97,10 +98,19 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
         "schema_version": _SCHEMA_VERSION,
         "name": pipeline.name,
         "packages": {name: _version(name) for name in _PACKAGES},
-        "inputs": [_interface(name, spec) for name, spec in pipeline.inputs.items()],
+        "inputs": [
+            _interface(name, spec) | known
+            for (name, spec), known in zip(
+                pipeline.inputs.items(), _known(pipeline.interface.inputs), strict=False
+            )
+        ],
         "outputs": [
-            _interface(name, spec) | {"model_tensor": pipeline.graph.tensor_names[spec.tensor]}
-            for name, spec in pipeline.outputs.items()
+            _interface(name, spec)
+            | {"model_tensor": pipeline.graph.tensor_names[spec.tensor]}
+            | known
+            for (name, spec), known in zip(
+                pipeline.outputs.items(), _known(pipeline.interface.outputs), strict=False
+            )
         ],
         "model": f"{pipeline.name}.tflite",
         "segments": [_segment(pipeline, segment) for segment in pipeline.segments],
@@ -133,6 +143,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "num_bytes": parity.num_bytes,
         },
         "warnings": list(pipeline.warnings),
+        "recuts": list(pipeline.recuts),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
 
@@ -169,6 +180,13 @@ def _crossing(pipeline: Pipeline) -> list[dict[str, Any]]:
         }
         for name, (stage, spec) in made_in.items()
     ]
+
+
+def _known(descriptions: Sequence[TensorDescription]) -> Iterator[dict[str, Any]]:
+    """What the user said about each input or output; nothing for those without a description."""
+    return itertools.chain(
+        (description.to_dict() for description in descriptions), itertools.repeat({})
+    )
 
 
 def _interface(name: str, spec: TensorSpec) -> dict[str, Any]:
@@ -241,6 +259,8 @@ def _fields(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
         "device": EdgeTpu(**manifest["device"]),
         "parity": None if parity is None else ParityReport(**parity),
         "warnings": tuple(manifest["warnings"]),
+        "interface": Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
+        "recuts": tuple(manifest["recuts"]),
     }
 
 

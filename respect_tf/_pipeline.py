@@ -23,6 +23,7 @@ from respect_tf.report import Report, build_report
 from respect_tf.run import (
     CpuRunner,
     EdgeTpuRunner,
+    Interface,
     RunnerDevice,
     SegmentChain,
     Simulation,
@@ -53,6 +54,8 @@ class Pipeline:
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
         warnings: What the pipeline runner accepts, but a user may stumble over.
+        interface: What the user said about inputs and outputs (`respect_tf.Metadata`).
+        recuts: A line for each cut that was compiled, where the compiler's log led to another one.
         conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
     """
 
@@ -63,6 +66,8 @@ class Pipeline:
     device: EdgeTpu = dataclasses.field(default_factory=lambda: resolve_device("usb3"), repr=False)
     parity: ParityReport | None = None
     warnings: tuple[str, ...] = ()
+    interface: Interface = dataclasses.field(default_factory=Interface)
+    recuts: tuple[str, ...] = ()
     conversion_seconds: float | None = None
 
     @functools.cached_property
@@ -73,12 +78,12 @@ class Pipeline:
     @property
     def inputs(self) -> dict[str, TensorSpec]:
         """The model's inputs by the names its signature gives them, in the model's order."""
-        return _named(self.model, self.segments[0].inputs)
+        return named_specs(self.model, self.segments[0].inputs)
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
         """The model's outputs by the names its signature gives them, in the model's order."""
-        return _named(self.model, self.segments[-1].outputs)
+        return named_specs(self.model, self.segments[-1].outputs)
 
     @functools.cached_property
     def report(self) -> Report:
@@ -91,6 +96,7 @@ class Pipeline:
             device=self.device,
             parity=self.parity,
             warnings=self.warnings,
+            recuts=self.recuts,
         )
 
     def predict(
@@ -328,7 +334,8 @@ class Pipeline:
         return results if len(results) > 1 else next(iter(results.values()))
 
 
-def _named(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
+def named_specs(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
+    """Inputs or outputs by the names that the model's signature gives them."""
     names = signature_names(model)
     named: dict[str, TensorSpec] = {}
     for spec in specs:

@@ -69,6 +69,14 @@ def main() -> None:
     show_default=True,
     help="Compile the segments: if edgetpu_compiler is found; or fail; or leave it.",
 )
+@click.option(
+    "--mean",
+    help="What users subtract from raw inputs, for the metadata: a number, or R,G,B and so on.",
+)
+@click.option("--std", help="What they divide them by then, likewise.")
+@click.option(
+    "--labels", type=EXISTING_FILE, help="Text file with the name of a class per line, likewise."
+)
 @click.option("--no-strict", is_flag=True, help="Accept tensors that are not 8 bit.")
 @no_verify_option
 @seed_option
@@ -87,6 +95,9 @@ def convert(
     input_type: Any,
     output_type: Any,
     compile_mode: str,
+    mean: str | None,
+    std: str | None,
+    labels: Path | None,
     no_strict: bool,
     no_verify: bool,
     seed: int,
@@ -107,6 +118,11 @@ def convert(
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],
+            metadata=respect_tf.Metadata(
+                mean=_numbers("--mean", mean),
+                std=_numbers("--std", std),
+                labels=None if labels is None else labels.read_text("utf-8").splitlines(),
+            ),
             strict=not no_strict,
             verify=not no_verify,
             time_limit=time_limit,
@@ -267,6 +283,18 @@ def verify(folder: Path, seed: int, as_json: bool) -> None:
                 f"bit-exact: {parity.num_tensors} tensors, {parity.num_inputs} inputs, "
                 f"{parity.num_bytes:,} bytes compared"
             )
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    """Numbers separated by commas."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{option} takes numbers separated by commas. Received: {text!r}."
+        ) from None
 
 
 def _pin(text: str) -> tuple[int, int]:

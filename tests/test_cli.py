@@ -43,6 +43,18 @@ def test_convert_prints_json_alone(model, tmp_path):
     assert len(figures["stages"]) == 2
 
 
+def test_convert_writes_metadata(model, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join("abcdefgh") + "\n")
+    folder = str(tmp_path / "out")
+    options = ["--mean", "1,2,3,4,5,6,7,8", "--std", "2", "--labels", str(labels)]
+    _run("convert", model, "-n", "2", "-o", folder, *options)
+    (image,), (scores,) = vars(respect_tf.load(folder).interface).values()
+    assert image.mean == (1, 2, 3, 4, 5, 6, 7, 8)
+    assert scores.labels == tuple("abcdefgh")
+    _run("convert", model, "-o", str(tmp_path / "bad"), "--mean", "one", "--std", "2", code=2)
+
+
 def test_an_existing_folder_fails_before_the_work_starts(model, tmp_path):
     folder = str(tmp_path / "out")
     _run("convert", model, "-n", "2", "-o", folder, "-q")

@@ -138,6 +138,32 @@ def test_the_same_model_and_seed_give_the_same_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_metadata_goes_into_the_outer_segments_and_the_manifest(tmp_path):
+    metadata = respect_tf.Metadata(mean=127.5, std=[127.5] * 8, labels=list("abcdefgh"))
+    plain = respect_tf.convert(_model(), 3, objective="memory", verbose=0)
+    described = respect_tf.convert(_model(), 3, objective="memory", metadata=metadata, verbose=0)
+    changed = [
+        a.content != b.content for a, b in zip(plain.segments, described.segments, strict=True)
+    ]
+    assert changed == [True, False, True]
+    folder = described.save(tmp_path / "out", verbose=0)
+    manifest = json.loads((folder / "pipeline.json").read_text())
+    assert manifest["inputs"][0]["normalization"] == {"mean": [127.5], "std": [127.5] * 8}
+    assert manifest["outputs"][0]["labels"] == list("abcdefgh")
+    assert respect_tf.inspect(folder / "model_segment_0_of_3.tflite").metadata
+    again = respect_tf.load(folder)
+    assert again.interface == described.interface
+    again.save(tmp_path / "again", verbose=0)
+    assert (tmp_path / "again/pipeline.json").read_bytes() == (
+        folder / "pipeline.json"
+    ).read_bytes()
+
+
+def test_metadata_that_does_not_fit_is_refused():
+    with pytest.raises(respect_tf.ArgumentError, match="8 strings"):
+        respect_tf.convert(_model(), 2, metadata=respect_tf.Metadata(labels=["a"]), verbose=0)
+
+
 def test_an_existing_folder_is_kept_unless_asked(pipeline, tmp_path):
     folder = pipeline.save(tmp_path / "out", verbose=0)
     before = (folder / "pipeline.json").stat().st_mtime_ns

@@ -65,6 +65,7 @@ class Report:
         solve_seconds: How long that took, None where unknown.
         parity: What was compared to prove the segments, None where that was not done.
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
+        recuts: A line for each cut that was compiled, where the compiler's log led to another one.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Report:
     solve_seconds: float | None
     parity: ParityReport | None
     warnings: tuple[str, ...]
+    recuts: tuple[str, ...] = ()
 
     @property
     def peak_parameter_bytes(self) -> int:
@@ -168,6 +170,7 @@ class Report:
                 f"parity          bit-exact: {self.parity.num_tensors} tensors, "
                 f"{self.parity.num_inputs} inputs, {self.parity.num_bytes:,} bytes compared"
             )
+        lines += [f"compiled        {line}" for line in self.recuts]
         lines += self._cpu_lines()
         lines += [f"warning         {warning}" for warning in self.warnings]
         lines.append(
@@ -244,6 +247,7 @@ def build_report(
     device: EdgeTpu,
     parity: ParityReport | None,
     warnings: tuple[str, ...],
+    recuts: tuple[str, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
     prediction = predict_pipeline(graph, schedule.stages, device)
@@ -263,6 +267,7 @@ def build_report(
         solve_seconds=schedule.solve_seconds,
         parity=parity,
         warnings=(*warnings, *([speed.warning] if speed.warning else []), *lint),
+        recuts=recuts,
     )
 
 

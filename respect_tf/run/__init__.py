@@ -7,7 +7,13 @@ from respect_tf.run._create_runner import RunnerDevice, create_runner
 from respect_tf.run._edge_tpu_runner import EdgeTpuRunner
 from respect_tf.run._edge_tpus import DeviceCheck, check_edge_tpus, list_edge_tpus
 from respect_tf.run._measure import measure_on_cpu
-from respect_tf.run._metadata import TensorDescription, describe_interface, write_metadata
+from respect_tf.run._metadata import (
+    Interface,
+    Metadata,
+    TensorDescription,
+    describe_interface,
+    write_metadata,
+)
 from respect_tf.run._quantize import dequantize, quantize
 from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
 from respect_tf.run._simulator import simulate, stage_times
@@ -19,6 +25,8 @@ __all__ = [
     "DeviceCheck",
     "EdgeTpuRunner",
     "GanttBar",
+    "Interface",
+    "Metadata",
     "RunnerDevice",
     "SegmentChain",
     "SegmentStatistics",

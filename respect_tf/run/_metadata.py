@@ -1,8 +1,7 @@
 """TFLite metadata: how to prepare inputs and read outputs, inside the segments' files.
 
-Written with `flatbuffers` against the public `metadata_schema.fbs` 1.0 of tflite-support, whose own
-writers need a library for USB microphones and an old protobuf. The first segment describes the
-model's inputs and the last one its outputs; those between say nothing about the model.
+The first segment describes the model's inputs and the last one its outputs; those between say
+nothing about the model.
 """
 
 from __future__ import annotations
@@ -10,24 +9,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf.run._metadata_writer import MetadataWriter
 from respect_tf.segment import Segment, TensorSpec
 from respect_tf.tflite import read_model, schema, text, write_model
 
 _ENTRY = "TFLITE_METADATA"  # the name under which TFLite's libraries look for it
-_IDENTIFIER = b"M001"
-_PARSER_VERSION = "1.0.0"  # all that is used here was there in the first version
-
-# Members of the schema's unions and enums.
-_FEATURE, _IMAGE = 1, 2  # ContentProperties
-_RGB = 1  # ColorSpaceType
-_NORMALIZATION = 1  # ProcessUnitOptions
-_AXIS_LABELS = 2  # AssociatedFileType
 
 PerTensor = float | Sequence[float] | Mapping[str, float | Sequence[float]]
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -57,6 +49,70 @@ class TensorDescription:
         if self.labels:
             known["labels"] = list(self.labels)
         return known
+
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> TensorDescription:
+        """From the manifest's entry for an input or output, which also has its name."""
+        normalization = known.get("normalization", {"mean": (), "std": ()})
+        return cls(
+            name=str(known["name"]),
+            mean=tuple(map(float, normalization["mean"])),
+            std=tuple(map(float, normalization["std"])),
+            labels=tuple(map(str, known.get("labels", ()))),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """What is known of a model's inputs and outputs, in its order; empty where nothing is.
+
+    Attributes:
+        inputs: One description per input.
+        outputs: One per output.
+    """
+
+    inputs: tuple[TensorDescription, ...] = ()
+    outputs: tuple[TensorDescription, ...] = ()
+
+    @classmethod
+    def from_dicts(
+        cls, inputs: Iterable[Mapping[str, Any]], outputs: Iterable[Mapping[str, Any]]
+    ) -> Interface:
+        """From the manifest's entries for the inputs and outputs."""
+        sides = [tuple(map(TensorDescription.from_dict, side)) for side in (inputs, outputs)]
+        return cls(*sides) if any(one.to_dict() for side in sides for one in side) else cls()
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What the users of a model should know; `respect_tf.convert(..., metadata=...)` takes it.
+
+    It goes into the first and the last segment, where TFLite's libraries look for it, and into the
+    manifest. It says what to do with raw values, pixels for example, before they are the model's
+    real input, `(raw - mean) / std`; nothing here does that.
+
+    Attributes:
+        mean: A number or one per channel, for all inputs; or a dict of them by input name.
+        std: Likewise, above 0.
+        labels: Names of the classes of the only output, or a dict of them by output name.
+    """
+
+    mean: PerTensor | None = None
+    std: PerTensor | None = None
+    labels: Labels | None = None
+
+    def describe(
+        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    ) -> Interface:
+        """Check it against a model's inputs and outputs by the names of its signature.
+
+        Raises:
+            ArgumentError: See `describe_interface`.
+        """
+        described = describe_interface(
+            inputs, outputs, mean=self.mean, std=self.std, labels=self.labels
+        )
+        return Interface(*described)
 
 
 def describe_interface(
@@ -160,13 +216,18 @@ def _with_metadata(
         for index, output in enumerate(outputs)
         if output.labels
     }
-    writer = _Writer()
+    writer = MetadataWriter()
     packed = writer.model(
         name,
-        [writer.tensor(d, s) for d, s in zip(inputs, segment.inputs, strict=True)],
         [
-            writer.tensor(d, s, f"labels_{index}.txt" if d.labels else None)
-            for index, (d, s) in enumerate(zip(outputs, segment.outputs, strict=True))
+            writer.tensor(given.name, spec, mean=given.mean, std=given.std)
+            for given, spec in zip(inputs, segment.inputs, strict=True)
+        ],
+        [
+            writer.tensor(
+                given.name, spec, labels_file=f"labels_{index}.txt" if given.labels else None
+            )
+            for index, (given, spec) in enumerate(zip(outputs, segment.outputs, strict=True))
         ],
     )
     model = read_model(content)
@@ -189,87 +250,6 @@ def _with_files(content: bytes, files: Mapping[str, str]) -> bytes:
         for name, written in files.items():
             archive.writestr(zipfile.ZipInfo(name), written)  # dated 1980, so bytes stay the same
     return stream.getvalue()
-
-
-class _Writer:
-    """The tables of the metadata schema; each method writes one and returns where it is."""
-
-    def __init__(self) -> None:
-        import flatbuffers
-
-        self._builder: Any = flatbuffers.Builder(1024)
-
-    def model(self, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """ModelMetadata with one subgraph, finished."""
-        subgraph = self._table(
-            7, {2: self._offsets(inputs), 3: self._offsets(outputs)}
-        )  # SubGraphMetadata
-        root = self._table(
-            8,
-            {
-                0: self._builder.CreateString(name),
-                3: self._offsets([subgraph]),
-                7: self._builder.CreateString(_PARSER_VERSION),
-            },
-        )
-        self._builder.Finish(root, file_identifier=_IDENTIFIER)
-        return bytes(self._builder.Output())
-
-    def tensor(
-        self, description: TensorDescription, spec: TensorSpec, labels_file: str | None = None
-    ) -> int:
-        """TensorMetadata."""
-        fields = {0: self._builder.CreateString(description.name), 3: self._content(spec)}
-        if description.mean:
-            options = self._table(
-                2, {0: self._floats(description.mean), 1: self._floats(description.std)}
-            )
-            unit = self._table(2, {1: options}, {0: _NORMALIZATION})
-            fields[4] = self._offsets([unit])
-        limits = _real_range(spec)
-        if limits:
-            fields[5] = self._table(2, {0: self._floats(limits[1:]), 1: self._floats(limits[:1])})
-        if labels_file:
-            name = self._builder.CreateString(labels_file)
-            fields[6] = self._offsets([self._table(4, {0: name}, {2: _AXIS_LABELS})])
-        return self._table(7, fields)
-
-    def _content(self, spec: TensorSpec) -> int:
-        is_image = len(spec.shape) == 4 and spec.shape[3] == 3
-        properties = self._table(2, {}, {0: _RGB}) if is_image else self._table(0, {})
-        return self._table(3, {1: properties}, {0: _IMAGE if is_image else _FEATURE})
-
-    def _table(
-        self, num_fields: int, offsets: Mapping[int, int], small: Mapping[int, int] | None = None
-    ) -> int:
-        """A table of offsets and of numbers of one byte, by field."""
-        self._builder.StartObject(num_fields)
-        for field, offset in offsets.items():
-            self._builder.PrependUOffsetTRelativeSlot(field, offset, 0)
-        for field, number in (small or {}).items():
-            self._builder.PrependUint8Slot(field, number, 0)
-        written: int = self._builder.EndObject()
-        return written
-
-    def _offsets(self, offsets: Sequence[int]) -> int:
-        self._builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            self._builder.PrependUOffsetTRelative(offset)
-        written: int = self._builder.EndVector()
-        return written
-
-    def _floats(self, values: Sequence[float]) -> int:
-        written: int = self._builder.CreateNumpyVector(np.array(values, np.float32))
-        return written
-
-
-def _real_range(spec: TensorSpec) -> tuple[float, float] | None:
-    """The least and the greatest real number that an integer tensor stands for."""
-    if spec.quantization is None or np.dtype(spec.dtype).kind == "f":
-        return None
-    limits = np.iinfo(spec.dtype)
-    scale, zero_point = spec.quantization.scale[0], spec.quantization.zero_point[0]
-    return scale * (limits.min - zero_point), scale * (limits.max - zero_point)
 
 
 def _by_name(

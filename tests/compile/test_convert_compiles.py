@@ -43,13 +43,18 @@ def test_segments_are_compiled_and_saved(model: bytes, tmp_path: Path) -> None:
     assert [s.compiled for s in again.segments] == [s.compiled for s in pipeline.segments]
 
 
-def test_the_cut_follows_the_room_that_the_log_says(compiler: Plan, model: bytes) -> None:
+def test_the_cut_follows_the_room_that_the_log_says(
+    compiler: Plan, model: bytes, tmp_path: Path
+) -> None:
     compiler(room_bytes=[150_000, 900_000])
     stock = respect_tf.convert(model, 2, objective="memory", compile=False, verbose=0)
     recut = respect_tf.convert(model, 2, objective="memory", verbose=0)
     assert recut.schedule.stages.tolist() != stock.schedule.stages.tolist()
     assert [s.on_device.logged.off_chip_bytes for s in recut.report.stages] == [0, 0]
     assert recut.parity is not None
+    assert "(chosen)" in str(recut.report)
+    again = respect_tf.load(recut.save(tmp_path / "out", verbose=0))
+    assert len(again.recuts) == len(recut.recuts) > 1
 
 
 def test_a_failing_segment_is_a_warning_or_an_error(compiler: Plan, model: bytes) -> None:
