@@ -120,6 +120,9 @@ class EdgeTpuRunner:
     def pop(self) -> Tensors | None:
         """The next result, by output name; waits for it. None at the end of the stream.
 
+        pycoral's own runner cannot be interrupted: where a device hangs, this waits for ever. The
+        saved folder's `run_pipeline.py` has a `--timeout`, which ends the process.
+
         Raises:
             RunnerError: A segment has failed.
         """

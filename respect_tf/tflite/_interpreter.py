@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import InterpreterError
+from respect_tf.tflite._silence import silenced
 
 
 class Interpreter:
@@ -98,6 +99,7 @@ class Interpreter:
 
 @functools.cache
 def _lite() -> Any:
-    from tensorflow.lite.python import interpreter
+    with silenced():  # the first import of TensorFlow announces what it could be compiled for
+        from tensorflow.lite.python import interpreter
 
     return interpreter
