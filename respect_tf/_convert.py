@@ -11,14 +11,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError
+from respect_tf._errors import ArgumentError, RespectError
 from respect_tf._manifest import read_pipeline
 from respect_tf._pipeline import Pipeline, named_specs
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
 from respect_tf.device import EdgeTpu, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.run import Interface, Metadata, measure_on_cpu, quantize, write_metadata
+from respect_tf.run import (
+    Interface,
+    Metadata,
+    measure_on_cpu,
+    quantize,
+    read_metadata,
+    write_metadata,
+)
 from respect_tf.schedule import (
     Constraints,
     Objective,
@@ -96,7 +103,7 @@ def convert(
             found, True or fail, False. Where its log says that a stage has less room for parameters
             than predicted, the model is cut again.
         metadata: Normalisation of raw inputs and labels of outputs, for the segments' files and the
-            manifest.
+            manifest; if left out, what a given .tflite model says of them.
         strict: Whether a tensor that is not 8 bit is an error.
         verify: Whether to prove the segments bit for bit on the CPU.
         time_limit: Seconds that the scheduler may take; None for no limit.
@@ -147,12 +154,14 @@ def convert(
                 else None,
             )
 
+    interface: Interface | None = None
+
     def cut_by(schedule: Schedule) -> tuple[Segment, ...]:
+        nonlocal interface
         segments = cut(unpacked, graph, schedule.stages, name=whole.name)
-        if metadata is None:
-            return segments
-        known = _interface(whole.content, segments, metadata)
-        return write_metadata(segments, known.inputs, known.outputs, name=whole.name)
+        if interface is None:
+            interface = _interface(whole.content, segments, metadata, verbose=verbose)
+        return write_metadata(segments, interface.inputs, interface.outputs, name=whole.name)
 
     chosen = choose()
     recuts: tuple[str, ...] = ()
@@ -183,19 +192,30 @@ def convert(
     )
     return dataclasses.replace(
         pipeline,
-        interface=_interface(whole.content, segments, metadata),
+        interface=interface or Interface(),
         recuts=recuts,
         conversion_seconds=whole.seconds,
     )
 
 
-def _interface(content: bytes, segments: Sequence[Segment], metadata: Metadata | None) -> Interface:
-    """What the user said about the model's inputs and outputs, checked."""
-    if metadata is None:
+def _interface(
+    content: bytes,
+    segments: Sequence[Segment],
+    metadata: Metadata | None,
+    *,
+    verbose: Verbosity,
+) -> Interface:
+    """What the user, or else the given model, says about its inputs and outputs, checked."""
+    inputs = named_specs(content, segments[0].inputs)
+    outputs = named_specs(content, segments[-1].outputs)
+    if metadata is not None:
+        return metadata.describe(inputs, outputs)
+    try:
+        given = read_metadata(content, list(inputs), list(outputs))
+        return Interface() if given is None else given.describe(inputs, outputs)
+    except RespectError as error:
+        report(f"warning: the model's own metadata is left out: {error}", verbose=verbose)
         return Interface()
-    return metadata.describe(
-        named_specs(content, segments[0].inputs), named_specs(content, segments[-1].outputs)
-    )
 
 
 def _given(graph: OpGraph, schedule: Schedule, num_segments: int) -> Schedule:

@@ -14,8 +14,7 @@ import struct
 from typing import Any, Literal
 
 from respect_tf._errors import InvalidModelError
-from respect_tf.compile._tables import Table
-from respect_tf.tflite import EDGE_TPU_OP, op_type, read_model
+from respect_tf.tflite import EDGE_TPU_OP, FlatBufferTable, op_type, read_model
 
 ExecutableKind = Literal["stand-alone", "parameter-caching", "execution-only"]
 
@@ -236,8 +235,8 @@ def _few(count: int) -> int:
 
 
 def _package(content: bytes) -> tuple[str | None, int, str, tuple[Executable, ...]]:
-    package = Table.root(content, "package", _IDENTIFIER)
-    executables = Table.plain_root(package.data(1), "table of executables").strings(0)
+    package = FlatBufferTable.root(content, "package", _IDENTIFIER)
+    executables = FlatBufferTable.plain_root(package.data(1), "table of executables").strings(0)
     if not executables:
         raise InvalidModelError(
             "The compiled model is damaged: its package holds no executable. Compile it again."
@@ -252,7 +251,7 @@ def _package(content: bytes) -> tuple[str | None, int, str, tuple[Executable, ..
 
 def _executable(content: memoryview, number: int) -> Executable:
     what = f"executable {number}"
-    table = Table.plain_root(content, what)
+    table = FlatBufferTable.plain_root(content, what)
     kind = table.int16(13)
     if not 0 <= kind < len(_KINDS):
         raise InvalidModelError(
@@ -274,7 +273,7 @@ def _executable(content: memoryview, number: int) -> Executable:
     )
 
 
-def _layer(table: Table) -> Layer:
+def _layer(table: FlatBufferTable) -> Layer:
     numerics = table.table(5, "numbers of a layer")
     shape = table.table(10, "shape of a layer")
     ranges = [] if shape is None else shape.int32_pairs(0)

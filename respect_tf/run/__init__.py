@@ -14,6 +14,7 @@ from respect_tf.run._metadata import (
     describe_interface,
     write_metadata,
 )
+from respect_tf.run._metadata_reader import read_metadata
 from respect_tf.run._quantize import dequantize, quantize
 from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
 from respect_tf.run._simulator import simulate, stage_times
@@ -41,6 +42,7 @@ __all__ = [
     "measure_from_csv",
     "measure_on_cpu",
     "quantize",
+    "read_metadata",
     "run_script",
     "simulate",
     "stage_times",

@@ -19,7 +19,7 @@ from respect_tf.run._metadata_writer import MetadataWriter
 from respect_tf.segment import Segment, TensorSpec
 from respect_tf.tflite import read_model, schema, text, write_model
 
-_ENTRY = "TFLITE_METADATA"  # the name under which TFLite's libraries look for it
+ENTRY = "TFLITE_METADATA"  # the name under which TFLite's libraries look for it
 
 PerTensor = float | Sequence[float] | Mapping[str, float | Sequence[float]]
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -231,11 +231,11 @@ def _with_metadata(
         ],
     )
     model = read_model(content)
-    kept = [entry for entry in model.metadata or [] if text(entry.name) != _ENTRY]
+    kept = [entry for entry in model.metadata or [] if text(entry.name) != ENTRY]
     buffer = schema().BufferT()
     buffer.data = np.frombuffer(packed, np.uint8)
     entry = schema().MetadataT()
-    entry.name, entry.buffer = _ENTRY, len(model.buffers)
+    entry.name, entry.buffer = ENTRY, len(model.buffers)
     model.buffers = [*model.buffers, buffer]
     model.metadata = [*kept, entry]
     return _with_files(write_model(model), files)

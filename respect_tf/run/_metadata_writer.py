@@ -13,14 +13,14 @@ import numpy as np
 
 from respect_tf.segment import TensorSpec
 
-_IDENTIFIER = b"M001"
+IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"  # all that is used here was there in the first version
 
 # Members of the schema's unions and enums.
 _FEATURE, _IMAGE = 1, 2  # ContentProperties
 _RGB = 1  # ColorSpaceType
-_NORMALIZATION = 1  # ProcessUnitOptions
-_AXIS_LABELS = 2  # AssociatedFileType
+NORMALIZATION = 1  # ProcessUnitOptions
+AXIS_LABELS = 2  # AssociatedFileType
 
 
 class MetadataWriter:
@@ -44,7 +44,7 @@ class MetadataWriter:
                 7: self._builder.CreateString(_PARSER_VERSION),
             },
         )
-        self._builder.Finish(root, file_identifier=_IDENTIFIER)
+        self._builder.Finish(root, file_identifier=IDENTIFIER)
         return bytes(self._builder.Output())
 
     def tensor(
@@ -60,14 +60,14 @@ class MetadataWriter:
         fields = {0: self._builder.CreateString(name), 3: self._content(spec)}
         if mean:
             options = self._table(2, {0: self._floats(mean), 1: self._floats(std)})
-            unit = self._table(2, {1: options}, {0: _NORMALIZATION})
+            unit = self._table(2, {1: options}, {0: NORMALIZATION})
             fields[4] = self._offsets([unit])
         limits = _real_range(spec)
         if limits:
             fields[5] = self._table(2, {0: self._floats(limits[1:]), 1: self._floats(limits[:1])})
         if labels_file:
             file = self._builder.CreateString(labels_file)
-            fields[6] = self._offsets([self._table(4, {0: file}, {2: _AXIS_LABELS})])
+            fields[6] = self._offsets([self._table(4, {0: file}, {2: AXIS_LABELS})])
         return self._table(7, fields)
 
     def _content(self, spec: TensorSpec) -> int:

@@ -23,9 +23,11 @@ from respect_tf.tflite._schema import (
 )
 from respect_tf.tflite._silence import silenced
 from respect_tf.tflite._source import TFLiteContent, converter_name
+from respect_tf.tflite._tables import FlatBufferTable
 
 __all__ = [
     "EDGE_TPU_OP",
+    "FlatBufferTable",
     "Int8Model",
     "Interpreter",
     "TFLiteContent",

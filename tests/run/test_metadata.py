@@ -1,5 +1,6 @@
 """Metadata is where TFLite's libraries look for it, and changes nothing else."""
 
+import contextlib
 import io
 import zipfile
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from flatbuffers import number_types
 from flatbuffers.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_builder import ModelBuilder
 
-from respect_tf import ArgumentError, segment
-from respect_tf.run import CpuRunner, describe_interface, write_metadata
+import respect_tf
+from respect_tf import ArgumentError, InvalidModelError, segment
+from respect_tf.run import CpuRunner, describe_interface, read_metadata, write_metadata
 from respect_tf.segment import check_runner_rules, verify
 from respect_tf.tflite import read_model, text
 
@@ -54,10 +58,14 @@ class _Reader:
         return self._table.GetVectorAsNumpy(number_types.Float32Flags, offset).tolist()
 
 
+def _entries(model):
+    return [entry for entry in model.metadata or [] if text(entry.name) == "TFLITE_METADATA"]
+
+
 def _metadata(content):
     """The subgraph's metadata, and the model's name."""
     model = read_model(content)
-    (entry,) = [e for e in model.metadata or [] if text(e.name) == "TFLITE_METADATA"]
+    (entry,) = _entries(model)
     packed = bytes(model.buffers[entry.buffer].data)
     assert packed[4:8] == b"M001"
     root = _Reader.root(packed)
@@ -150,6 +158,47 @@ def test_the_manifest_gets_what_is_known(described):
     normalization = {"mean": [1.0, 2.0, 3.0], "std": [127.5]}
     assert image.to_dict() == {"normalization": normalization}
     assert scores.to_dict() == {"labels": ["ant", "bee", "größe", "dog", "elk"]}
+
+
+def test_metadata_can_be_read_back(model, described):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    found = read_metadata(whole.content, ["image"], ["scores"])
+    assert found.mean == {"image": (1, 2, 3)}
+    assert found.std == {"image": (127.5,)}
+    assert found.labels == {"scores": ["ant", "bee", "größe", "dog", "elk"]}
+    assert read_metadata(model, ["image"], ["scores"]) is None
+
+
+def test_a_given_model_keeps_its_metadata(model, described):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    pipeline = respect_tf.convert(whole.content, 2, verbose=0)
+    (image,), (scores,) = pipeline.interface.inputs, pipeline.interface.outputs
+    assert (image.mean, image.std) == ((1, 2, 3), (127.5,))
+    assert scores.labels == ("ant", "bee", "größe", "dog", "elk")
+    described_again = [bool(_entries(read_model(segment.content))) for segment in pipeline.segments]
+    assert described_again == [True, True]
+
+
+def test_damaged_metadata_is_left_out_with_a_warning(model, described, capfd):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    damaged = whole.content.replace(b"labels_0.txt", b"labels_9.txt", 1)
+    pipeline = respect_tf.convert(damaged, 2)
+    assert pipeline.interface.inputs == ()
+    assert "labels_9.txt" in capfd.readouterr().err
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_damaged_metadata_is_a_clear_error_or_harmless(model, described, data):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    unpacked = read_model(whole.content)
+    (entry,) = _entries(unpacked)
+    packed = bytearray(unpacked.buffers[entry.buffer].data)
+    for _ in range(data.draw(st.integers(1, 4))):
+        packed[data.draw(st.integers(8, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    damaged = whole.content.replace(bytes(unpacked.buffers[entry.buffer].data), bytes(packed))
+    with contextlib.suppress(InvalidModelError):
+        read_metadata(damaged, ["image"], ["scores"])
 
 
 def test_dicts_name_inputs_and_outputs(segments):

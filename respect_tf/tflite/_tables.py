@@ -15,7 +15,7 @@ from respect_tf._errors import InvalidModelError
 _MOST_TABLES = 4096
 
 
-class Table:
+class FlatBufferTable:
     """A table in a buffer.
 
     Args:
@@ -35,23 +35,27 @@ class Table:
             raise self._damaged(f"its vtable has {self._num_bytes} bytes")
 
     @classmethod
-    def root(cls, buffer: bytes | memoryview, what: str, identifier: bytes) -> Table:
+    def root(cls, buffer: bytes | memoryview, what: str, identifier: bytes) -> FlatBufferTable:
         """The root table of a buffer with a file identifier at byte 4."""
         view = memoryview(buffer)
         if len(view) < 8 or bytes(view[4:8]) != identifier:
             raise InvalidModelError(
-                f"The {what} in the compiled model is damaged or of an unknown format. Expected "
+                f"The {what} in the model is damaged or of an unknown format. Expected "
                 f"the identifier {identifier!r} at byte 4. Received: {bytes(view[4:8])!r}, "
                 f"{len(view)} bytes in all."
             )
         return cls.plain_root(view, what)
 
     @classmethod
-    def plain_root(cls, buffer: memoryview, what: str) -> Table:
+    def plain_root(cls, buffer: memoryview, what: str) -> FlatBufferTable:
         """The root table of a buffer without an identifier."""
         if len(buffer) < 4:
-            raise InvalidModelError(f"The {what} in the compiled model has {len(buffer)} bytes.")
+            raise InvalidModelError(f"The {what} in the model has {len(buffer)} bytes.")
         return cls(buffer, struct.unpack_from("<I", buffer, 0)[0], what)
+
+    def uint8(self, field: int, default: int = 0) -> int:
+        """A field of 8 bits."""
+        return self._scalar("<B", field, default)
 
     def int16(self, field: int, default: int = 0) -> int:
         """A field of 16 bits."""
@@ -88,12 +92,17 @@ class Table:
         start, length = self._vector(field, 8)
         return list(struct.iter_unpack("<ii", self._buffer[start : start + 8 * length]))
 
-    def table(self, field: int, what: str) -> Table | None:
+    def float32s(self, field: int) -> tuple[float, ...]:
+        """A vector of floating-point numbers. Empty if absent."""
+        start, length = self._vector(field, 4)
+        return struct.unpack_from(f"<{length}f", self._buffer, start)
+
+    def table(self, field: int, what: str) -> FlatBufferTable | None:
         """A table that this one points to."""
         position = self._field(field)
         return None if position is None else self._at(position, what)
 
-    def tables(self, field: int, what: str) -> list[Table]:
+    def tables(self, field: int, what: str) -> list[FlatBufferTable]:
         """A vector of tables. Empty if absent."""
         start, length = self._offsets(field)
         return [self._at(start + 4 * number, f"{what} {number}") for number in range(length)]
@@ -103,8 +112,8 @@ class Table:
         start, length = self._offsets(field)
         return [self._bytes_at(start + 4 * number) for number in range(length)]
 
-    def _at(self, position: int, what: str) -> Table:
-        return Table(self._buffer, position + self._number("<I", position), what)
+    def _at(self, position: int, what: str) -> FlatBufferTable:
+        return FlatBufferTable(self._buffer, position + self._number("<I", position), what)
 
     def _bytes_at(self, position: int) -> memoryview:
         target = position + self._number("<I", position)
@@ -154,6 +163,6 @@ class Table:
 
     def _damaged(self, why: str) -> InvalidModelError:
         return InvalidModelError(
-            f"The compiled model is damaged: in its {self._what}, {why}; the buffer has "
-            f"{len(self._buffer)} bytes. Compile or copy it again."
+            f"The model is damaged: in its {self._what}, {why}; the buffer has "
+            f"{len(self._buffer)} bytes. Make or copy it again."
         )
