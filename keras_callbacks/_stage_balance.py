@@ -1,0 +1,211 @@
+"""`StageBalance`: what the architecture that is trained would do on a pipeline of Edge TPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import respect_tf
+from keras_callbacks._callback import Logs, check_count
+from keras_callbacks._converting import ConvertingCallback, OnError, checked_options, opened
+from respect_tf import ArgumentError
+from respect_tf._reporting import Verbosity, progress, report
+
+if TYPE_CHECKING:
+    from respect_tf import EdgeTpu, Pipeline
+    from respect_tf.tflite._source import FloatModel
+
+_NUM_SAMPLES = 2
+_SEED = 0
+
+
+class StageBalance(ConvertingCallback):
+    """Put the predicted speed of the model's architecture into `logs`.
+
+    The model is converted once, when training begins, with random data: what is predicted depends
+    on the architecture alone. If that changes, it is converted again. A tf_keras model that is
+    built by its first batch is converted after the first epoch.
+
+    The metrics, the same in every epoch:
+        `bottleneck_ms`: predicted milliseconds between results: those of the slowest stage, or of
+            the bus or the host that all stages share where that takes longer.
+        `stage_balance`: mean of the stages' milliseconds / those of the slowest; 1 is ideal.
+        `streamed_bytes`: parameters, of all stages, that do not fit on the chips and come from the
+            host at every inference.
+
+    >>> balance = StageBalance(2, device="usb3", budget_ms=50.0)
+    >>> history = model.fit(x, y, epochs=2, callbacks=[balance], verbose=0)
+    >>> sorted(set(history.history) - {"loss"})
+    ['bottleneck_ms', 'stage_balance', 'streamed_bytes']
+
+    Attributes:
+        result: The `respect_tf.Pipeline` that was predicted for; its `report` tells more. Its
+            weights mean nothing.
+        metrics: What goes into `logs`; empty where the model could not be converted.
+        stop_reason: Why training was stopped; None if it was not.
+        errors: (number of finished epochs, error) of each conversion that failed.
+        last_error: The latest of them, or None.
+    """
+
+    def __init__(
+        self,
+        num_segments: int,
+        *,
+        device: str | EdgeTpu = "usb3",
+        budget_ms: float | None = None,
+        on_error: OnError = "warn",
+        verbose: Verbosity = "auto",
+        **options: Any,
+    ) -> None:
+        """Check the arguments.
+
+        Args:
+            num_segments: Stages of the pipeline.
+            device: What to predict for, as for `respect_tf.convert`.
+            budget_ms: The most that `bottleneck_ms` may be. Where it is more, training stops after
+                the first batch.
+            on_error: `"warn"` or `"raise"`.
+            verbose: `"auto"` reports failures and why training stops, 0 nothing.
+            **options: `scheduler`, `objective`, `strict`, `time_limit` and `seed` as for
+                `respect_tf.convert`.
+
+        Raises:
+            ArgumentError: An argument does not fit.
+        """
+        from respect_tf.device import resolve_device
+
+        self._prepare(on_error, verbose)
+        check_count("num_segments", num_segments)
+        if budget_ms is not None and not budget_ms > 0:
+            raise ArgumentError(f"budget_ms must be above 0. Received: {budget_ms!r}.")
+        taken = ("model", "num_segments", "representative_dataset", "device", "verbose")
+        checked_options(options, (*taken, "compile", "verify", "metadata"), "StageBalance")
+        resolve_device(device)
+        self.num_segments, self.device, self.budget_ms = num_segments, device, budget_ms
+        self.options = options
+        self.result: Pipeline | None = None
+        self.metrics: dict[str, float] = {}
+        self.stop_reason: str | None = None
+        self._architecture: str | None = None
+        self._slowest = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Predict, if the model is built."""
+        super().on_train_begin(logs)
+        self.stop_reason = None
+        if self.model.built:
+            self._update(0)
+            self._keep_budget()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Predict again if the architecture is another one, and add the metrics to the logs."""
+        self._update(epoch + 1)
+        self._log(epoch, logs, self.metrics)
+        self._keep_budget()
+
+    def _update(self, num_epochs: int) -> None:
+        from respect_tf.device import predict_pipeline
+
+        architecture = _architecture(self.model)
+        if architecture == self._architecture:
+            return
+        # What cannot be converted before training is tried once more: Keras may know the shapes of
+        # a subclassed model's inputs only then.
+        self._architecture = architecture if num_epochs else None
+        self.metrics, self.result = {}, None
+        with self._failures_kept(num_epochs, "Predicting the pipeline"):
+            source = opened(self.model)
+            # Between epochs, a message would break up the progress bar.
+            shown: Verbosity = 0 if num_epochs else self.verbose
+            message = f"Predicting {self.num_segments} stages of {source.name}"
+            with progress(message, verbose=shown), _trained_looking_weights(self.model):
+                self.result = respect_tf.convert(
+                    self.model,
+                    self.num_segments,
+                    _random_samples(source),
+                    device=self.device,
+                    compile=False,
+                    verify=False,
+                    verbose=self._verbose_conversion,
+                    **self.options,
+                )
+            pipeline = self.result
+            predicted = predict_pipeline(pipeline.graph, pipeline.schedule.stages, self.device)
+            costs = [stage.cost for stage in predicted.stages]
+            times = [cost.total_ms for cost in costs]
+            self._slowest = int(np.argmax(times))
+            self.metrics = {
+                "bottleneck_ms": float(predicted.interval_ms),
+                "stage_balance": float(np.mean(times) / max(times)),
+                "streamed_bytes": float(sum(cost.streamed_bytes for cost in costs)),
+            }
+            self._architecture = architecture
+
+    def _keep_budget(self) -> None:
+        predicted = self.metrics.get("bottleneck_ms", -math.inf)
+        if self.budget_ms is None or predicted <= self.budget_ms or self.stop_reason is not None:
+            return
+        self.stop_reason = (
+            f"The predicted bottleneck of {predicted:.3f} ms is above the budget of "
+            f"{self.budget_ms:g} ms; the slowest of {self.num_segments} stages is stage "
+            f"{self._slowest}. Use more segments or a smaller model."
+        )
+        report(f"StageBalance stops the training. {self.stop_reason}", verbose=self.verbose)
+        self.model.stop_training = True
+
+
+def _architecture(model: Any) -> str:
+    """What tells one architecture from another: the model's config, and the shapes of weights."""
+    if getattr(model, "inputs", None):
+        config = model.get_config()
+    else:  # a subclassed model, whose config says nothing of its layers
+        config = [[type(layer).__name__, layer.name] for layer in model.layers]
+    shapes = [tuple(weight.shape) for weight in model.weights]
+    described = json.dumps(
+        [str(type(model)), shapes, config],
+        default=lambda value: type(value).__name__,  # not its address, which may be another one
+        sort_keys=True,
+    )
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _random_samples(source: FloatModel) -> dict[str, npt.NDArray[Any]]:
+    """Calibration data that any model accepts. Name -> [num_samples, ...]."""
+    random = np.random.default_rng(_SEED)
+    samples: dict[str, npt.NDArray[Any]] = {}
+    for spec in source.inputs:
+        shape = (_NUM_SAMPLES, *spec.shape[1:])
+        if spec.dtype.startswith("float"):
+            samples[spec.name] = random.standard_normal(shape).astype(spec.dtype)
+        else:
+            samples[spec.name] = np.zeros(shape, spec.dtype)  # an index that every table has
+    return samples
+
+
+@contextlib.contextmanager
+def _trained_looking_weights(model: Any) -> Iterator[None]:
+    """Disturb weights that are all alike inside the block.
+
+    TensorFlow folds away a scale that is still 1 and an offset that is still 0, so a fresh model
+    has fewer ops than the one that training makes of it.
+    """
+    random = np.random.default_rng(_SEED)
+    saved = []
+    try:
+        for weight in model.weights:
+            value = np.array(weight.numpy())
+            if value.dtype.kind == "f" and value.size and (value == value.flat[0]).all():
+                saved.append((weight, value))
+                disturbance = np.asarray(random.uniform(0.01, 0.1, value.shape), value.dtype)
+                weight.assign(value + disturbance)
+        yield
+    finally:
+        for weight, value in saved:
+            weight.assign(value)
