@@ -88,6 +88,7 @@ class TimeRow:
 
     Attributes:
         stack: The stack in its stages.
+        named_width: Its width as the row names it; some stacks are one wider.
         ms: Time per inference.
         num_inputs: Inputs that went through the pipeline one after the other.
         profiled: Whether a profiler chose the cut.
@@ -96,6 +97,7 @@ class TimeRow:
     """
 
     stack: Stack
+    named_width: int
     ms: float
     num_inputs: int
     profiled: bool
@@ -210,7 +212,7 @@ def time_rows() -> tuple[list[TimeRow], dict[str, int]]:
             continue
         batch = re.search(r"batch (\d+)", row["mode"])
         found = TimeRow(
-            stack, ms, int(batch[1]) if batch else 1, profiled,
+            stack, int(match[2]), ms, int(batch[1]) if batch else 1, profiled,
             through_runner=num_tpus == 1 and "-seg1-" in row["file_or_url"],
         )  # fmt: skip
         key = (stack, profiled, row["latency_ms"])

@@ -19,6 +19,10 @@ from respect_tf.graph import OpGraph
 
 Floats = npt.NDArray[np.float64]
 
+_FULL_CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
+_CONVOLUTIONS = (*_FULL_CONVOLUTIONS, "DEPTHWISE_CONV_2D")
+_PLAIN_TAPS = 9  # elements of a 3x3 kernel
+
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
@@ -89,7 +93,8 @@ class DeviceCosts:
         parameters: What the parameters of each op take.
         supported: bool [num_ops], whether the compiler maps each op if it stands alone.
         gmacs: float64 [num_ops], 10**9 multiply-accumulates as the device spends them.
-        map_mib: float64 [num_ops], MiB that convolutions make; 0 for other ops.
+        map_mib: float64 [num_ops], MiB that plain convolutions make, times the elements of their
+            kernels over nine; 0 for other ops.
         strip_step: int64 [num_ops], from 1 on the entry of `EdgeTpu.strip_passes` that holds for
             an op that works in strips; 0 for the others.
         compute_ms: float64 [num_ops], on the Edge TPU with parameters on chip.
@@ -284,7 +289,8 @@ class _Amounts:
         supported: bool, whether the compiler maps each op if it stands alone.
         macs: float64, multiply-accumulates as the device spends them.
         maps: float64, bytes of the activations that each op reads and makes.
-        conv_maps: float64, bytes that convolutions make.
+        conv_maps: float64, bytes that plain convolutions make, times the elements of their kernels
+            over nine.
         largest_tensor: int64, bytes of the largest activation that each op reads or makes.
     """
 
@@ -312,7 +318,7 @@ def _amounts(graph: OpGraph) -> _Amounts:
         supported=np.array([unsupported_reason(graph, op) is None for op in ops]),
         macs=np.array([padded_macs(graph, op) for op in ops], np.float64),
         maps=np.array([sum(row) for row in sizes], np.float64),
-        conv_maps=np.array([_conv_bytes(graph, op) for op in ops], np.float64),
+        conv_maps=np.array([_map_bytes(graph, op) for op in ops], np.float64),
         largest_tensor=np.array(largest, np.int64),
     )
     return found
@@ -325,23 +331,35 @@ def padded_macs(graph: OpGraph, op: int) -> int:
     the measurements show no time for them. A graph without shapes counts its MACs as they are.
     """
     kind = graph.op_types[op]
-    inputs = graph.inputs_of(op).tolist()
     if not graph.op_attributes:
         return int(graph.macs[op])
+    inputs = graph.inputs_of(op).tolist()
     if len(inputs) < 2 or not graph.is_constant[inputs[1]]:
         return 0
-    made = graph.tensor_shapes[graph.outputs_of(op)[0]]
     weights = graph.tensor_shapes[inputs[1]]
     if kind == "FULLY_CONNECTED":
+        made = graph.tensor_shapes[graph.outputs_of(op)[0]]
         return math.prod(made[:-1]) * round_up(weights[0], 64) * round_up(weights[-1], 4)
-    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV") or len(made) != 4:
+    products = _kernel_products(graph, op)
+    if not products:
+        return 0
+    if kind == "DEPTHWISE_CONV_2D":
+        return products * round_up(weights[-1], 16) * 4
+    return products * round_up(weights[0], 64) * round_up(weights[-1], 4)
+
+
+def _kernel_products(graph: OpGraph, op: int) -> int:
+    """Pixels that a convolution's kernel is laid on, times its elements; 0 for other ops."""
+    kind, inputs = graph.op_types[op], graph.inputs_of(op).tolist()
+    made = graph.tensor_shapes[graph.outputs_of(op)[0]]
+    if kind not in _CONVOLUTIONS or len(made) != 4 or len(inputs) < 2:
+        return 0
+    if not graph.is_constant[inputs[1]]:
         return 0
     image = graph.tensor_shapes[inputs[2 if kind == "TRANSPOSE_CONV" else 0]]
-    taps = stored_taps(kind, weights, image, made, graph.op_attributes[op])
-    if kind == "DEPTHWISE_CONV_2D":
-        return int(math.prod(made[:3]) * round_up(made[3], 16) * 4 * taps)
+    taps = stored_taps(kind, graph.tensor_shapes[inputs[1]], image, made, graph.op_attributes[op])
     pixels: int = math.prod((image if kind == "TRANSPOSE_CONV" else made)[:3])
-    return pixels * round_up(weights[0], 64) * taps * round_up(weights[-1], 4)
+    return pixels * taps
 
 
 def _activation_sizes(graph: OpGraph, op: int) -> list[float]:
@@ -349,8 +367,13 @@ def _activation_sizes(graph: OpGraph, op: int) -> list[float]:
     return [float(graph.tensor_bytes[t]) for t in read | set(graph.outputs_of(op).tolist())]
 
 
-def _conv_bytes(graph: OpGraph, op: int) -> float:
-    """Bytes that a convolution makes; 0 for other ops."""
-    if graph.op_types[op] not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
+def _map_bytes(graph: OpGraph, op: int) -> float:
+    """Bytes that a convolution makes, in proportion to its kernel's elements: 1 for nine of them.
+
+    Depthwise convolutions count none: the time that stacks of plain convolutions show beside their
+    multiply-accumulates is not seen in networks that are made of these.
+    """
+    if not graph.op_attributes or graph.op_types[op] not in _FULL_CONVOLUTIONS:
         return 0.0
-    return float(graph.tensor_bytes[graph.outputs_of(op)[0]])
+    channels = int(graph.tensor_shapes[graph.outputs_of(op)[0]][-1])
+    return _kernel_products(graph, op) * channels / _PLAIN_TAPS

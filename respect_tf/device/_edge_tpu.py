@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class EdgeTpu:
             an op that works in strips are fetched so often.
         fixed_ms: ms of an inference that does next to nothing.
         ms_per_gmac: ms per 10**9 multiply-accumulates, output channels padded to 64.
-        ms_per_map_mib: ms per MiB that convolutions make.
+        ms_per_map_mib: ms per MiB that a 3x3 convolution makes; others in proportion to the
+            elements of their kernels, depthwise ones none.
         ms_per_cached_mib: ms to read 1 MiB of parameters from the chip's memory.
         ms_per_streamed_mib: ms to bring 1 MiB of parameters from the host.
         ms_per_input_mib: ms per MiB of a tensor that enters a segment.
@@ -149,7 +151,7 @@ class EdgeTpu:
         path = Path(path)
         try:
             data = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+        except (OSError, ValueError, RecursionError) as error:  # neither UTF-8 nor sane JSON
             raise ArgumentError(
                 f"{path} cannot be read as a device: {error}. Expected a JSON file as "
                 "`EdgeTpu.save` or `respect-tf calibrate` writes it."
@@ -236,8 +238,7 @@ def _is_amount(value: Any) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
+        and 0 <= value <= sys.float_info.max  # neither NaN nor a whole number beyond all floats
     )
 
 

@@ -8,6 +8,7 @@ google-coral/edgetpu, LibrEdgeTPU, EdgeTPU_Analysis, Segments-Runner) and in pub
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -191,13 +192,20 @@ def stored_taps(
         size = weights[axis]
         if size > 1 and kind != "TRANSPOSE_CONV" and len(image) == 4 and len(made) == 4:
             stride, dilation = attributes.strides[axis - 1], attributes.dilation[axis - 1]
-            span = (made[axis] - 1) * stride + (size - 1) * dilation + 1
-            before = max(0, span - image[axis]) // 2 if attributes.padding == "SAME" else 0
-            starts = np.arange(size) * dilation - before
-            reads = starts[:, None] + np.arange(made[axis]) * stride
-            size = max(1, int(np.any((reads >= 0) & (reads < image[axis]), axis=1).sum()))
+            same = attributes.padding == "SAME"
+            size = _used_taps(size, stride, dilation, image[axis], made[axis], same)
         taps *= size
     return taps
+
+
+@functools.lru_cache(maxsize=4096)  # a network has few kinds of layers, and looks at each twice
+def _used_taps(size: int, stride: int, dilation: int, read: int, made: int, same: bool) -> int:
+    """Elements of a kernel along one axis that meet a map of `read` pixels somewhere."""
+    span = (made - 1) * stride + (size - 1) * dilation + 1
+    before = max(0, span - read) // 2 if same else 0
+    starts = np.arange(size) * dilation - before
+    reads = starts[:, None] + np.arange(made) * stride
+    return max(1, int(np.any((reads >= 0) & (reads < read), axis=1).sum()))
 
 
 def _is_per_channel(graph: OpGraph, tensor: int) -> bool:

@@ -43,25 +43,25 @@ def batch_stages(costs: DeviceCosts, stages: StageBatch) -> tuple[Floats, Floats
 
 def _part(costs: DeviceCosts, stages: StageBatch) -> tuple[Floats, Floats]:
     device, parameters = costs.device, costs.parameters
-    inside = stages.contains(np.arange(costs.graph.num_ops))  # [num_stages, num_ops]
     slowdown = device.slowdown(costs.num_stages) / MIB
     transfer = stages.entering_bytes * (device.ms_per_input_mib * slowdown)
     transfer += stages.leaving_bytes * (device.ms_per_output_mib * slowdown)
-    sums = inside @ np.stack([costs.compute_ms, parameters.streamed], axis=1)
-
-    def largest(values: npt.NDArray[Any]) -> Floats:
-        result: Floats = np.where(inside, values, 0).max(axis=1)
-        return result
-
-    room = room_left(costs, largest, stages.entering_bytes)
-    held = np.matmul(inside, (parameters.blocks * parameters.block_bytes).astype(np.float64))
-    in_doubt = np.flatnonzero(~surely_fit(costs, held, largest, room))
+    room = room_left(costs, stages.op_maxima, stages.entering_bytes)
+    held = stages.op_sums(parameters.blocks * parameters.block_bytes)
+    in_doubt = ~surely_fit(costs, held, stages.op_maxima, room)
     stream, streamed = np.zeros((2, len(stages)))
-    stream[in_doubt], streamed[in_doubt] = _streamed(costs, inside[in_doubt], room[in_doubt])
-    total = device.fixed_ms + sums[:, 0] + stream + transfer
-    moved = stages.entering_bytes + stages.leaving_bytes + sums[:, 1] + streamed
+    if in_doubt.any():
+        stream[in_doubt], streamed[in_doubt] = _streamed(
+            costs, stages.select(in_doubt), room[in_doubt]
+        )
+    total = device.fixed_ms + stages.op_sums(costs.compute_ms) + stream + transfer
+    moved = stages.entering_bytes + stages.leaving_bytes + streamed
+    moved += stages.op_sums(parameters.streamed)
+    if costs.supported.all():
+        return total, moved
     # Which ops a CPU op drags with it depends on paths: such stages are looked at one by one.
-    for index in np.flatnonzero(inside[:, ~costs.supported].any(axis=1)).tolist():
+    on_cpu = stages.contains(np.flatnonzero(~costs.supported)).any(axis=1)
+    for index in np.flatnonzero(on_cpu).tolist():
         ops, entering, leaving = stages.parts(index)
         stage = costs.stage(ops, entering, leaving)
         total[index] = stage.total_ms
@@ -80,11 +80,10 @@ def room_left(costs: DeviceCosts, largest: Largest, entering_bytes: Floats) -> F
         entering_bytes: [num_stages].
     """
     device = costs.device
-    taken = np.where(
-        largest(costs.strip_step) > 0,
-        device.strip_input_share * entering_bytes,
-        device.activation_share * largest(costs.largest_tensor),
-    )
+    taken = device.activation_share * largest(costs.largest_tensor)
+    if costs.strip_step.any():
+        in_strips = largest(costs.strip_step) > 0
+        taken = np.where(in_strips, device.strip_input_share * entering_bytes, taken)
     room: Floats = np.maximum(0.0, device.num_tiles * device.tile_bytes - taken)
     return room
 
@@ -102,32 +101,37 @@ def surely_fit(costs: DeviceCosts, held: Floats, largest: Largest, room: Floats)
     return fit
 
 
-def _streamed(costs: DeviceCosts, inside: Bools, room: Floats) -> tuple[Floats, Floats]:
+def _streamed(costs: DeviceCosts, stages: StageBatch, room: Floats) -> tuple[Floats, Floats]:
     """Time and bytes of the parameters that are not cached. Both [num_stages].
 
     Layers ask for room in the order of `DeviceCosts.largest_first`. A layer of n blocks fits if n
     more blocks of its size fit into the tiles one by one, so alike layers are placed together.
     """
     parameters, num_tiles = costs.parameters, costs.device.num_tiles
-    waiting, streamed = np.zeros((2, len(inside)))
+    waiting, streamed = np.zeros((2, len(stages)))
     limit = np.floor(room / num_tiles)[:, None]
-    used = np.zeros((len(inside), num_tiles))  # whole numbers: quotients round down as they should
-    for layers in _alike(costs):
+    used = np.zeros((len(stages), num_tiles))  # whole numbers: quotients round down as they should
+    alike = _alike(costs)
+    inside = stages.contains(np.concatenate(alike)).T  # [num_layers, num_stages]
+    for layers, asking in zip(
+        alike, np.split(inside, np.cumsum([len(layers) for layers in alike[:-1]])), strict=True
+    ):
         blocks, size = int(parameters.blocks[layers[0]]), int(parameters.block_bytes[layers[0]])
-        asking = inside[:, layers]  # [num_stages, num_layers]
-        count = asking.sum(axis=1)
-        slots = np.floor(np.maximum(0.0, limit - used) / size).sum(axis=1)
+        count = asking.sum(axis=0)
+        some = np.flatnonzero(count)
+        if not len(some):
+            continue
+        count, before = count[some], used[some]
+        slots = np.floor(np.maximum(0.0, limit[some] - before) / size).sum(axis=1)
         fitting = np.minimum(count, (slots / blocks).astype(np.int64))
-        left_out = np.flatnonzero(fitting < count)
-        if len(left_out):
-            late = asking[left_out] & (
-                np.cumsum(asking[left_out], axis=1) > fitting[left_out][:, None]
-            )
-            waiting[left_out] += late @ costs.stream_ms[layers]
-            streamed[left_out] += late @ parameters.stored[layers].astype(np.float64)
+        short = np.flatnonzero(fitting < count)
+        if len(short):
+            left_out = some[short]
+            late = asking[:, left_out] & (np.cumsum(asking[:, left_out], axis=0) > fitting[short])
+            waiting[left_out] += costs.stream_ms[layers] @ late
+            streamed[left_out] += parameters.stored[layers].astype(np.float64) @ late
         placed = np.flatnonzero(fitting)
-        if len(placed):
-            used[placed] = _fill(used[placed], fitting[placed] * blocks, size)
+        used[some[placed]] = _fill(before[placed], fitting[placed] * blocks, size)
     return waiting, streamed
 
 

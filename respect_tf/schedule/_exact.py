@@ -53,7 +53,9 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
-    known = balanced(problem)
+    asks_pairs = isinstance(problem.objective, BoundedObjective)
+    # The search in pairs finds a schedule by itself, where there surely is one.
+    known = None if asks_pairs and problem.restrictions is None else balanced(problem)
     low = problem.lower_bound()
     budget = Budget(deadline, _MAX_WORK, _MAX_CELLS // problem.num_stages)
     if math.isfinite(deadline):
@@ -62,10 +64,12 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
     try:
         budget.check_time()
-        if known is None:
+        if known is None and problem.restrictions is not None:
             known = _any_chain(problem, budget)
-        if isinstance(problem.objective, BoundedObjective):
+        if asks_pairs:
             return _solve_pairs(find_nodes(problem, budget), known, budget)
+        if known is None:
+            raise _lost(known)
         if not problem.linear.exact and is_batched(problem.objective):
             table = ideal_table(problem, known.cost, budget)
             if table is not None:
@@ -80,6 +84,8 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
             low = limit + 1.0 if problem.integral else limit
         raise _lost(known)
     except BudgetExceededError:
+        if known is None:
+            known = balanced(problem)
         answer = answer_without_proof(problem, known, low, deadline)
         if answer is None:
             raise ScheduleError(
@@ -168,7 +174,7 @@ def _solve_table(table: IdealTable, known: Chain, budget: Budget) -> Answer:
     return Answer(chain, reached.total)
 
 
-def _solve_pairs(nodes: Nodes | None, known: Chain, budget: Budget) -> Answer:
+def _solve_pairs(nodes: Nodes | None, known: Chain | None, budget: Budget) -> Answer:
     """The optimum of an objective that can bound its costs."""
     if nodes is None:
         raise BudgetExceededError

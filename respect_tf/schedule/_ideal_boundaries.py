@@ -44,25 +44,36 @@ class _Stage:
     row_keys: Floats
     column_keys: Floats
 
-    def product(self, parts: tuple[int, int], rows: Ints, columns: Ints) -> Floats:
-        """Bytes that enter times `parts[0]` plus bytes that leave times `parts[1]`.
+    def product(self, parts: npt.ArrayLike, rows: Ints, columns: Ints) -> Floats:
+        """Bytes that enter and bytes that leave, each times a factor, and added.
 
         One matrix product, the sums being two more features; all partial sums are exact.
-        float64 [num_rows, num_columns].
+
+        Args:
+            parts: [num_products, 2], the factors.
+            rows: Earlier ideals.
+            columns: Later ideals.
+
+        Returns:
+            float64 [num_products, num_rows, num_columns].
         """
+        parts = np.asarray(parts)
         row_bits = self.row_bits[rows]
-        amounts = parts @ self.amounts
+        amounts = parts @ self.amounts  # [num_products, num_features]
         used = np.flatnonzero(
-            (amounts != 0) & row_bits.any(axis=0) & self.column_bits[columns].any(axis=0)
+            amounts.any(axis=0) & row_bits.any(axis=0) & self.column_bits[columns].any(axis=0)
         )
-        left = np.ones((len(rows), len(used) + 2))
-        right = np.ones((len(columns), len(used) + 2))
-        left[:, :-2] = row_bits[:, used] * amounts[used]
-        left[:, -2] = parts @ self.row_sums[:, rows]
-        right[:, :-2] = self.column_bits[np.ix_(columns, used)]
-        right[:, -1] = parts @ self.column_sums[:, columns]
-        result: Floats = left @ right.T
-        return result
+        num_used = len(used)
+        left = np.zeros((len(parts), len(rows), num_used + 1 + len(parts)))
+        right = np.ones((len(columns), num_used + 1 + len(parts)))
+        left[:, :, :num_used] = row_bits[:, used] * amounts[:, None, used]
+        left[:, :, num_used] = parts @ self.row_sums[:, rows]
+        for index in range(len(parts)):
+            left[index, :, num_used + 1 + index] = 1.0
+        right[:, :num_used] = self.column_bits[np.ix_(columns, used)]
+        right[:, num_used + 1 :] = (parts @ self.column_sums[:, columns]).T
+        result: Floats = left.reshape(-1, left.shape[2]) @ right.T
+        return result.reshape(len(parts), len(rows), len(columns))
 
 
 class IdealBoundaries:
@@ -100,7 +111,7 @@ class IdealBoundaries:
         op_costs = op_costs - self.ideals[stage].op_sums[rows][:, None]
         linear = self.problem.linear
         if linear.enter == linear.leave:
-            crossing = self._stage(stage).product((1, 1), rows, columns)
+            crossing = self._stage(stage).product([(1, 1)], rows, columns)[0]
             cost = self.problem.cost(op_costs, crossing, 0.0)
         else:
             entering, leaving = self.bytes_moved(stage, rows, columns)
@@ -115,8 +126,8 @@ class IdealBoundaries:
 
     def bytes_moved(self, stage: int, rows: Ints, columns: Ints) -> tuple[Floats, Floats]:
         """Bytes that enter and that leave stages. Both [num_rows, num_columns]."""
-        part = self._stage(stage)
-        return part.product((1, 0), rows, columns), part.product((0, 1), rows, columns)
+        entering, leaving = self._stage(stage).product([(1, 0), (0, 1)], rows, columns)
+        return entering, leaving
 
     def is_stage(self, stage: int, rows: Ints, columns: Ints) -> Bools:
         """Whether later ideals hold earlier ones and more. bool [num_rows, num_columns]."""
@@ -168,13 +179,19 @@ class IdealBatch(StageBatch):
 
     def _maxima(self, values: Floats) -> Floats:
         # The largest item between two ideals is where running counts, largest first, part.
-        order = np.argsort(-values, kind="stable")
+        levels, level_of = np.unique(-values, return_inverse=True)
         rows, row_of = np.unique(self._pairs[0], return_inverse=True)
         columns, column_of = np.unique(self._pairs[1], return_inverse=True)
-        before = np.cumsum(self._before.members(order, rows), axis=1, dtype=np.int64)
-        after = np.cumsum(self._after.members(order, columns), axis=1, dtype=np.int64)
-        place = first_difference(before, after, np.stack([row_of, column_of]))
-        result: Floats = values[order][place]
+        by_level = np.argsort(level_of, kind="stable")
+        starts = np.searchsorted(level_of[by_level], np.arange(len(levels)))
+        before, after = (
+            np.add.reduceat(ideals.members(by_level, which), starts, axis=1, dtype=np.int64)
+            for ideals, which in ((self._before, rows), (self._after, columns))
+        )
+        place = first_difference(
+            np.cumsum(before, axis=1), np.cumsum(after, axis=1), np.stack([row_of, column_of])
+        )
+        result: Floats = -levels[place]
         return result
 
     def _contains(self, items: Ints) -> Bools:

@@ -14,6 +14,9 @@ from respect_tf.schedule._problem import Bools, Floats, Problem
 
 _CHECK_EVERY = 1 << 14
 
+# So many bits of ideals are kept as numbers.
+_FEW_CELLS = 1 << 21
+
 # Properties of `Ideals` with a row per ideal.
 _PER_IDEAL = {"counts", "op_sums", "output_sums", "byte_sums", "waiting"}
 
@@ -70,6 +73,10 @@ class Ideals:
         result = np.full(len(self), float(values[self.always].sum()))
         if not weights.any():
             return result
+        if len(self) * len(self.free) <= _FEW_CELLS:
+            # A single thread, unlike a matrix product: threads cost more than such sums.
+            result += np.einsum("ij,j->i", self._bits, weights)
+            return result
         step = max(1, (1 << 22) // max(1, len(self.free)))
         for top in range(0, len(self), step):
             bits = np.unpackbits(
@@ -77,6 +84,12 @@ class Ideals:
             )
             result[top : top + step] += bits @ weights
         return result
+
+    @functools.cached_property
+    def _bits(self) -> Floats:
+        """`packed` as numbers, which sums are asked of again and again. [num_ideals, num_free]."""
+        bits = np.unpackbits(self.packed, axis=1, count=len(self.free), bitorder="little")
+        return bits.astype(np.float64)
 
     @functools.cached_property
     def counts(self) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from respect_tf.schedule._tie_break import StagePairs, best_path
 from respect_tf.schedule._true_costs import true_stage_value
 
 # A first look at so many nodes, in so many rounds, bounds the cost from above.
-_FEW, _FEW_ROUNDS = 48, 3
+_FEW, _FEW_ROUNDS = 48, 8
 
 # Nodes that can be looked at in pairs.
 _MAX_NODES = 2000
@@ -98,7 +99,10 @@ class _PairSearch:
             raise BudgetExceededError
         self._nodes = nodes = nodes.select(used)
         self._possible = windows[:, used]
-        self._pairs = nodes.pairs(budget)
+        allowed = np.zeros((len(nodes), len(nodes)), bool)
+        for starts, ends in itertools.pairwise(self._possible):
+            allowed |= starts[:, None] & ends
+        self._pairs = nodes.pairs(allowed, budget)
         bounds = self._objective.batch_bounds(nodes.batch(self._pairs), closely=False)
         largest = max(1.0, float(bounds[0].max(initial=0)), float(bounds[1].max(initial=0)))
         self._places = min(_PLACES, 50 - math.frexp(largest * self._num_stages)[1])
@@ -236,11 +240,15 @@ class _PairSearch:
         if not asks:
             return True
         value = np.full(len(self._pairs), np.inf)
+        rivals = np.full(len(self._pairs), len(self._pairs))
         for stage, part in zip(self._stages, values, strict=True):
             value[stage] = np.minimum(value[stage], part)
+            rivals[stage] = np.minimum(rivals[stage], np.count_nonzero(~self._known[stage]))
         asked = np.flatnonzero((value <= self._upper + self._rounding) & ~self._known)
-        # Those that bound the cost first, the dear ones among them before the cheap ones.
-        self._ask(asked[np.lexsort((-self._costs[asked], value[asked]))[:_ROUND]])
+        # Every chain has one pair of each stage, so the stage with fewest pairs decides soonest
+        # which chains are left; then those that bound the cost, dear ones before cheap ones.
+        order = np.lexsort((-self._costs[asked], value[asked], rivals[asked]))
+        self._ask(asked[order[:_ROUND]])
         return True
 
     def _keep(self, masks: list[Bools], values: list[Floats] | None = None) -> None:

@@ -45,8 +45,8 @@ class Nodes(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pairs(self, budget: Budget) -> Pairs:
-        """All stages between two nodes."""
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        """All stages between two nodes of those that are allowed, [num_nodes, num_nodes]."""
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """The same stages for objectives."""
@@ -102,18 +102,18 @@ class IdealNodes:
     def __len__(self) -> int:
         return len(self._ideals)
 
-    def pairs(self, budget: Budget) -> Pairs:
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         """See `Nodes`."""
         everything = np.arange(len(self))
         between = IdealBoundaries([self._ideals, self._ideals], budget)
         parts = []
         for top in range(0, len(self), _BLOCK_ROWS):
-            rows, columns = everything[top : top + _BLOCK_ROWS], everything[top:]
+            rows = everything[top : top + _BLOCK_ROWS]
+            columns = np.flatnonzero(allowed[rows].any(axis=0))
             budget.spend_pairs(len(rows) * len(columns))
-            above, across = np.nonzero(between.is_stage(0, rows, columns))
+            where = np.nonzero(between.is_stage(0, rows, columns) & allowed[np.ix_(rows, columns)])
             entering, leaving = between.bytes_moved(0, rows, columns)
-            where = above, across
-            parts.append((rows[above], columns[across], entering[where], leaving[where]))
+            parts.append((rows[where[0]], columns[where[1]], entering[where], leaving[where]))
         return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def batch(self, pairs: Pairs) -> StageBatch:
@@ -173,12 +173,12 @@ class IntervalNodes:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def pairs(self, budget: Budget) -> Pairs:
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         """See `Nodes`."""
         budget.spend_pairs(len(self) ** 2)
         entering, leaving = self._intervals.bytes_moved(self._positions, self._positions)
-        where = np.triu_indices(len(self), 1)
-        return Pairs(where[0], where[1], entering[where], leaving[where])
+        where = rows, columns = np.nonzero(np.triu(allowed, 1))
+        return Pairs(rows, columns, entering[where], leaving[where])
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""

@@ -170,3 +170,23 @@ def test_a_prediction_as_plain_values_marks_its_figures():
     causes = sum(value for name, value in stage["ms"].items() if name != "total")
     assert causes == pytest.approx(stage["ms"]["total"])
     assert stage["stored_bytes"] == stage["cached_bytes"] + stage["streamed_bytes"]
+
+
+def test_time_for_maps_grows_with_the_kernel_and_is_none_for_depthwise_convolutions():
+    """Depthwise networks run faster than stacks of 3x3 convolutions of as large maps suggest."""
+    graph = conv_stack(64, 2)
+    shapes = {kernel: list(graph.tensor_shapes) for kernel in (1, 3)}
+    for tensor in (1, 3, 5):
+        out, *_, read = graph.tensor_shapes[tensor]
+        shapes[1][tensor] = (out, 1, 1, read)
+    made = 64 * 64 * 64 / 2**20
+    for kernel, changed in shapes.items():
+        other = dataclasses.replace(graph, tensor_shapes=tuple(changed))
+        costs = DeviceCosts.of(other, EdgeTpu.preset("pcie"))
+        assert costs.map_mib == pytest.approx([made * kernel**2 / 9] * 3)
+    depthwise = [*shapes[3]]
+    depthwise[3] = (1, 3, 3, 64)
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D")
+    other = dataclasses.replace(graph, op_types=kinds, tensor_shapes=tuple(depthwise))
+    costs = DeviceCosts.of(other, EdgeTpu.preset("pcie"))
+    assert costs.map_mib == pytest.approx([made, 0.0, made])

@@ -29,7 +29,7 @@ def test_an_unknown_preset_is_refused():
         EdgeTpu.provenance("usb4")
 
 
-@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, "3", None, True])
+@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, 10**400, "3", None, True])
 def test_constants_that_are_no_amounts_are_refused(value):
     with pytest.raises(ArgumentError, match=r"EdgeTpu\.ms_per_gmac must be a finite number"):
         dataclasses.replace(EdgeTpu.preset("usb3"), ms_per_gmac=value)
@@ -102,7 +102,9 @@ def test_files_that_describe_no_device_are_refused(tmp_path, change, message):
         EdgeTpu.from_file(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe\x00", b'{"a": NaN}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"3", b"\xff\xfe\x00", b'{"a": NaN}', b"[" * 99_999]
+)
 def test_files_that_are_no_json_of_a_device_are_refused(tmp_path, content):
     path = tmp_path / "device.json"
     path.write_bytes(content)

@@ -58,6 +58,7 @@ def test_every_measured_time_is_used_once_and_is_possible(data_folder):
     rows, skipped = time_rows()
     assert len(rows) > 1400
     assert sum(skipped.values()) < 300
+    assert {row.stack.width - row.named_width for row in rows} == {0, 1}
     keys = {(row.stack, row.profiled, row.ms) for row in rows}
     assert len(keys) == len(rows)
     for row in rows:  # 4 TOPS

@@ -181,7 +181,7 @@ def test_bounds_are_below_the_values_and_equal_where_they_say_so():
     for objective in (Throughput("usb2", 3), Latency("pcie", 3)):
         problem = build_problem(graph, 3, objective)
         nodes = find_nodes(problem, Budget())
-        pairs = nodes.pairs(Budget())
+        pairs = nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget())
         batch = nodes.batch(pairs)
         values = objective.batch_values(batch)
         for closely in (False, True):
