@@ -75,13 +75,34 @@ def write_folder(
     return target
 
 
+def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a single file, and the folders that lead to it.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        SavedPipelineError: It cannot be written.
+    """
+    target = Path(path).resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(target, content)
+    except OSError as error:
+        raise SavedPipelineError(
+            f"'{target}' cannot be written: {error.strerror or error}. Choose another path, or "
+            "free some space."
+        ) from error
+    return target
+
+
 def update_folder(
     folder: str | os.PathLike[str], files: Mapping[str, bytes], obsolete: Iterable[str]
 ) -> None:
     """Write files into a folder that is there, and remove others; the manifest comes last.
 
     Whatever happens before the manifest is in place (a full disk, Ctrl-C), the folder stays valid:
-    its old manifest does not list the new files, and everything that it lists is still there.
+    its old manifest does not list the new files, and what it lists is put back as it was.
 
     Args:
         folder: The folder.
@@ -92,23 +113,43 @@ def update_folder(
         SavedPipelineError: A file cannot be written.
     """
     target = Path(folder)
-    for name in sorted(files, key=lambda name: name == MANIFEST):
-        path = target / name
-        partial = target / f".{name}.{secrets.token_hex(8)}.partial"
-        try:
-            if not path.is_file() or path.read_bytes() != files[name]:
-                _write_synced(partial, files[name])
-                partial.replace(path)
-        except OSError as error:
-            raise SavedPipelineError(
-                f"'{path}' cannot be written: {error.strerror or error}. The saved pipeline is as "
-                "it was. Free some space or check the permissions."
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+    # Where the old content of each file is, until the manifest is in place.
+    kept: dict[Path, Path] = {}
+    try:
+        for name in sorted(files, key=lambda name: (name == MANIFEST, (target / name).exists())):
+            _update_file(target / name, files[name], kept)
+    except BaseException:
+        if (target / MANIFEST).read_bytes() != files[MANIFEST]:
+            for path, old in kept.items():
+                old.replace(path)
+        raise
+    for old in kept.values():
+        with contextlib.suppress(OSError):
+            old.unlink()
     for name in obsolete:
         with contextlib.suppress(OSError):  # nobody misses it, and nobody lists it any more
             (target / name).unlink()
+
+
+def _update_file(path: Path, content: bytes, kept: dict[Path, Path]) -> None:
+    """Give a file its content; what was there before, but for the manifest, goes to `kept`."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        if path.is_file() and path.read_bytes() == content:
+            return
+        _write_synced(partial, content)
+        if path.name != MANIFEST and path.exists():
+            old = partial.with_suffix(".old")
+            path.rename(old)
+            kept[path] = old
+        partial.replace(path)
+    except OSError as error:
+        raise SavedPipelineError(
+            f"'{path}' cannot be written: {error.strerror or error}. The saved pipeline is as it "
+            "was. Free some space or check the permissions."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _replace(partial: Path, target: Path) -> None:

@@ -29,6 +29,8 @@ from respect_tf.segment import ParityReport, Segment, TensorSpec, check_runner_r
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline
 
+REPORT = "report.html"
+
 _SCHEMA_VERSION = 1
 _PACKAGES = ("respect-tf", "tensorflow", "keras", "tf_keras", "numpy", "flatbuffers")
 
@@ -51,6 +53,7 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
     if uncompiled:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
+    files[REPORT] = pipeline.report.to_html().encode()
     manifest = _manifest(pipeline, files)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     files[MANIFEST] = (text + "\n").encode()

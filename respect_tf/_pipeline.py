@@ -13,13 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf._folder import write_folder
+from respect_tf._folder import write_file, write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.compile import compile_segments, require_compiler
 from respect_tf.device import EdgeTpu, predict_pipeline, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.report import Report, build_report
+from respect_tf.report import (
+    PlacedGraph,
+    Report,
+    build_report,
+    chrome_trace,
+    draw_gantt,
+    model_explorer_overlays,
+    plot_memory,
+    plot_pipeline,
+    plot_schedule,
+    stages_on_device,
+)
 from respect_tf.run import (
     CpuRunner,
     EdgeTpuRunner,
@@ -285,6 +296,117 @@ class Pipeline:
         """
         with progress(f"Saving {self.name}", verbose=verbose):
             return write_folder(folder, pipeline_files(self), overwrite=overwrite)
+
+    def plot_schedule(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw the op graph, coloured by stage.
+
+        Args:
+            ax: matplotlib axes to draw into; a new figure if left out.
+            path: A file to write (.png, .svg, .pdf).
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+
+        Raises:
+            DependencyError: matplotlib is not installed.
+        """
+        return plot_schedule(self._placed, title=self.name, ax=ax, path=path)
+
+    def plot_memory(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw what each stage caches, streams and computes with, against the room on its chip.
+
+        Args:
+            ax: matplotlib axes to draw into; a new figure if left out.
+            path: A file to write (.png, .svg, .pdf).
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+
+        Raises:
+            DependencyError: matplotlib is not installed.
+        """
+        placed = self._placed
+        stages = stages_on_device(placed.prediction, self.segments)
+        return plot_memory(stages, placed.room_bytes, title=self.name, ax=ax, path=path)
+
+    def plot_pipeline(
+        self,
+        first: int | None = None,
+        num_inputs: int | None = None,
+        *,
+        ax: Any = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Draw which stage of the simulated pipeline works on which input when.
+
+        Args:
+            first: The input to begin with: 0 shows how the pipeline fills. Left out, it is in its
+                steady state.
+            num_inputs: How many inputs to show; left out, enough to see one pass through.
+            ax: matplotlib axes to draw into; a new figure if left out.
+            path: A file to write (.png, .svg, .pdf).
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+
+        Raises:
+            ArgumentError: A number is out of its range.
+            DependencyError: matplotlib is not installed.
+        """
+        gantt = draw_gantt(self._placed.prediction, first=first, num_inputs=num_inputs)
+        return plot_pipeline(gantt, title=self.name, ax=ax, path=path)
+
+    def to_chrome_trace(self, path: str | os.PathLike[str], num_inputs: int = 50) -> Path:
+        """Write the simulated pipeline as a trace for https://ui.perfetto.dev or chrome://tracing.
+
+        Args:
+            path: The file to write (.json).
+            num_inputs: How many inputs to send through.
+
+        Returns:
+            The file's absolute path.
+
+        Raises:
+            ArgumentError: `num_inputs` is no number from 1.
+            SavedPipelineError: The file cannot be written.
+        """
+        trace = chrome_trace(self.simulate(num_inputs), name=self.name)
+        return write_file(path, trace.encode())
+
+    def to_model_explorer(self, path: str | os.PathLike[str]) -> dict[str, Path]:
+        """Write overlays for Google's Model Explorer (PyPI: ai-edge-model-explorer).
+
+        To look at them: `model-explorer MODEL.tflite --node_data_paths=FILE,FILE`, with the whole
+        model that `save` writes.
+
+        Args:
+            path: A file to write the stages into, `NAME.json`; the others go beside it, as
+                `NAME_ms.json`, `NAME_bytes.json` and `NAME_device.json`. A path without that
+                ending is a folder for all four.
+
+        Returns:
+            The absolute paths by overlay: "stage", "ms", "bytes", "device" (CPU or TPU).
+
+        Raises:
+            SavedPipelineError: A file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".json":
+            target = target / f"{self.name}.json"
+        return {
+            overlay: write_file(
+                target if overlay == "stage" else target.with_name(f"{target.stem}_{overlay}.json"),
+                content.encode(),
+            )
+            for overlay, content in model_explorer_overlays(self._placed).items()
+        }
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+    @functools.cached_property
+    def _placed(self) -> PlacedGraph:
+        return PlacedGraph.of(self.graph, self.schedule.stages, self.device)
 
     @functools.cached_property
     def _chain(self) -> SegmentChain:

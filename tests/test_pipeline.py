@@ -113,6 +113,7 @@ def test_a_saved_pipeline_comes_back_as_it_was(pipeline, tmp_path):
         "model_segment_0_of_2.tflite",
         "model_segment_1_of_2.tflite",
         "pipeline.json",
+        "report.html",
         "run_pipeline.py",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -160,15 +161,16 @@ def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePredic
     device, num_stages = prediction.device, schedule.num_stages
     alone = predict_pipeline(graph, np.zeros(graph.num_ops, np.int64), device)
     stock = choose_schedule(graph, num_stages, "compiler", objective="throughput", device=device)
+    stock_ms = float(prediction.interval_ms if stock.cost is None else stock.cost)
     return Speed(
         device=device.name,
         frames_per_second=prediction.frames_per_second,
         interval_ms=prediction.interval_ms,
-        limited_by=_bottleneck(prediction),
+        limited_by=bottleneck(prediction),
         latency_ms=prediction.latency_ms,
         first_inference_ms=prediction.first_ms,
         one_tpu_frames_per_second=alone.frames_per_second,
-        compiler_frames_per_second=1000.0 / float(stock.cost or prediction.interval_ms),
+        compiler_frames_per_second=1000.0 / stock_ms if stock_ms else math.inf,
         fewest_tpus=_fewest(graph, num_stages, device, prediction.interval_ms),
     )
 
@@ -184,7 +186,7 @@ def _logged(segment: Segment) -> LoggedMemory | None:
     )
 
 
-def _bottleneck(prediction: PipelinePrediction) -> str:
+def bottleneck(prediction: PipelinePrediction) -> str:
     times = [stage.cost.total_ms for stage in prediction.stages]
     if max(times) >= max(prediction.bus_ms, prediction.dispatch_ms):
         return f"stage {int(np.argmax(times))}"

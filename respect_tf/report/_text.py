@@ -25,7 +25,9 @@ def render(what: Any, *, width: int = 100) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=width, color_system=None, markup=False).print(what)
+    # In a notebook, rich would show the table there and then, and write nothing.
+    console = Console(file=text, width=width, color_system=None, markup=False, force_jupyter=False)
+    console.print(what)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     while lines and not lines[-1]:
         lines.pop()

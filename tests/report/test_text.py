@@ -23,3 +23,9 @@ def test_a_table_has_no_trailing_blanks_and_keeps_long_cells():
     text = table(["name", "value"], [["x" * 120, 1], ["y", 22]])
     assert not any(line.endswith(" ") for line in text.splitlines())
     assert text.count("x") == 120
+
+
+def test_a_table_is_text_in_a_notebook_too(monkeypatch):
+    plain = table(["name", "value"], [["x", 1]])
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert table(["name", "value"], [["x", 1]]) == plain != ""

@@ -1,0 +1,198 @@
+"""What a report says, as tables and lines, for terminals and pages alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from respect_tf.report._text import format_bytes, table
+
+if TYPE_CHECKING:
+    from respect_tf.report._report import Report, StageReport
+
+SOURCES = (
+    "Figures without a source are read from the .tflite models; predictions are the device model's."
+)
+_MAX_CPU_OPS = 8  # lines about ops on the CPU
+_LABEL_WIDTH = 16
+
+
+class ReportTable(NamedTuple):
+    """A table: its title, its columns, and a list of cells per row."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+def report_text(report: Report) -> str:
+    """The whole report as text."""
+    parts = []
+    for part in report_tables(report):
+        parts += [table(part.columns, part.rows, title=part.title), ""]
+    parts += [f"{label:<{_LABEL_WIDTH}}{said}" for label, said in report_lines(report)]
+    return "\n".join([*parts, SOURCES])
+
+
+def report_tables(report: Report) -> list[ReportTable]:
+    """What each segment is, holds and takes."""
+    return [
+        ReportTable(
+            f"{report.name} in {len(report.stages)} segments",
+            ["stage", "ops", "parameters", "bytes in", "bytes out", "MACs", "file"],
+            [_model_row(stage) for stage in report.stages],
+        ),
+        ReportTable(
+            f"parameters on each Edge TPU ({report.speed.device})",
+            ["stage", "stored", "cached", "streamed", "activations", "room left", "source"],
+            [row for stage in report.stages for row in _memory_rows(stage)],
+        ),
+        ReportTable(
+            "milliseconds per inference",
+            ["stage", "compute", "streaming", "input", "output", "overhead", "CPU ops", "total",
+             "source"],
+            [_time_row(stage) for stage in report.stages],
+        ),
+    ]  # fmt: skip
+
+
+def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[str, str]]:
+    """What there is to say about the whole pipeline, each with a label.
+
+    Args:
+        report: The report.
+        solve_seconds: Whether to say how long the scheduler took.
+    """
+    total = sum(stage.parameter_bytes for stage in report.stages)
+    lines = [
+        *_speed_lines(report),
+        (
+            "largest stage",
+            f"{format_bytes(report.peak_parameter_bytes)} of {format_bytes(total)} parameters",
+        ),
+    ]
+    if report.cost is not None and report.lower_bound is not None:
+        proof = (
+            "proved optimal"
+            if report.status == "optimal"
+            else f"at most {report.gap:.2%} above the optimum"
+        )
+        lines.append(
+            (
+                "cost",
+                f"{format_cost(report.cost, report.objective)} ({report.objective}), bound "
+                f"{format_cost(report.lower_bound, report.objective)}: {proof}",
+            )
+        )
+    timed = solve_seconds and report.solve_seconds is not None
+    lines.append(
+        ("cut by", report.scheduler + (f" in {report.solve_seconds:.3f} s" if timed else ""))
+    )
+    if report.parity is None:
+        lines.append(("parity", "not verified"))
+    else:
+        lines.append(
+            (
+                "parity",
+                f"bit-exact: {report.parity.num_tensors} tensors, {report.parity.num_inputs} "
+                f"inputs, {report.parity.num_bytes:,} bytes compared",
+            )
+        )
+    lines += [("compiled", line) for line in report.recuts]
+    lines += _cpu_lines(report)
+    lines += [("warning", warning) for warning in report.warnings]
+    return lines
+
+
+def format_cost(cost: float | None, objective: str | None) -> str:
+    """A cost as a person reads it."""
+    if cost is None:
+        return "unknown"
+    if objective in ("throughput", "latency"):
+        return f"{cost:,.3f} ms"
+    return f"{cost:,.15g}"
+
+
+def _speed_lines(report: Report) -> list[tuple[str, str]]:
+    speed = report.speed
+    fps = speed.frames_per_second
+    return [
+        (
+            "throughput",
+            f"{fps:,.1f} frames/s ({speed.source} for {speed.device}), one every "
+            f"{speed.interval_ms:.3f} ms; limited by: {speed.limited_by}",
+        ),
+        (
+            "speed-up",
+            f"{fps / speed.one_tpu_frames_per_second:.2f} over one Edge TPU "
+            f"({speed.one_tpu_frames_per_second:,.1f} frames/s), "
+            f"{fps / speed.compiler_frames_per_second:.2f} over the compiler's own cut "
+            f"({speed.compiler_frames_per_second:,.1f}; {speed.source})",
+        ),
+        (
+            "latency",
+            f"{speed.latency_ms:.3f} ms, the first inference {speed.first_inference_ms:.3f} ms "
+            f"({speed.source})",
+        ),
+    ]
+
+
+def _cpu_lines(report: Report) -> list[tuple[str, str]]:
+    found = [
+        ("on the CPU", f"stage {stage.index}: {op.description}: {op.reason}")
+        for stage in report.stages
+        for op in stage.on_device.cpu_ops
+    ]
+    if len(found) > _MAX_CPU_OPS:
+        more = len(found) - _MAX_CPU_OPS
+        return [*found[:_MAX_CPU_OPS], ("on the CPU", f"and {more} more ops")]
+    return found
+
+
+def _model_row(stage: StageReport) -> list[Any]:
+    return [
+        stage.index,
+        stage.num_ops,
+        format_bytes(stage.parameter_bytes),
+        format_bytes(stage.input_bytes),
+        format_bytes(stage.output_bytes),
+        f"{stage.macs / 1e6:,.1f} M",
+        format_bytes(stage.file_bytes),
+    ]
+
+
+def _memory_rows(stage: StageReport) -> list[list[Any]]:
+    """What is predicted, and below it what the compiler said."""
+    memory, logged = stage.on_device.memory, stage.on_device.logged
+    predicted = [
+        memory.stored_bytes,
+        memory.cached_bytes,
+        memory.streamed_bytes,
+        memory.activation_bytes,
+        memory.room_left_bytes,
+    ]
+    rows = [[stage.index, *map(format_bytes, predicted), memory.source]]
+    if logged is not None:
+        said = [
+            None,
+            logged.on_chip_used_bytes,
+            logged.off_chip_bytes,
+            None,
+            logged.on_chip_remaining_bytes,
+        ]
+        cells = ["" if size is None else format_bytes(size) for size in said]
+        rows.append([stage.index, *cells, logged.source])
+    return rows
+
+
+def _time_row(stage: StageReport) -> list[Any]:
+    ms = stage.on_device.time
+    parts = (
+        ms.compute_ms,
+        ms.stream_ms,
+        ms.input_ms,
+        ms.output_ms,
+        ms.overhead_ms,
+        ms.cpu_ms,
+        ms.total_ms,
+    )
+    return [stage.index, *(f"{part:.3f}" for part in parts), ms.source]

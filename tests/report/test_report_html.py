@@ -1,0 +1,197 @@
+"""The HTML report: what it holds, and what a real browser makes of it."""
+
+import dataclasses
+import html.parser
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from model_builder import ModelBuilder
+
+import respect_tf
+from respect_tf._convert import segment_at
+from respect_tf.device import EdgeTpu
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    builder = ModelBuilder()
+    first, second = builder.input("left <&> right"), builder.input("depth")
+    tensor = builder.conv(builder.add(builder.conv(first), second))
+    for _ in range(3):
+        tensor = builder.add(builder.conv(tensor), tensor)
+    return segment_at(
+        builder.build([tensor, builder.conv(first)]),
+        stages=[0, 0, 1, 1, 1, 2, 2, 2, 2, 2],
+        verbose=0,
+    )
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are closed in order, and collects what refers to something."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.references, self.text = [], {}, [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.references += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(pipeline):
+    text = pipeline.report.to_html()
+    page = Page(text)
+    assert not page.open
+    assert page.references == ["data:,"]
+    assert page.counts.get("script", 0) == 0
+    assert not re.search(r"@import|url\(|https?://", text)
+
+
+def test_every_figure_of_the_table_is_on_the_page(pipeline):
+    page = Page(pipeline.report.to_html())
+    for stage in pipeline.report.stages:
+        assert f"{stage.on_device.time.total_ms:.3f}" in page.text
+    for source in ("predicted for usb3", "Figures without a source", "Simulated"):
+        assert source in page.text
+    assert page.counts["table"] == 3
+    assert page.counts["circle"] + page.text.count("op on the CPU") >= pipeline.graph.num_ops
+
+
+def test_names_from_a_model_are_text_and_not_markup(pipeline):
+    report = dataclasses.replace(
+        pipeline.report, name="<script>alert(1)</script>", warnings=("</dd><b onclick=x>",)
+    )
+    page = Page(report.to_html())
+    assert page.counts.get("script", 0) == 0
+    assert "<script>alert(1)</script> in 3 segments" in page.text
+    assert "</dd><b onclick=x>" in page.text
+
+
+def test_the_time_that_the_scheduler_took_is_not_on_the_page(pipeline):
+    slow = dataclasses.replace(pipeline.report, solve_seconds=123.456)
+    assert slow.to_html() == pipeline.report.to_html()
+    assert "123.456" in str(slow)
+
+
+def test_a_device_that_takes_no_time_still_has_a_page(pipeline):
+    usb3 = EdgeTpu.preset("usb3")
+    free = dataclasses.replace(
+        usb3, **{f.name: 0.0 for f in dataclasses.fields(usb3) if "ms" in f.name.split("_")}
+    )
+    made = dataclasses.replace(pipeline, device=free)
+    assert made.report.speed.frames_per_second == float("inf")
+    assert not Page(made.report.to_html()).open
+
+
+def test_a_notebook_gets_a_fragment_without_the_op_graph(pipeline):
+    fragment = pipeline._repr_html_()
+    page = Page(fragment)
+    assert not page.open
+    assert "html" not in page.counts
+    assert "circle" not in page.counts
+    assert page.counts["table"] == 3
+
+
+def test_figures_of_the_compiler_get_a_bar_of_their_own(pipeline):
+    from respect_tf.report._prediction import LoggedMemory
+
+    stage = pipeline.report.stages[0]
+    logged = LoggedMemory(5632, 7_864_320, 1024)
+    on_device = dataclasses.replace(stage.on_device, logged=logged)
+    stages = (dataclasses.replace(stage, on_device=on_device), *pipeline.report.stages[1:])
+    page = Page(dataclasses.replace(pipeline.report, stages=stages).to_html())
+    assert "compiler log: 5.50 KiB on chip, 1.00 KiB streamed" in page.text
+    assert page.text.count("compiler log") == 2  # below the bar and in the table
+
+
+def test_the_page_is_saved_with_the_pipeline_and_always_the_same(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    manifest = json.loads((folder / "pipeline.json").read_text())
+    saved = (folder / "report.html").read_text("utf-8")
+    assert "report.html" in manifest["files"]
+    assert saved == pipeline.report.to_html()
+    again = respect_tf.load(folder).save(tmp_path / "again", verbose=0)
+    assert (again / "report.html").read_text("utf-8") == saved
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    return pytest.skip("no Chromium is installed")
+
+
+# The page in a frame of the given width; its parent measures it and writes down what it found.
+_FRAME = """<!doctype html><link rel="icon" href="data:,"><body style="margin:0">
+<iframe id="frame" style="width:{width}px;height:3000px;border:0" srcdoc="{page}"></iframe>
+<script>
+document.getElementById("frame").onload = event => {{
+  const inner = event.target.contentDocument;
+  const sizes = [...inner.querySelectorAll("p, td, dd, text")].map(
+    element => parseFloat(inner.defaultView.getComputedStyle(element).fontSize));
+  const wide = [...inner.querySelectorAll(".respect-tf > *")].filter(
+    element => element.getBoundingClientRect().right > {width}).map(element => element.className);
+  const requests = inner.defaultView.performance.getEntriesByType("resource").map(e => e.name);
+  document.body.dataset.found = JSON.stringify(
+    {{scroll: inner.documentElement.scrollWidth, smallest: Math.min(...sizes), wide, requests}});
+}};
+</script>"""
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_a_browser_shows_the_page_without_errors_requests_or_overflow(
+    pipeline, chromium, tmp_path, width
+):
+    page = html.escape(pipeline.report.to_html())
+    (tmp_path / "frame.html").write_text(_FRAME.format(width=width, page=page), "utf-8")
+    done = subprocess.run(
+        [
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser's own requests
+            "--window-size=1500,1000",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+            (tmp_path / "frame.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "CONSOLE" not in done.stderr
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', done.stdout)[1]))
+    assert found["scroll"] <= width
+    assert found["wide"] == []
+    assert found["smallest"] >= 11
+    assert found["requests"] == []
