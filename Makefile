@@ -1,7 +1,9 @@
-# make demo   a real Keras application becomes a verified, saved pipeline
-# make test   all tests
-# make check  linter and type checker
-# make bench  every number in the README, measured again (tables in benchmarks/)
+# make demo       a real Keras application becomes a verified, saved pipeline
+# make test       all tests
+# make check      linter and type checker
+# make notebooks  all notebooks of examples/, executed (results in out/notebooks)
+# make docs       the API reference, made of docstrings (out/reference/index.html)
+# make bench      every number in the README, measured again (tables in benchmarks/)
 
 SHELL := /bin/bash
 VENV  := .venv
@@ -12,7 +14,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.10 python3 python; d
 	if $$name -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
 	>/dev/null 2>&1; then echo $$name; break; fi; done)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check notebooks docs bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m examples.demo
@@ -24,6 +26,12 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: $(VENV)/installed
+	$(BIN)/python -m examples.notebooks
+
+docs: $(VENV)/installed
+	$(BIN)/python -m docs.reference
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,1 @@
+"""Notebooks and scripts, all of which CI runs."""
