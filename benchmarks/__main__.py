@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("cutting", "device", "overhead", "pipeline", "scheduling", "throughput")
+BENCHMARKS = ("cutting", "device", "overhead", "pipeline", "policy", "scheduling", "throughput")
 
 
 def main() -> None:

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from respect_tf._errors import CalibrationDataError as CalibrationDataError
     from respect_tf._errors import CompilerError as CompilerError
     from respect_tf._errors import ConversionError as ConversionError
+    from respect_tf._errors import DependencyError as DependencyError
     from respect_tf._errors import DeviceError as DeviceError
     from respect_tf._errors import GraphError as GraphError
     from respect_tf._errors import InterpreterError as InterpreterError
     from respect_tf._errors import InvalidModelError as InvalidModelError
     from respect_tf._errors import ParityError as ParityError
+    from respect_tf._errors import PolicyFileError as PolicyFileError
     from respect_tf._errors import QuantizationError as QuantizationError
     from respect_tf._errors import RespectError as RespectError
     from respect_tf._errors import RunnerError as RunnerError
     from respect_tf._errors import SavedPipelineError as SavedPipelineError
     from respect_tf._errors import ScheduleError as ScheduleError
     from respect_tf._errors import SegmentError as SegmentError
+    from respect_tf._errors import SolverError as SolverError
     from respect_tf._errors import UnsupportedModelError as UnsupportedModelError
     from respect_tf._hook import Intercepted as Intercepted
     from respect_tf._hook import TFLiteConverter as TFLiteConverter
@@ -55,17 +58,20 @@ _ERRORS = (
     "CalibrationDataError",
     "CompilerError",
     "ConversionError",
+    "DependencyError",
     "DeviceError",
     "GraphError",
     "InterpreterError",
     "InvalidModelError",
     "ParityError",
+    "PolicyFileError",
     "QuantizationError",
     "RespectError",
     "RunnerError",
     "SavedPipelineError",
     "ScheduleError",
     "SegmentError",
+    "SolverError",
     "UnsupportedModelError",
 )
 

@@ -18,6 +18,18 @@ EXISTING = click.Path(exists=True, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 
+SCHEDULERS = (
+    "policy",
+    "policy-greedy",
+    "policy+milp",
+    "exact",
+    "milp",
+    "slicing",
+    "compiler",
+    "profile",
+)
+"""Those of `respect_tf.schedule`, named here so that `--help` does not load it."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a saved pipeline.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -31,8 +43,8 @@ num_segments_option = click.option(
 )
 scheduler_option = click.option(
     "--scheduler",
-    type=click.Choice(["exact", "milp", "slicing", "compiler"]),
-    default="exact",
+    type=click.Choice(SCHEDULERS),
+    default="policy",
     show_default=True,
     help="What chooses the cut.",
 )
@@ -42,6 +54,12 @@ objective_option = click.option(
     default="throughput",
     show_default=True,
     help="What the cut minimises: ms per inference, ms from end to end, or peak bytes.",
+)
+times_option = click.option(
+    "--times",
+    type=EXISTING_FILE,
+    help="For --scheduler profile: times that run_pipeline.py --benchmark measured on the device. "
+    "Default: segments are measured on this CPU.",
 )
 device_option = click.option(
     "--device",

@@ -21,6 +21,7 @@ from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import (
     Interface,
     Metadata,
+    measure_from_csv,
     measure_on_cpu,
     quantize,
     read_metadata,
@@ -28,6 +29,7 @@ from respect_tf.run import (
 )
 from respect_tf.schedule import (
     Constraints,
+    Measure,
     Objective,
     Schedule,
     check_request,
@@ -58,8 +60,8 @@ _DEFAULT_NUM_SEGMENTS = 4
 # random, over the full range of the stored numbers.
 _NUM_CALIBRATION_INPUTS = 2
 
-# Schedulers that can keep within the room that the compiler's log gives each stage.
-_RECUTTING = ("exact", "milp", "slicing")
+# Schedulers that cannot keep within the room that the compiler's log gives each stage.
+_UNCONSTRAINED = ("compiler", "profile")
 
 
 def convert(
@@ -67,7 +69,7 @@ def convert(
     num_segments: int | None = None,
     representative_dataset: Any = None,
     *,
-    scheduler: str | Schedule = "exact",
+    scheduler: str | Schedule = "policy",
     objective: str | Objective = "throughput",
     device: str | EdgeTpu = "usb3",
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
@@ -77,6 +79,7 @@ def convert(
     strict: bool = True,
     verify: bool = True,
     time_limit: float | None = None,
+    measure: Measure | str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: Verbosity = "auto",
 ) -> Pipeline:
@@ -90,8 +93,8 @@ def convert(
         representative_dataset: Samples to calibrate with: an array [num_samples, ...], a list of
             arrays (one per input, in the model's order) or a dict of them by input name, a
             generator function, or a `tf.data.Dataset`. Not needed for a .tflite model.
-        scheduler: What chooses the cut: `"exact"`, `"milp"`, `"slicing"`, `"compiler"` or
-            `"profile"` (see `respect_tf.schedule`), or a `Schedule` of one's own.
+        scheduler: What chooses the cut: `"policy"`, `"exact"` or another one of
+            `respect_tf.schedule`, or a `Schedule` of one's own.
         objective: What the cut minimises: `"throughput"` (milliseconds between results),
             `"latency"` (milliseconds from end to end), `"memory"` (parameter bytes of the fullest
             stage) or an `Objective`.
@@ -107,6 +110,9 @@ def convert(
         strict: Whether a tensor that is not 8 bit is an error.
         verify: Whether to prove the segments bit for bit on the CPU.
         time_limit: Seconds that the scheduler may take; None for no limit.
+        measure: For `"profile"`: the CSV file that `run_pipeline.py --benchmark` wrote on the
+            device, or a function from a segment's ops to milliseconds. Segments are measured on
+            this CPU if left out.
         seed: Seed of everything random. The same seed gives the same bytes.
         verbose: 0 is silence, 2 also shows what TensorFlow prints.
 
@@ -136,6 +142,14 @@ def convert(
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
 
+    times: Measure | None
+    if isinstance(measure, str | os.PathLike):
+        times = measure_from_csv(measure, graph, base=device)
+    elif measure is None and scheduler == "profile":
+        times = measure_on_cpu(whole.content, seed=seed)
+    else:
+        times = measure
+
     def choose(constraints: Constraints | None = None) -> Schedule:
         if isinstance(scheduler, Schedule):
             return _given(graph, scheduler, num_segments)
@@ -149,9 +163,7 @@ def convert(
                 constraints=constraints,
                 time_limit=time_limit,
                 seed=seed,
-                measure=measure_on_cpu(whole.content, seed=seed)
-                if scheduler == "profile"
-                else None,
+                measure=times,
             )
 
     interface: Interface | None = None
@@ -174,7 +186,7 @@ def convert(
             cut_by,
             compiler=compiler,
             strict=compile is True,
-            reschedule=choose if scheduler in _RECUTTING else None,
+            reschedule=choose if _takes_constraints(scheduler) else None,
             device=device,
             verbose=verbose,
         )
@@ -196,6 +208,10 @@ def convert(
         recuts=recuts,
         conversion_seconds=whole.seconds,
     )
+
+
+def _takes_constraints(scheduler: str | Schedule) -> bool:
+    return isinstance(scheduler, str) and scheduler not in _UNCONSTRAINED
 
 
 def _interface(

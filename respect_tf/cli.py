@@ -33,6 +33,7 @@ from respect_tf._cli_common import (
     seed_option,
     target_folder,
     time_limit_option,
+    times_option,
 )
 
 _COMPILE_MODES: dict[str, Any] = {"auto": "auto", "yes": True, "no": False}
@@ -69,6 +70,7 @@ def main() -> None:
     show_default=True,
     help="Compile the segments: if edgetpu_compiler is found; or fail; or leave it.",
 )
+@times_option
 @click.option(
     "--mean",
     help="What users subtract from raw inputs, for the metadata: a number, or R,G,B and so on.",
@@ -95,6 +97,7 @@ def convert(
     input_type: Any,
     output_type: Any,
     compile_mode: str,
+    times: Path | None,
     mean: str | None,
     std: str | None,
     labels: Path | None,
@@ -126,6 +129,7 @@ def convert(
             strict=not no_strict,
             verify=not no_verify,
             time_limit=time_limit,
+            measure=times,
             seed=seed,
             verbose=0 if quiet else "auto",
         )
@@ -141,6 +145,7 @@ def convert(
 @click.option("--stage-bytes", type=float, help="The most parameter bytes of any stage.")
 @click.option("--pin", "pins", multiple=True, metavar="OP=STAGE", help="Stage of an op, by index.")
 @click.option("--colocate-children", is_flag=True, help="Keep the readers of each op together.")
+@times_option
 @time_limit_option
 @seed_option
 @json_option
@@ -153,6 +158,7 @@ def schedule(
     stage_bytes: float | None,
     pins: tuple[str, ...],
     colocate_children: bool,
+    times: Path | None,
     time_limit: float | None,
     seed: int,
     as_json: bool,
@@ -162,6 +168,7 @@ def schedule(
     The JSON that --json prints is what `respect-tf segment --schedule` reads.
     """
     from respect_tf.report import format_bytes, format_cost, table
+    from respect_tf.run import measure_from_csv, measure_on_cpu
     from respect_tf.schedule import Constraints
 
     with failing(as_json):
@@ -171,6 +178,9 @@ def schedule(
             colocate_children=colocate_children,
         )
         graph = respect_tf.OpGraph.from_tflite(model)
+        measure = None if times is None else measure_from_csv(times, graph, base=device)
+        if scheduler == "profile" and measure is None:
+            measure = measure_on_cpu(model.read_bytes(), seed=seed)
         chosen = respect_tf.schedule(
             graph,
             num_segments,
@@ -180,6 +190,7 @@ def schedule(
             constraints=constraints,
             time_limit=time_limit,
             seed=seed,
+            measure=measure,
         )
         if as_json:
             print_json(

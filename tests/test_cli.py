@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from model_builder import ModelBuilder
 
 import respect_tf
+from respect_tf._cli_common import SCHEDULERS
 from respect_tf.cli import main
+from respect_tf.schedule import scheduler_names
 
 
 @pytest.fixture
@@ -41,6 +43,23 @@ def test_convert_prints_json_alone(model, tmp_path):
     figures = json.loads(result.stdout)
     assert figures["folder"] == str(tmp_path / "out")
     assert len(figures["stages"]) == 2
+
+
+def test_every_scheduler_can_be_chosen():
+    assert sorted(SCHEDULERS) == sorted(scheduler_names())
+
+
+def test_measured_times_lead_the_profile_scheduler(model, tmp_path):
+    measured = {"0": 4, "0 1": 9, "0 1 2": 9, "1 2 3": 3, "2 3": 2, "3": 1}
+    rows = [f"{model},{ops},{ms}" for ops, ms in measured.items()]
+    times = tmp_path / "times.csv"
+    times.write_text("\n".join(["model,ops,ms", *rows]) + "\n")
+    profiled = ["--scheduler", "profile", "--times", str(times)]
+    result = _run("schedule", model, "-n", "2", *profiled, "--json")
+    assert json.loads(result.stdout)["stages"] == [0, 1, 1, 1]
+    result = _run("convert", model, "-n", "2", "-o", str(tmp_path / "two"), *profiled, "-q")
+    assert respect_tf.load(tmp_path / "two").schedule.stages.tolist() == [0, 1, 1, 1]
+    assert "profile" in _run("schedule", model, "--times", str(times), code=1).stderr
 
 
 def test_convert_writes_metadata(model, tmp_path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
-from respect_tf.policy._orders import priority_order, structural_orders
+from respect_tf.policy._orders import ORDER_NAMES, priority_order, structural_order
 from respect_tf.policy._search_ideals import (
     has_few_ideals,
     mix,
@@ -37,15 +37,19 @@ DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
 
 # Up to so many order ideals, looking at all of them takes some hundredths of a second.
-_FEW_PER_ITEM, _FEW_IDEALS = 3, 2000
+_ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
 
 # Where less time is left, nothing is compiled that is not on disk.
 _COMPILE_SECONDS = 30.0
 
-# Work of complete searches, as `Budget` counts it, for each move; and how many moves there must be,
-# because such searches have a cost of their own to begin with.
-_WORK_PER_MOVE, _LEAST_MOVES = 15, 25_000
+# Work of complete searches, as `Budget` counts it, for each move. They have a cost of their own to
+# begin with: without a time limit, there must be so many moves per item, or what there is to gain
+# must be little, as a part of the cost, because few order ideals are left then.
+_WORK_PER_MOVE, _THOROUGH, _LITTLE_GAP = 15, 1000, 0.005
 _MAX_CELLS = 100_000_000
+
+# Rounds after which moves are over if none of them found anything better.
+_PATIENCE, _QUICKLY = 10, 4
 
 # The part of a time limit that is spent on moves before proofs are tried, and then on the proofs.
 _MOVING_SHARE, _PROOF_SHARE = 0.5, 0.3
@@ -79,11 +83,12 @@ def search(
 ) -> Schedule:
     """Search for a schedule around orders of the ops.
 
-    Each order is cut optimally. Then come moves of ops across stage borders, a dynamic program over
-    the order ideals at and between the boundaries of what was found, complete search where all good
-    schedules agree about most ops, and complete search of everything below a rising cost limit,
-    which raises the lower bound. Graphs of few order ideals are solved to the proved optimum at
-    once.
+    Each order is cut optimally. Then come, by turns, moves of ops across stage borders and cuts of
+    orders near the best one; and complete search of everything below a rising cost limit, which
+    raises the lower bound, where little is left below the best cost. With a time limit, or a budget
+    that is not small, there are also a dynamic program over the order ideals at and between the
+    boundaries of what was found, and complete search where all good schedules agree about most ops.
+    Graphs of few order ideals are solved to the proved optimum at once.
 
     The first call for a graph of many order ideals loads compiled code, in about a second. The very
     first one compiles it, in some ten seconds, unless the time limit is short: then `"exact"` does
@@ -151,19 +156,32 @@ def search_problem(
     Raises:
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
-    few = min(_FEW_PER_ITEM * problem.num_items, _FEW_IDEALS)
-    if problem.num_stages == 1 or has_few_ideals(problem, few):
+    if is_solved_exactly(problem, deadline):
         return solve_exact(problem, deadline)
-    if deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon():
-        return solve_exact(problem, deadline)
-    orders = list(orders)
-    if stage_probabilities is not None:
-        orders.append(priority_order(problem, _mean_stages(stage_probabilities)))
-    if structural or not orders:
-        orders += structural_orders(problem).values()
+    every = _orders(problem, orders, stage_probabilities, structural or not len(orders))
     if not problem.linear.exact:
-        return _search_true_costs(problem, orders, budget, deadline, seed)
-    return _search_linear(problem, orders, stage_probabilities, budget, deadline, seed)
+        return _search_true_costs(problem, list(every), budget, deadline, seed)
+    return _search_linear(problem, every, stage_probabilities, budget, deadline, seed)
+
+
+def _orders(
+    problem: Problem, given: Sequence[Ints], stage_probabilities: Floats | None, structural: bool
+) -> Iterator[Ints]:
+    """The orders to begin with, each made when it is asked for: large graphs take their time."""
+    yield from given
+    if stage_probabilities is not None:
+        yield priority_order(problem, _mean_stages(stage_probabilities))
+    if structural:
+        for name in ORDER_NAMES:
+            yield structural_order(problem, name)
+
+
+def is_solved_exactly(problem: Problem, deadline: float) -> bool:
+    """Whether all order ideals are looked at: there are few, or no time to load compiled code."""
+    few = max(_ALWAYS_FEW, min(_FEW_PER_ITEM * problem.num_items, _FEW_IDEALS))
+    if problem.num_stages == 1 or has_few_ideals(problem, few):
+        return True
+    return deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon()
 
 
 def warm_up() -> None:
@@ -179,7 +197,7 @@ def warm_up() -> None:
 
 def _search_linear(
     problem: Problem,
-    orders: Sequence[Ints],
+    orders: Iterable[Ints],
     stage_probabilities: Floats | None,
     budget: int,
     deadline: float,
@@ -200,11 +218,12 @@ def _search_linear(
         work = math.inf if limited else _WORK_PER_MOVE * num_moves
         return Budget(part_of_time(_PROOF_SHARE), work, _MAX_CELLS // problem.num_stages)
 
-    if limited or budget > 0:
+    if limited or budget >= _THOROUGH:
         rounds.add_random_orders(_num_random(problem), deadline)
-    rounds.run(num_moves, part_of_time(_MOVING_SHARE))
+    is_thorough = limited or budget >= _THOROUGH
+    rounds.run(num_moves, part_of_time(_MOVING_SHARE), _PATIENCE if is_thorough else _QUICKLY)
     low = rounds.bound
-    if rounds.best.cost > low and (limited or num_moves >= _LEAST_MOVES):
+    if rounds.best.cost > low and is_thorough:
         rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part_of_work()))
         windows = [_agreed(rounds)]
         if stage_probabilities is not None:
@@ -213,11 +232,13 @@ def _search_linear(
             part = within_stages(problem, first, last)
             if part is not None:
                 rounds.add(better_within(part, rounds.best, part_of_work()))
+    is_close = num_moves > 0 and rounds.best.cost <= (1 + _LITTLE_GAP) * low
+    if rounds.best.cost > low and (is_thorough or is_close):
         chain, low = raise_bound(problem, rounds.best, low, part_of_work())
         rounds.add(chain)
         rounds.bound = low
-        if limited:
-            rounds.run(num_moves, deadline)
+    if limited:
+        rounds.run(num_moves, deadline)
     # Sums of compiled loops may be rounded otherwise than those of the checker.
     best = answer_of(problem, rounds.best.stages).chain
     return Answer(best, best.cost if rounds.best.cost <= low else min(low, best.cost))

@@ -5,36 +5,47 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from respect_tf.policy._orders import priority_order
-from respect_tf.policy._search_state import ENTERING, LEAVING, OP_COSTS, layout_of, wiring_of
+from respect_tf.policy._search_state import (
+    ENTERING,
+    LEAVING,
+    MODULUS,
+    OP_COSTS,
+    layout_of,
+    wiring_of,
+)
 from respect_tf.schedule._chain import Chain
 from respect_tf.schedule._compiled import is_on_disk
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._slicing import balanced_chain
 
-_MODULUS = 2**31 - 1
-_MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 100, 5_000, 50_000  # in a round
+_MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 50, 5_000, 50_000  # in a round
 _NUM_STEPS = 50
 
 # The first temperature of a round, in turn, as a part of what a typical item weighs; and the last
-# one as a part of the first.
-_HEATS = (0.4, 0.8, 0.2, 0.1)
+# one as a part of the first. Cold rounds do best; once they have done what they can, a very hot one
+# leaves deep valleys.
+_HEATS = (0.05, 0.2, 0.1, 0.4, 0.05, 0.4, 0.1, 3.2)
 _COOLED = 1 / 40
 _FIRST_POWER, _LAST_POWER = 4, 5
+
+# Orders that are cut after the moves of a round, and items in all of them together; how far items
+# move in them, in turn, as a part of the whole order; how much dearer than the best cut one may be
+# to be the next to begin with.
+_MOST_VARIED, _VARIED_ITEMS = 100, 5_000
+_BLURS = (0.05, 0.1, 0.2, 0.3)
+_SLACK = 0.02
 
 # Cuts of orders that cost more than the best one by this factor are no place to begin; in large
 # graphs, where all orders are alike, by the second one.
 _WORST_START, _WORST_LARGE, _LARGE = 1.15, 1.02, 2000
 _MOST_STARTS, _MOST_FOUND = 12, 10
-
-# Rounds after which the search is over if none of them found anything better.
-_PATIENCE = 10
 
 
 class Rounds:
@@ -76,7 +87,7 @@ class Rounds:
             return
         self.found = sorted([*self.found, chain], key=_quality)[:_MOST_FOUND]
 
-    def add_orders(self, orders: Sequence[Ints], deadline: float) -> None:
+    def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
         limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
         worst = _WORST_START if self.problem.num_items < _LARGE else _WORST_LARGE
@@ -92,7 +103,8 @@ class Rounds:
                 continue
             limit = min(limit, chain.cost * worst)
             self.add(chain)
-            self._starts.append(chain)
+            if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
+                self._starts.append(chain)
         self._starts = sorted(self._starts, key=_quality)[:_MOST_STARTS]
 
     def add_random_orders(self, num_orders: int, deadline: float) -> None:
@@ -109,18 +121,24 @@ class Rounds:
 
     def cut(self, order: Ints, limit: float) -> Chain | None:
         """The best cut of an order, `None` if each costs more than the limit."""
-        from respect_tf.policy._search_kernels import slice_order
+        from respect_tf.policy._search_cut import slice_order
 
         stages = np.zeros(self.problem.num_items, np.int64)
         linear = self._enter, self._leave, self._is_sum
         cost, crossing = slice_order(*self._wiring, order, *linear, limit, stages)
         return Chain(stages, cost, crossing) if np.isfinite(cost) else None
 
-    def run(self, num_moves: int, deadline: float) -> None:
-        """Go on until the moves or the time are spent, or nothing better turns up for long."""
+    def run(self, num_moves: int, deadline: float, patience: int = 10) -> None:
+        """Go on until the moves or the time are spent.
+
+        Args:
+            num_moves: How many, where there is no deadline.
+            deadline: On `time.perf_counter()`'s clock in seconds, or infinite.
+            patience: Rounds after which to stop, without a deadline, if nothing better turned up.
+        """
         limited = np.isfinite(deadline)
         stale = 0
-        while self.found and self.best.cost > self.bound and (limited or stale < _PATIENCE):
+        while self.found and self.best.cost > self.bound and (limited or stale < patience):
             if time.perf_counter() > deadline or (not limited and num_moves <= 0):
                 return
             before = _quality(self.best)
@@ -138,7 +156,7 @@ class Rounds:
         Returns:
             The number of moves.
         """
-        from respect_tf.policy._search_kernels import anneal
+        from respect_tf.policy._search_anneal import anneal
 
         problem, number = self.problem, self._number
         self._number += 1
@@ -146,13 +164,13 @@ class Rounds:
         if number % 2 == 1 and self._starts:
             chain = self._starts[number // 2 % len(self._starts)]
         # Lehmer's numbers of neighbouring seeds run side by side, so rounds are set well apart.
-        random = (self._seed * 69621 + number * 16807 * 7919) % (_MODULUS - 1) + 1
+        random = (self._seed * 69621 + number * 16807 * 7919) % (MODULUS - 1) + 1
         hot = _HEATS[number % len(_HEATS)] * self._unit
         powers = (0, 0) if self._is_sum else (_FIRST_POWER, _LAST_POWER)
         layout = layout_of(problem, self._wiring, chain.stages)
         stages = np.empty(problem.num_items, np.int64)
         moves_per_step = max(1, num_moves // _NUM_STEPS)
-        cost, crossing, _ = anneal(
+        cost, crossing, random = anneal(
             *self._wiring[:5],
             *layout,
             self._enter,
@@ -169,10 +187,33 @@ class Rounds:
             random,
             stages,
         )
-        self.add(Chain(stages, cost, crossing))
-        # The schedule is one cut of this order, which is random within its stages.
-        self.add(self.cut(priority_order(problem, stages + self._noise(number + 1)), cost))
+        found = Chain(stages, cost, crossing)
+        self.add(found)
+        self._vary(found if cost <= (1 + _SLACK) * self.best.cost else self.best, random)
         return moves_per_step * _NUM_STEPS
+
+    def _vary(self, chain: Chain, random: int) -> None:
+        """Cut orders near one that a schedule is a cut of."""
+        from respect_tf.policy._search_cut import vary_order
+
+        num_items = self.problem.num_items
+        stages = chain.stages.copy()
+        cost, crossing, _ = vary_order(
+            *self._wiring,
+            np.lexsort((np.arange(num_items), stages)),
+            self._enter,
+            self._leave,
+            self._is_sum,
+            chain.cost,
+            chain.crossing,
+            _SLACK,
+            self.bound,
+            max(1, min(_MOST_VARIED, _VARIED_ITEMS // num_items)),
+            np.array(_BLURS),
+            random,
+            stages,
+        )
+        self.add(Chain(stages, cost, crossing))
 
     def linear_cost(self, stages: Ints) -> float:
         """Linear cost of a schedule of items."""
@@ -183,9 +224,9 @@ class Rounds:
 
 def is_loaded_soon() -> bool:
     """Whether the compiled loops are loaded, or on disk: to compile them takes some ten seconds."""
-    from respect_tf.policy import _search_kernels
+    from respect_tf.policy import _search_anneal
 
-    loop: Any = _search_kernels.anneal
+    loop: Any = _search_anneal.anneal
     return bool(loop.signatures) or is_on_disk(loop.py_func)
 
 

@@ -10,6 +10,9 @@ from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import network_of, state_of
 from respect_tf.schedule._problem import Floats, Problem
 
+MODULUS = 2**31 - 1
+"""Of Lehmer's random numbers, which are 1 to 2**31 - 2."""
+
 # Columns of `Wiring.items`: where an item's rows in `Wiring.lists` begin, each followed by its end
 # in the next column, and the stages that constraints leave it.
 BEFORE, AFTER, READ, MADE, ROWS_END, EARLIEST, LATEST = range(7)

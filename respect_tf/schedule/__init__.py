@@ -7,9 +7,10 @@ from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._device_objectives import Latency, Throughput
 from respect_tf.schedule._local import improve
 from respect_tf.schedule._objective import LinearCost, Objective, PeakMemory, resolve_objective
+from respect_tf.schedule._profile import Measure
 from respect_tf.schedule._request import check_request
 from respect_tf.schedule._schedule import Schedule
-from respect_tf.schedule._solve import schedule, slice_order
+from respect_tf.schedule._solve import schedule, scheduler_names, slice_order
 from respect_tf.schedule._stage_batch import StageBatch
 from respect_tf.schedule._window import WindowResult, window_milp
 
@@ -17,6 +18,7 @@ __all__ = [
     "Constraints",
     "Latency",
     "LinearCost",
+    "Measure",
     "Objective",
     "PeakMemory",
     "Schedule",
@@ -29,6 +31,7 @@ __all__ = [
     "improve",
     "resolve_objective",
     "schedule",
+    "scheduler_names",
     "slice_order",
     "stage_costs",
     "window_milp",

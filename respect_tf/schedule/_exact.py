@@ -53,19 +53,79 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
-    asks_pairs = isinstance(problem.objective, BoundedObjective)
-    # The search in pairs finds a schedule by itself, where there surely is one.
-    known = None if asks_pairs and problem.restrictions is None else balanced(problem)
-    low = problem.lower_bound()
     budget = Budget(deadline, _MAX_WORK, _MAX_CELLS // problem.num_stages)
     if math.isfinite(deadline):
         # The rest is for other ways, if this one leads to no proof.
         now = time.perf_counter()
         budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
+    search = _Proof(problem, budget, deadline)
     try:
+        return search.run()
+    except BudgetExceededError:
+        known = balanced(problem) if search.known is None else search.known
+        answer = answer_without_proof(problem, known, search.low, deadline)
+        if answer is None:
+            raise ScheduleError(
+                f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
+                "before the exact search gave up, which does not prove that there is none. Loosen "
+                "the constraints, or set a longer time_limit."
+            ) from None
+        return answer
+
+
+def solve_quickly(problem: Problem, deadline: float, work: float) -> Answer | None:
+    """The optimum, if it can be proved with little work; None otherwise.
+
+    Args:
+        problem: The problem.
+        deadline: When to stop, on `time.perf_counter()`'s clock in seconds.
+        work: What may be done, in the unit of `Budget`.
+
+    Raises:
+        ScheduleError: No schedule keeps the constraints.
+    """
+    try:
+        budget = Budget(deadline, work, _MAX_CELLS // problem.num_stages)
+        return _Proof(problem, budget, deadline).run()
+    except BudgetExceededError:
+        return None
+
+
+@dataclasses.dataclass
+class _Proof:
+    """A search for the optimum, and what it knows when it has to stop.
+
+    Attributes:
+        problem: The problem.
+        budget: What it may use.
+        deadline: When to settle which of several optimal schedules it is.
+        known: Some schedule.
+        low: What no schedule is below.
+    """
+
+    problem: Problem
+    budget: Budget
+    deadline: float
+    known: Chain | None = None
+    low: float = 0.0
+
+    def run(self) -> Answer:
+        """The optimum.
+
+        Raises:
+            BudgetExceededError: It was not found.
+            ScheduleError: No schedule keeps the constraints.
+        """
+        problem, budget = self.problem, self.budget
+        asks_pairs = isinstance(problem.objective, BoundedObjective)
+        self.low = problem.lower_bound()
+        # The search in pairs finds a schedule by itself, where there surely is one.
+        if not asks_pairs or problem.restrictions is not None:
+            self.known = balanced(problem)
         budget.check_time()
-        if known is None and problem.restrictions is not None:
-            known = _any_chain(problem, budget)
+        if self.known is None and problem.restrictions is not None:
+            self.known = _any_chain(problem, budget)
+        known = self.known
         if asks_pairs:
             return _solve_pairs(find_nodes(problem, budget), known, budget)
         if known is None:
@@ -78,22 +138,11 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         for limit in _rising_limits(problem, known, budget):
             found = _search(source, limit, budget)
             if found is not None:
-                budget.deadline = deadline
+                budget.deadline = self.deadline
                 chain = with_load(problem, _settle(*found, known, budget))
                 return Answer(chain, found[1].total)
-            low = limit + 1.0 if problem.integral else limit
+            self.low = limit + 1.0 if problem.integral else limit
         raise _lost(known)
-    except BudgetExceededError:
-        if known is None:
-            known = balanced(problem)
-        answer = answer_without_proof(problem, known, low, deadline)
-        if answer is None:
-            raise ScheduleError(
-                f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
-                "before the exact search gave up, which does not prove that there is none. Loosen "
-                "the constraints, or set a longer time_limit."
-            ) from None
-        return answer
 
 
 def _any_chain(problem: Problem, budget: Budget) -> Chain:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from respect_tf.schedule._slicing import slice_items
 def schedule(
     graph: OpGraph,
     num_stages: int,
-    scheduler: str = "exact",
+    scheduler: str = "policy",
     *,
     objective: str | Objective = "throughput",
     device: str | EdgeTpu = "usb3",
@@ -43,22 +45,26 @@ def schedule(
     Args:
         graph: The graph.
         num_stages: Number of stages, none of which stays empty.
-        scheduler: `"exact"` proves the optimum where time and memory allow, and returns the best
-            schedule known with its gap where they do not; `"milp"` solves a mixed-integer program
-            with HiGHS and checks what it says; `"slicing"` cuts the file's own order of ops, as
-            well as that order can be cut; `"compiler"` cuts as `edgetpu_compiler --num_segments`
-            does; `"profile"` bisects on measured times.
+        scheduler: `"policy"` proves the optimum at once where the graph has few order ideals, as
+            most vision models do, and searches around the orders that a trained network proposes
+            where it has many; `"policy-greedy"` cuts the network's likeliest order, as well as it
+            can be cut; `"policy+milp"` begins with `"policy"` and looks for something better with
+            HiGHS within a stage of it, and with a time limit further and further away. `"exact"`
+            proves the optimum where time and memory allow, and returns the best schedule known
+            with its gap where they do not; `"milp"` solves a mixed-integer program with HiGHS and
+            checks what it says; `"slicing"` cuts the file's own order of ops, as well as that order
+            can be cut; `"compiler"` cuts as `edgetpu_compiler --num_segments` does; `"profile"`
+            bisects on measured times.
         objective: `"throughput"`, the milliseconds between results of the full pipeline;
             `"latency"`, those from an input to its output; `"memory"`, the largest stage's
             parameter bytes; or an `Objective`.
         device: What throughput and latency are predicted for: `"usb3"`, `"usb2"`, `"pcie"`, or an
             `EdgeTpu`.
-        constraints: What the schedule has to keep, for `"exact"`, `"milp"` and `"slicing"`.
+        constraints: What the schedule has to keep; not for `"compiler"` and `"profile"`.
         time_limit: Seconds after which the best schedule so far is returned, with its gap, or for
-            `"profile"` no more is measured; `"compiler"` needs none. Without a limit, `"exact"`
-            and `"milp"` give up after a fixed amount of work, and the result is the same on every
-            run.
-        seed: For schedulers that use chance; the present ones do not.
+            `"profile"` no more is measured; `"compiler"` needs none. Without a limit, the others
+            give up after a fixed amount of work, and the result is the same on every run.
+        seed: For `"policy"` and `"policy+milp"`, which use chance.
         measure: For `"profile"`, and needed there: takes the ops of a segment, int64
             [num_segment_ops], and returns its time in milliseconds;
             `respect_tf.run.measure_on_cpu(model)` makes one.
@@ -72,21 +78,23 @@ def schedule(
         ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
             or no schedule keeps the constraints, or none was found: the message says which.
         SolverError: `"milp"`: what HiGHS says is wrong, in every attempt.
+        PolicyFileError: The network's weights are missing or damaged.
     """
     started = time.perf_counter()
     check_scheduler(scheduler)
     deadline = deadline_after(time_limit, started)
     checked_count("seed", seed, 0)
-    if constraints and scheduler not in _CONSTRAINED:
+    if constraints and scheduler in _UNCONSTRAINED:
+        others = [name for name in scheduler_names() if name not in _UNCONSTRAINED]
         raise ArgumentError(
-            f"constraints are for the schedulers {', '.join(map(repr, _CONSTRAINED))}. "
+            f"constraints are for the schedulers {', '.join(map(repr, others))}. "
             f"Received: scheduler={scheduler!r}."
         )
     problem = build_problem(graph, num_stages, resolve_objective(objective, device), constraints)
     if scheduler == "profile":
         answer = solve_profile(problem, deadline, measure)
     elif measure is None:
-        answer = _SOLVERS[scheduler](problem, deadline)
+        answer = _solver(scheduler, seed)(problem, deadline)
     else:
         raise ArgumentError(
             f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
@@ -146,12 +154,23 @@ _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
     "slicing": _solve_slicing,
 }
 
-_CONSTRAINED = ("exact", "milp", "slicing")
+# Schedulers of a folder that builds on this one, by the module whose `SOLVERS` has them. It is
+# loaded when one of them is asked for, and never by importing this folder.
+_LATER = dict.fromkeys(("policy", "policy-greedy", "policy+milp"), "respect_tf.policy._schedulers")
+
+_UNCONSTRAINED = ("compiler", "profile")
+
+
+def _solver(scheduler: str, seed: int) -> Callable[[Problem, float], Answer]:
+    if scheduler in _LATER:
+        solve = importlib.import_module(_LATER[scheduler]).SOLVERS[scheduler]
+        return functools.partial(solve, seed=seed)
+    return _SOLVERS[scheduler]
 
 
 def scheduler_names() -> tuple[str, ...]:
     """The names that `schedule` takes, sorted."""
-    return tuple(sorted(_SOLVERS))
+    return tuple(sorted({*_SOLVERS, *_LATER}))
 
 
 def check_scheduler(scheduler: Any, also: str = "") -> None:
@@ -164,7 +183,7 @@ def check_scheduler(scheduler: Any, also: str = "") -> None:
     Raises:
         ArgumentError: No scheduler has it.
     """
-    if not isinstance(scheduler, str) or scheduler not in _SOLVERS:
+    if not isinstance(scheduler, str) or scheduler not in scheduler_names():
         raise ArgumentError(
             f"Unknown scheduler. Expected one of {', '.join(map(repr, scheduler_names()))}{also}. "
             f"Received: {scheduler!r}."

@@ -40,11 +40,11 @@ def check_against_enumeration(graph, num_stages, objective, constraints):
     expected = best_of(graph, rows, num_stages, objective)
     if expected is None:
         with pytest.raises(ScheduleError) as raised:
-            schedule(graph, num_stages, objective=objective, constraints=constraints)
+            schedule(graph, num_stages, "exact", objective=objective, constraints=constraints)
         assert "not prove" not in str(raised.value)
         return None
     cost, crossing, stages = expected
-    found = schedule(graph, num_stages, objective=objective, constraints=constraints)
+    found = schedule(graph, num_stages, "exact", objective=objective, constraints=constraints)
     assert found.status == "optimal"
     assert math.isclose(found.cost, cost, rel_tol=1e-12)
     assert cost_and_crossing(graph, found.stages.tolist(), objective)[1] == crossing
@@ -157,13 +157,15 @@ def test_contradictions_name_what_clashes(constraints, named, scheduler):
 def test_children_in_one_stage_names_the_parent():
     graph = make_graph([1, 1, 1], [1, 1, 1], [(0, 1), (0, 2)])
     with pytest.raises(ScheduleError, match="children of op 0"):
-        schedule(graph, 3, constraints=Constraints(colocate_children=True), objective="memory")
+        schedule(
+            graph, 3, "exact", constraints=Constraints(colocate_children=True), objective="memory"
+        )
 
 
 def test_exact_says_that_no_schedule_exists_when_it_has_seen_all():
     graph = make_graph([3, 3, 3, 3], [0, 0, 0, 0], [(0, 1), (2, 3)])
     with pytest.raises(ScheduleError, match="the search over all of them is complete"):
-        schedule(graph, 2, constraints=Constraints(stage_bytes=[5, 8]), objective="memory")
+        schedule(graph, 2, "exact", constraints=Constraints(stage_bytes=[5, 8]), objective="memory")
 
 
 def test_giving_up_without_a_schedule_is_no_proof():
@@ -213,7 +215,7 @@ def test_wrong_values_are_refused(fields, named):
 )
 def test_what_is_not_there_is_refused(fields, named):
     with pytest.raises(ArgumentError, match=named):
-        schedule(chain(), 2, constraints=Constraints(**fields), objective="memory")
+        schedule(chain(), 2, "exact", constraints=Constraints(**fields), objective="memory")
     with pytest.raises(ArgumentError, match=named):
         check_schedule(chain(), Schedule([0, 0, 1, 1]), constraints=Constraints(**fields))
 

@@ -43,10 +43,10 @@ def check_against_enumeration(graph, num_stages, objective):
     expected = best_stages(graph, num_stages, objective) if num_stages <= graph.num_ops else None
     if expected is None:
         with pytest.raises(ScheduleError, match="stages"):
-            schedule(graph, num_stages, objective=objective)
+            schedule(graph, num_stages, "exact", objective=objective)
         return
     cost, crossing, stages = expected
-    found = schedule(graph, num_stages, objective=objective)
+    found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.status == "optimal"
     assert found.gap == 0
     assert math.isclose(found.cost, cost, rel_tol=1e-12)
@@ -89,7 +89,7 @@ def test_fractions_agree_with_enumeration_up_to_rounding(graph, num_stages, weig
     if num_stages > graph.num_ops:
         return
     objective = PeakMemory(weight)
-    found = schedule(graph, num_stages, objective=objective)
+    found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.status == "optimal"
     expected = best_stages(graph, num_stages, objective)[0]
     assert math.isclose(found.cost, expected, rel_tol=1e-9, abs_tol=1e-9)
@@ -99,7 +99,7 @@ def test_fractions_agree_with_enumeration_up_to_rounding(graph, num_stages, weig
 @pytest.mark.parametrize("name", OPTIMA)
 def test_optima_of_the_authors_graphs(name):
     for num_stages, optimum in zip((4, 5, 6), OPTIMA[name], strict=True):
-        found = schedule(AUTHORS[name], num_stages, objective="memory")
+        found = schedule(AUTHORS[name], num_stages, "exact", objective="memory")
         assert (found.cost, found.lower_bound, found.status) == (optimum, optimum, "optimal")
         assert type(found.cost) is int
         # Ten times what it takes, for slow machines.
@@ -129,7 +129,7 @@ def towers(num_ops, num_towers, seed):
 def test_long_narrow_graphs_are_solved_to_proof(weight):
     graph = towers(1000, 4, seed=0)
     started = time.process_time()
-    found = schedule(graph, 6, objective=PeakMemory(weight))
+    found = schedule(graph, 6, "exact", objective=PeakMemory(weight))
     assert found.status == "optimal"
     assert time.process_time() - started < 5
     assert found.cost <= schedule(graph, 6, "slicing", objective=PeakMemory(weight)).cost
@@ -137,8 +137,8 @@ def test_long_narrow_graphs_are_solved_to_proof(weight):
 
 def test_more_stages_than_a_byte_can_count():
     graph = make_graph(np.ones(300, int), np.ones(300, int), [(i, i + 1) for i in range(299)])
-    assert schedule(graph, 300, objective="memory").stages.tolist() == list(range(300))
-    found = schedule(graph, 290, objective="memory")
+    assert schedule(graph, 300, "exact", objective="memory").stages.tolist() == list(range(300))
+    found = schedule(graph, 290, "exact", objective="memory")
     assert found.cost == 2
     assert found.stages.tolist() == [0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 2 + [
         6
@@ -155,12 +155,12 @@ def wide_graph():
 @pytest.mark.parametrize("objective", [PeakMemory(), PeakMemory(1.0), Latency()])
 def test_giving_up_returns_a_valid_schedule_and_a_true_bound(objective, monkeypatch):
     graph = wide_graph()
-    found = schedule(graph, 4, objective=objective, time_limit=0)
+    found = schedule(graph, 4, "exact", objective=objective, time_limit=0)
     assert found.lower_bound <= found.cost
     assert (found.status == "optimal") == (found.lower_bound == found.cost)
     monkeypatch.setattr(exact_module, "_MAX_WORK", 25_000_000)
-    limited = schedule(graph, 4, objective=objective)
-    assert limited == schedule(graph, 4, objective=objective)
+    limited = schedule(graph, 4, "exact", objective=objective)
+    assert limited == schedule(graph, 4, "exact", objective=objective)
     assert found.lower_bound <= limited.lower_bound <= limited.cost <= found.cost
 
 
@@ -173,7 +173,7 @@ def test_no_budget_leads_to_a_wrong_claim(graph, num_stages, max_work):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact_module, "_MAX_WORK", max_work)
-        found = schedule(graph, num_stages, objective=objective)
+        found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.lower_bound <= expected[0] <= found.cost
     if found.status == "optimal":
         assert found.cost == expected[0]
@@ -181,20 +181,20 @@ def test_no_budget_leads_to_a_wrong_claim(graph, num_stages, max_work):
 
 def test_time_limit_is_kept():
     started = time.perf_counter()
-    schedule(wide_graph(), 6, objective=PeakMemory(1.0), time_limit=0.3)
+    schedule(wide_graph(), 6, "exact", objective=PeakMemory(1.0), time_limit=0.3)
     assert time.perf_counter() - started < 3
 
 
 def test_wide_graphs_without_a_time_limit_are_given_up_soon():
     started = time.process_time()
-    found = schedule(wide_graph(), 6, objective=PeakMemory(1.0))
+    found = schedule(wide_graph(), 6, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"
     assert time.process_time() - started < 20  # some ten times what it takes
 
 
 def test_many_heavy_ops_bound_the_cost():
     graph = make_graph([10, 10, 10, 10, 10, 1], [0] * 6, np.zeros((0, 2), int))
-    found = schedule(graph, 4, time_limit=0, objective="memory")
+    found = schedule(graph, 4, "exact", time_limit=0, objective="memory")
     assert found.lower_bound == 20
     assert found.cost == 20
 
@@ -215,25 +215,25 @@ def lanes(num_ops, num_lanes, seed):
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_lanes_with_links_between_them_are_solved_to_proof(weight):
     started = time.process_time()
-    found = schedule(lanes(1000, 4, seed=0), 8, objective=PeakMemory(weight))
+    found = schedule(lanes(1000, 4, seed=0), 8, "exact", objective=PeakMemory(weight))
     assert found.status == "optimal"
     assert time.process_time() - started < 10  # ten times what it takes, or more
 
 
 def test_ten_thousand_ops_side_by_side_are_solved_to_proof():
     started = time.process_time()
-    found = schedule(lanes(10_000, 4, seed=0), 8, objective=PeakMemory(1.0))
+    found = schedule(lanes(10_000, 4, seed=0), 8, "exact", objective=PeakMemory(1.0))
     assert found.status == "optimal"
     assert time.process_time() - started < 10  # ten times what it takes
 
 
 def test_an_integer_program_proves_what_has_too_many_ideals():
     graph = random_graph("fpn", 100, seed=0)
-    found = schedule(graph, 4, objective=PeakMemory(1.0))
+    found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
     assert (found.cost, found.status) == (4_122_334, "optimal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fallback_module, "_MAX_OPEN", 0)
-        moved = schedule(graph, 4, objective=PeakMemory(1.0))
+        moved = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
     assert moved.status == "feasible"
     assert found.cost <= moved.cost < schedule(graph, 4, "slicing", objective=PeakMemory(1.0)).cost
 
@@ -244,7 +244,7 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
 
     monkeypatch.setattr(fallback_module, "search_window", lie)
     monkeypatch.setattr(exact_module, "_MAX_WORK", 1_000_000)
-    found = schedule(wide_graph(), 4, objective=PeakMemory(1.0))
+    found = schedule(wide_graph(), 4, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"
     assert found.lower_bound < found.cost
 
@@ -263,7 +263,7 @@ def test_public_placement_instances_are_solved_to_proof(data_folder):
     for name, graph, num_stages in placement_instances():
         if name in LOADS:
             started = time.process_time()
-            found = schedule(graph, num_stages, objective=PeakMemory(1.0), time_limit=60)
+            found = schedule(graph, num_stages, "exact", objective=PeakMemory(1.0), time_limit=60)
             assert found.status == "optimal"
             assert found.cost == round(LOADS[name] * 1e9)
             assert time.process_time() - started < 20  # ten times what it takes

@@ -351,7 +351,7 @@ def test_a_false_optimum_that_slicing_beats_is_refuted(monkeypatch):
 def test_contradicting_schedules_are_an_error_that_names_a_file(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     chain = make_graph([4, 1, 1, 4], [1] * 4, [(0, 1), (1, 2), (2, 3)])
-    good = schedule(chain, 2, objective="memory")
+    good = schedule(chain, 2, "exact", objective="memory")
     bad = Schedule(
         [0, 1, 1, 1],
         cost=6,

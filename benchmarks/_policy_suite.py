@@ -1,0 +1,222 @@
+"""Held-out graphs for the benchmark of the policy, and what HiGHS makes of them, kept on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from respect_tf import OpGraph, PeakMemory, __version__, schedule
+from respect_tf.graph import random_graph
+from respect_tf.policy._search import search
+from respect_tf.schedule import Schedule
+
+CACHE = Path(__file__).parents[1] / ".cache" / "milp"
+MILP_SECONDS = 60.0
+# Moves per op of the search that says what the best known cost is.
+_LONG = 1000
+
+# Held out: training and tuning use other seeds.
+_FIRST_SEED = 5000
+RANDOM_FAMILIES = ("levels", "wide")
+# What is random: all bytes, evenly distributed, or the wiring of what has the bytes of layers.
+RANDOM_BYTES, LAYER_BYTES = "random bytes", "layers' bytes"
+_MAX_BYTES = 1_000_000
+STRUCTURED_FAMILIES = ("fpn", "hrnet", "nasnet", "randwire", "towers", "transformer", "unet")
+RANDOM_SIZES = (30, 50, 100)
+STRUCTURED_SIZES = (50, 200, 500, 1000)
+NUM_RANDOM = 54  # of each kind and size
+# Of the random graphs of each size, HiGHS gets so many.
+_NUM_MILP = {30: 36, 50: 48, 100: 24}
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """A graph to schedule, by the arguments that make it.
+
+    Attributes:
+        family: Family of `random_graph`; after `RANDOM_BYTES` and a comma, only its wiring.
+        num_ops: Number of ops.
+        seed: Its seed.
+        num_stages: Number of stages.
+        weight: Communication weight of `PeakMemory`.
+    """
+
+    family: str
+    num_ops: int
+    seed: int
+    num_stages: int
+    weight: float
+
+    @property
+    def objective(self) -> PeakMemory:
+        """What to minimise."""
+        return PeakMemory(self.weight)
+
+    def graph(self) -> OpGraph:
+        """The graph, made anew."""
+        *kind, family = self.family.split(", ")
+        graph = random_graph(family, self.num_ops, self.seed)
+        if not kind:
+            return graph
+        draw = np.random.Generator(np.random.PCG64(self.seed))
+        sizes = draw.integers(1, _MAX_BYTES, (2, self.num_ops))
+        return OpGraph.from_arrays(sizes[0], sizes[1], graph.edges)
+
+
+def random_instances(kind: str, num_ops: int) -> list[Instance]:
+    """`NUM_RANDOM` random DAGs of in-degree 2-6; K = 3, 4, 6 and weights 0, 1 by turns."""
+    prefix = f"{RANDOM_BYTES}, " if kind == RANDOM_BYTES else ""
+    return [
+        Instance(
+            prefix + RANDOM_FAMILIES[index % 2],
+            num_ops,
+            _FIRST_SEED + index,
+            (3, 4, 6)[index // 2 % 3],
+            float(index // 6 % 2),
+        )
+        for index in range(NUM_RANDOM)
+    ]
+
+
+def timed_random_instances(kind: str, num_ops: int) -> list[Instance]:
+    """Those of them that HiGHS solves, too."""
+    return random_instances(kind, num_ops)[: _NUM_MILP[num_ops]]
+
+
+def structured_instances(num_ops: int) -> list[Instance]:
+    """Two graphs of each structured family; K = 4, 8 and weights 0, 1 by turns."""
+    return [
+        Instance(
+            family,
+            num_ops,
+            _FIRST_SEED + number,
+            (4, 8)[(index + number) % 2],
+            float((index // 2 + STRUCTURED_SIZES.index(num_ops) + number) % 2),
+        )
+        for index, family in enumerate(STRUCTURED_FAMILIES)
+        for number in range(2)
+    ]
+
+
+def least_seconds(run: Callable[[], Schedule], repeats: int = 2) -> tuple[Schedule, float]:
+    """A schedule and the least time that it takes: wall time, or the processor's where less."""
+    best = math.inf
+    for _ in range(repeats):
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        found = run()
+        best = min(best, time.perf_counter() - begin, time.process_time() - begin_cpu)
+    return found, best
+
+
+def best_known(instance: Instance) -> float:
+    """The cost of a long search, once per graph; HiGHS may know better."""
+    path = CACHE / f"{_key(instance)}.search"
+    if not path.exists():
+        found = search(
+            instance.graph(), instance.num_stages, objective=instance.objective, budget=_LONG
+        )
+        CACHE.mkdir(parents=True, exist_ok=True)
+        path.write_text(repr(float(found.cost or 0.0)))
+    return float(path.read_text())
+
+
+@dataclasses.dataclass(frozen=True)
+class MilpResult:
+    """What HiGHS found.
+
+    Attributes:
+        cost: Of its best schedule.
+        lower_bound: That it proved.
+        seconds: Wall time, or processor time where that is less: other work may slow it down.
+        stages: Of its ops.
+    """
+
+    cost: float
+    lower_bound: float
+    seconds: float
+    stages: list[int]
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the cost is the least there is, to the tolerance of HiGHS."""
+        return self.lower_bound >= self.cost * (1 - 1e-6)
+
+
+def solve_milp(instance: Instance, stretch: float = 1.0) -> MilpResult:
+    """The plain integer program, for at most `MILP_SECONDS`; once per graph and version.
+
+    Where other work shares the processor, HiGHS may get more time; what it has more than its due
+    does not count as its time.
+    """
+    path = CACHE / f"{_key(instance)}.json"
+    if path.exists():
+        return MilpResult(**json.loads(path.read_text()))
+    graph = instance.graph()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    found = schedule(
+        graph,
+        instance.num_stages,
+        "milp",
+        objective=instance.objective,
+        time_limit=stretch * MILP_SECONDS,
+    )
+    wall, processor = time.perf_counter() - begin, time.process_time() - begin_cpu
+    result = MilpResult(
+        float(found.cost or 0.0),
+        float(found.lower_bound or 0.0),
+        min(wall, processor, MILP_SECONDS),
+        found.stages.tolist(),
+    )
+    CACHE.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(dataclasses.asdict(result)))
+    partial.rename(path)
+    return result
+
+
+def _key(instance: Instance) -> str:
+    graph = instance.graph()
+    about: dict[str, Any] = {
+        "instance": dataclasses.asdict(instance),
+        "seconds": MILP_SECONDS,
+        "versions": [__version__, version("highspy"), version("cvxpy")],
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for array in (graph.parameter_bytes, graph.activation_bytes, graph.edges):
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:24]
+
+
+def milp_instances() -> Iterator[Instance]:
+    """All that HiGHS is run on."""
+    for kind in (RANDOM_BYTES, LAYER_BYTES):
+        for num_ops in RANDOM_SIZES:
+            yield from timed_random_instances(kind, num_ops)
+    for num_ops in STRUCTURED_SIZES:
+        yield from structured_instances(num_ops)
+
+
+def main() -> None:
+    """Run HiGHS on the whole suite, or on a part: `python -m benchmarks._policy_suite 0 2 1.5`.
+
+    That is every second graph from the first, and HiGHS gets half as much time again.
+    """
+    given = sys.argv[1:4]
+    first, step, stretch = given + ["0", "1", "1"][len(given) :]
+    for instance in list(milp_instances())[int(first) :: int(step)]:
+        result = solve_milp(instance, float(stretch))
+        print(instance, f"{result.cost:.0f} {result.seconds:.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
