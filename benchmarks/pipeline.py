@@ -10,7 +10,7 @@ import numpy as np
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import write_results
+from benchmarks._tables import markdown, update_readme, write_results
 from respect_tf.run import CpuRunner, SegmentChain, simulate
 from respect_tf.segment import Segment, random_inputs
 from respect_tf.tflite import Interpreter, silenced
@@ -25,9 +25,11 @@ NUM_SIMULATED = 100_000
 
 def main() -> None:
     """Measure and write `results/pipeline_parity.md` and `results/pipeline_speed.md`."""
+    speed = speed_rows()
     write_results(
-        "pipeline_speed", "The CPU runner's speed", speed_rows(), "The fastest of repeated runs."
+        "pipeline_speed", "The CPU runner's speed", speed, "The fastest of repeated runs."
     )
+    update_readme("pipeline", markdown(speed))
     rows = [parity_row(name) for name in TEN_MODELS]
     notes = f"Cut for {NUM_STAGES} stages; every output compared byte for byte."
     write_results("pipeline_parity", "The CPU runner against the whole model", rows, notes)

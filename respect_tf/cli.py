@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import respect_tf
-from respect_tf import _cli_device
+from respect_tf import _cli_device, _cli_policy
 from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
@@ -332,7 +332,8 @@ def _stages(path: Path) -> list[int]:
     return stages
 
 
-for _command in _cli_device.COMMANDS:
+_POLICY_COMMANDS = (_cli_policy.labels, _cli_policy.train, _cli_policy.evaluate)
+for _command in (*_cli_device.COMMANDS, *_POLICY_COMMANDS):
     main.add_command(_command)
 
 

@@ -6,6 +6,9 @@ import itertools
 
 from respect_tf.graph._network import Network, Tensor
 
+# A pyramid of so many scales has so many ops at least where maps go down, up, down, up and down.
+_MOST_SCALES, _LARGE_PYRAMID = 5, 102
+
 
 def nasnet(net: Network, num_ops: int, units: int) -> None:
     """Cells that read the two cells before them, as NASNet and AmoebaNet are made of.
@@ -122,6 +125,8 @@ def fpn(net: Network, num_ops: int, units: int) -> None:
     random = net.random
     num_scales = random.integer(3, 5) if num_ops >= 60 else 3
     num_rounds = random.integer(0, 2) if num_ops >= 100 else 0
+    if num_ops < _LARGE_PYRAMID and num_scales == _MOST_SCALES:
+        num_rounds = min(num_rounds, 1)
     share = random.integer(40, 70)
     for_heads = units * (100 - share) // 100
     in_backbone = units - for_heads

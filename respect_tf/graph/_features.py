@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph._quick_cuts import quick_cuts
+from respect_tf.graph._structural import ORDERS, levels, structural_orders
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -26,13 +27,10 @@ OP_FEATURES = (
     "level_from_sink",
     "in_degree",  # log(1 + number of ops that it reads from)
     "out_degree",
-    "file_rank",  # place in the file's order, 0 to 1
-    "depth_first_rank",  # place in the order that follows each chain to its end
-    "backward_rank",  # place in the one in which what an op needs comes right before it
-    "least_live_rank",  # place in the one that keeps few bytes waiting for their readers
     "has_cost",  # whether it adds to the cost of its stage: a layer with weights
     "is_join",  # whether it reads from several ops
     "is_fork",  # whether several ops read from it
+    *(f"{name}_rank" for name in ORDERS),  # place in a structural order, 0 to 1
 )
 GRAPH_FEATURES = (
     "num_stages",  # log2, in thirds
@@ -40,12 +38,19 @@ GRAPH_FEATURES = (
     "largest_cost_share",  # log(1 + ...)
     "mean_degree",  # log(1 + edges per op)
     "depth",  # levels per op
+    # Of each structural order, compared with the best of them: the heaviest stage of a quick cut,
+    # without transfers and with them.
+    *(f"{name}_heaviest" for name in ORDERS),
+    *(f"{name}_bottleneck" for name in ORDERS),
 )
+FIRST_RANK = OP_FEATURES.index(f"{ORDERS[0]}_rank")
+"""Where the ranks begin in `OP_FEATURES`: all of them, in the order of `ORDERS`, come last."""
 
 # What an op weighs at least when masses are added up, as a part of the mean: ops without cost
 # still have a place.
 _LEAST_MASS = 0.01
 _CHUNK_BYTES = 1 << 24
+_PER_TENTH = 1 / np.log(1.1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +110,7 @@ def _features(
     transfers = transfer_cost * graph.activation_bytes.astype(np.float64)
     # Where nothing has a cost, transfer sets the scale, and where nothing has any, nothing does.
     stage_cost = (costs.sum() or transfers.sum() or 1.0) / num_stages
-    walk = _walk(graph)
+    walk = _walk(graph, costs, num_stages)
     mass = costs + (_LEAST_MASS * costs.mean() or 1.0)
     before, after = _masses(walk.reachable, mass / mass.sum(), graph.topological_order)
     longest = max(int(walk.level.max()), 1)
@@ -123,10 +128,10 @@ def _features(
         walk.height / longest,
         np.log1p(in_degree),
         np.log1p(out_degree),
-        *(_ranks(order) for order in walk.orders),
         costs > 0,
         in_degree > 1,
         out_degree > 1,
+        *(_ranks(order) for order in walk.orders),
     ]
     whole = [
         np.log2(num_stages) / 3,
@@ -134,13 +139,49 @@ def _features(
         float(np.log1p(costs.max() / stage_cost)),
         np.log1p(len(edges) / num_ops),
         (longest + 1) / num_ops,
+        *_compared(
+            walk.orders,
+            edges,
+            (costs + transfer_cost / 2 * _output_bytes(graph)) / stage_cost,
+            transfers / stage_cost,
+            num_stages,
+        ),
     ]
     return GraphFeatures(
         np.stack(columns, axis=1).astype(np.float32), np.array(whole, np.float32), edges
     )
 
 
-def _ranks(order: npt.NDArray[np.int32]) -> Floats:
+def _output_bytes(graph: OpGraph) -> Floats:
+    """Bytes of the model's outputs that each op makes: they leave any stage. [num_ops]."""
+    producer = graph.producer
+    made = graph.model_outputs[producer[graph.model_outputs] >= 0]
+    sizes = graph.tensor_bytes[made].astype(np.float64)
+    return np.bincount(producer[made], sizes, graph.num_ops).astype(np.float64)
+
+
+def _compared(
+    orders: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int32],
+    costs: Floats,
+    transfers: Floats,
+    num_stages: int,
+) -> Floats:
+    """The features of the orders, compared with each other. [2 * num_orders]."""
+    found: dict[bytes, tuple[float, float]] = {}
+    rows = []
+    for order in orders:
+        key = order.tobytes()
+        if key not in found:
+            found[key] = quick_cuts(order, edges, costs, transfers, num_stages)
+        rows.append(found[key])
+    # A tenth more than the best one counts 1.
+    values = np.log1p(np.array(rows).T)
+    compared: Floats = np.minimum(_PER_TENTH * (values - values.min(axis=1, keepdims=True)), 3.0)
+    return compared.ravel()
+
+
+def _ranks(order: npt.NDArray[np.int64]) -> Floats:
     """Places in an order, 0 to 1, by op. [num_ops]."""
     ranks = np.empty(len(order))
     ranks[order] = (np.arange(len(order)) + 0.5) / len(order)
@@ -162,20 +203,19 @@ class _Walk:
             are in the file's order.
         level: int64 [num_ops], edges of the longest path from a source.
         height: int64 [num_ops], edges of the longest path to a sink.
-        orders: Topological orders, each int32 [num_ops]: the file's, depth first,
-            backward, least live.
+        orders: int64 [num_orders, num_ops], the topological orders that `ORDERS` names.
     """
 
     reachable: npt.NDArray[np.uint8]
     level: npt.NDArray[np.int64]
     height: npt.NDArray[np.int64]
-    orders: tuple[npt.NDArray[np.int32], ...]
+    orders: npt.NDArray[np.int64]
 
 
-def _walk(graph: OpGraph) -> _Walk:
+def _walk(graph: OpGraph, costs: Floats, num_stages: int) -> _Walk:
     num_ops = graph.num_ops
     # Ops are numbered along the file's order here, and as in the graph in what is returned.
-    order = graph.topological_order
+    order = graph.topological_order.astype(np.int64)
     place = np.empty(num_ops, np.int64)
     place[order] = np.arange(num_ops)
     before: list[list[int]] = [[] for _ in range(num_ops)]
@@ -185,83 +225,20 @@ def _walk(graph: OpGraph) -> _Walk:
         before[reader].append(maker)
         after[maker].append(reader)
     reachable = np.zeros((num_ops, (num_ops + 7) // 8), np.uint8)
-    level, height = [0] * num_ops, [0] * num_ops
     for op in range(num_ops):
         row = reachable[op]
         for maker in before[op]:
             row |= reachable[maker]
             row[maker >> 3] |= 0x80 >> (maker & 7)
-        level[op] = max((level[maker] + 1 for maker in before[op]), default=0)
-    for op in reversed(range(num_ops)):
-        height[op] = max((height[reader] + 1 for reader in after[op]), default=0)
-    mirrored = [[num_ops - 1 - maker for maker in row] for row in reversed(before)]
-    backward = [num_ops - 1 - op for op in reversed(_depth_first(mirrored))]
-    live = _least_live(before, after, graph.activation_bytes[order].tolist())
-    return _Walk(
-        reachable,
-        np.array(level)[place],
-        np.array(height)[place],
-        (order, order[_depth_first(after)], order[backward], order[live]),
+    level, height = levels(before), levels(after[::-1], mirrored=True)[::-1]
+    found = structural_orders(
+        before,
+        after,
+        costs[order].tolist(),
+        graph.activation_bytes[order].tolist(),
+        num_stages,
     )
-
-
-def _depth_first(after: list[list[int]]) -> list[int]:
-    """The topological order that goes on with the newest ready op, the first of several."""
-    waiting = _waiting(after)
-    ready = [op for op in reversed(range(len(after))) if not waiting[op]]
-    order = []
-    while ready:
-        op = ready.pop()
-        order.append(op)
-        for reader in sorted(after[op], reverse=True):
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
-    return order
-
-
-def _waiting(after: list[list[int]]) -> list[int]:
-    waiting = [0] * len(after)
-    for row in after:
-        for reader in row:
-            waiting[reader] += 1
-    return waiting
-
-
-def _least_live(
-    before: list[list[int]], after: list[list[int]], num_bytes: list[float]
-) -> list[int]:
-    """The topological order that goes on with the op after which fewest bytes wait for readers."""
-    growth = list(num_bytes)  # bytes that start to wait less bytes that no longer do
-    unread = [len(row) for row in after]
-    done = [False] * len(after)
-    for op, row in enumerate(after):
-        if not row:
-            growth[op] = 0
-        elif len(row) == 1:
-            growth[row[0]] -= num_bytes[op]
-    waiting = _waiting(after)
-    ready = [(growth[op], op) for op in range(len(after)) if not waiting[op]]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        known, op = heapq.heappop(ready)
-        if done[op] or known != growth[op]:
-            continue
-        done[op] = True
-        order.append(op)
-        for maker in before[op]:
-            unread[maker] -= 1
-            if unread[maker] == 1:
-                last = next(reader for reader in after[maker] if not done[reader])
-                growth[last] -= num_bytes[maker]
-                if not waiting[last]:
-                    heapq.heappush(ready, (growth[last], last))
-        for reader in after[op]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, (growth[reader], reader))
-    return order
+    return _Walk(reachable, np.array(level)[place], np.array(height)[place], order[np.array(found)])
 
 
 def _masses(
@@ -275,8 +252,9 @@ def _masses(
     for start in range(0, num_ops, rows):
         part = slice(start, start + rows)
         bits = np.unpackbits(reachable[part], axis=1, count=num_ops).astype(np.float64)
-        before[order[part]] = bits @ mass
-        after += mass[part] @ bits
+        # Not by BLAS: its threads cost more than they gain where others keep the machine busy.
+        before[order[part]] = np.einsum("ab,b->a", bits, mass)
+        after += np.einsum("a,ab->b", mass[part], bits)
     scattered = np.empty(num_ops)
     scattered[order] = after
     return before, scattered

@@ -8,17 +8,21 @@ from collections.abc import Callable
 import numpy as np
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import _families
+from respect_tf.graph import _cnn_families, _families
 from respect_tf.graph._network import Network, Random, Tensor
 from respect_tf.graph._op_graph import OpGraph
 
 _MIN_OPS = 30
 
 _STRUCTURED: dict[str, Callable[[Network, int, int], None]] = {
+    "densenet": _cnn_families.densenet,
     "fpn": _families.fpn,
     "hrnet": _families.hrnet,
+    "inception": _cnn_families.inception,
+    "mobilenet": _cnn_families.mobilenet,
     "nasnet": _families.nasnet,
     "randwire": _families.randwire,
+    "resnet": _cnn_families.resnet,
     "towers": _families.towers,
     "transformer": _families.transformer,
     "unet": _families.unet,
@@ -48,6 +52,7 @@ def random_graph(
       `"towers"`: parallel chains. `"fpn"`: a detector with a feature pyramid and heads.
       `"hrnet"`: scales side by side that exchange maps. `"unet"`: encoder and decoder with skips.
       `"transformer"`: blocks whose attention heads are apart.
+    * `"resnet"`, `"inception"`, `"densenet"`, `"mobilenet"`: like the networks of that name.
 
     Args:
         family: One of `FAMILIES`.

@@ -198,11 +198,11 @@ class OpGraph:
     ) -> Any:
         """The graph as a `tensorflow_gnn.GraphTensor` with the features that the policy reads.
 
-        Node set `"op"`: `"features"` float32 [num_ops, 18]: shares of the total cost, masses of
+        Node set `"op"`: `"features"` float32 [num_ops, 24]: shares of the total cost, masses of
         ancestors and descendants, levels from both ends, degrees and ranks, all without units
         (`respect_tf.graph._features.OP_FEATURES` names them). Edge sets `"feeds"` (maker to
         reader) and `"fed_by"` (reader to maker), without features. Context: `"features"` float32
-        [1, 5] (`GRAPH_FEATURES`) and `"num_stages"` int32 [1].
+        [1, 25] (`GRAPH_FEATURES`) and `"num_stages"` int32 [1].
 
         Args:
             num_stages: Number of stages, 1 or more.

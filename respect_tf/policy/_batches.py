@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.graph._features import GraphFeatures, graph_features
+from respect_tf.graph._features import FIRST_RANK, GraphFeatures, graph_features
 from respect_tf.policy._labels import Label, LabelTask
 from respect_tf.policy._reward import SlicedCost
 from respect_tf.policy._rollout import Successors, successors_of
@@ -35,6 +36,12 @@ class TrainingGraph:
     cost: SlicedCost
     reference: float
     stages: npt.NDArray[np.int32] | None
+
+    @functools.cached_property
+    def order_costs(self) -> npt.NDArray[np.float64]:
+        """Costs of the structural orders' best cuts. float64 [num_orders]."""
+        ranks = self.features.ops[:, FIRST_RANK:]
+        return np.array([self.cost(order) for order in np.argsort(ranks, axis=0).T.copy()])
 
 
 def training_graph(task: LabelTask, label: Label | None = None) -> TrainingGraph:
@@ -65,13 +72,3 @@ def merged_tensor(graphs: Sequence[TrainingGraph]) -> Any:
     return merged_graph_tensor(
         [graph.features for graph in graphs], [graph.task.num_stages for graph in graphs]
     )
-
-
-def padded(rows: Sequence[npt.ArrayLike], fill: float, width: int | None = None) -> Any:
-    """Rows of different lengths as one array [num_rows, width], filled up at the right."""
-    arrays = [np.asarray(row) for row in rows]
-    width = max(map(len, arrays)) if width is None else width
-    result = np.full((len(arrays), width), fill, arrays[0].dtype)
-    for row, array in enumerate(arrays):
-        result[row, : len(array)] = array
-    return result

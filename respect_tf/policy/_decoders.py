@@ -19,11 +19,14 @@ import tensorflow as tf
 
 from respect_tf.graph._graph_tensor import FORWARD, OP_SET, graph_tensor_spec
 from respect_tf.graph._tfgnn import load_tf_keras
-from respect_tf.policy._losses import clipped_priorities
-from respect_tf.policy._rollout import CLIP
+from respect_tf.policy._forward import Forward
+from respect_tf.policy._losses import chosen_priorities
 
 _NEVER = -1e9
+_CLIP = 10.0  # logits of the pointer are kept within this distance of 0
 _SEED = tf.TensorSpec([2], tf.int32)
+_COUNT = tf.TensorSpec([], tf.int32)
+_TEMPERATURE = tf.TensorSpec([], tf.float32)
 _Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
@@ -103,6 +106,9 @@ def _decode(
 class OneShotDecoder:
     """Orders by fixed priorities, for a network of `build_network`.
 
+    The greedy ones start from the structural order that the network prefers, random ones from one
+    that is drawn; `log_probability` is of both draws together.
+
     Args:
         network: The network.
     """
@@ -110,26 +116,32 @@ class OneShotDecoder:
     def __init__(self, network: Any) -> None:
         self._network = network
         spec = graph_tensor_spec()
-        count = tf.TensorSpec([], tf.int32)
         self.greedy = tf.function(self._greedy, input_signature=[spec])
-        self.sample = tf.function(self._sample, input_signature=[spec, _SEED, count])
-
-    def _scores(self, tensor: Any) -> tuple[Any, Any, Any]:
-        num_ops, edges = dense_edges(tensor)
-        priorities = clipped_priorities(self._network(tensor)[0])
-        return _rows(priorities, num_ops), num_ops, edges
+        self.sample = tf.function(self._sample, input_signature=[spec, _SEED, _COUNT, _TEMPERATURE])
 
     def _greedy(self, tensor: Any) -> Decoded:
         """The likeliest op next, always: one sequence per graph."""
-        scores, num_ops, edges = self._scores(tensor)
-        return _decode(lambda state, _chosen, _ready: (scores, state), 0, num_ops, edges)
+        found = Forward(*self._network(tensor))
+        num_ops, edges = dense_edges(tensor)
+        order = tf.argmax(found.gate, axis=1, output_type=tf.int32)
+        scores = _rows(chosen_priorities(found.priorities, order, num_ops), num_ops)
+        decoded = _decode(lambda state, _chosen, _ready: (scores, state), 0, num_ops, edges)
+        chosen = tf.reduce_max(tf.nn.log_softmax(found.gate), axis=1)
+        return Decoded(decoded.orders, decoded.log_probability + chosen)
 
-    def _sample(self, tensor: Any, seed: Any, num_samples: Any) -> Decoded:
+    def _sample(self, tensor: Any, seed: Any, num_samples: Any, temperature: Any) -> Decoded:
         """Random sequences, `num_samples` of each graph behind each other."""
-        scores, num_ops, edges = (
-            tf.repeat(part, num_samples, axis=0) for part in self._scores(tensor)
+        found = Forward(*self._network(tensor))
+        num_ops, edges = (tf.repeat(part, num_samples, axis=0) for part in dense_edges(tensor))
+        first = seed + tf.constant([1, 0])
+        order = tf.random.stateless_categorical(found.gate, num_samples, first, tf.int32)
+        rows = tf.repeat(
+            _rows(found.priorities, tensor.node_sets[OP_SET].sizes), num_samples, axis=0
         )
-        return _decode(lambda state, _chosen, _ready: (scores, state), 0, num_ops, edges, seed)
+        scores = tf.gather(rows, tf.reshape(order, [-1]), axis=2, batch_dims=1) / temperature
+        decoded = _decode(lambda state, _chosen, _ready: (scores, state), 0, num_ops, edges, seed)
+        chosen = tf.gather(tf.nn.log_softmax(found.gate), order, batch_dims=1)
+        return Decoded(decoded.orders, decoded.log_probability + tf.reshape(chosen, [-1]))
 
 
 class PointerDecoder:
@@ -146,30 +158,37 @@ class PointerDecoder:
     def __init__(self, network: Any, units: int = 128) -> None:
         keras = load_tf_keras()
         self._network = network
-        self.layers = _pointer_layers(keras, network.outputs[1].shape[-1], units)
+        self.layers = _pointer_layers(keras, network.outputs[-1].shape[-1], units)
         spec = graph_tensor_spec()
-        count, given = tf.TensorSpec([], tf.int32), tf.TensorSpec([None, None], tf.int32)
+        given = tf.TensorSpec([None, None], tf.int32)
         self.greedy = tf.function(self._greedy, input_signature=[spec])
-        self.sample = tf.function(self._sample, input_signature=[spec, _SEED, count])
+        self.sample = tf.function(self._sample, input_signature=[spec, _SEED, _COUNT, _TEMPERATURE])
         self.log_probability = tf.function(self._log_probability, input_signature=[spec, given])
 
     def _greedy(self, tensor: Any) -> Decoded:
         """The likeliest op next, always: one sequence per graph."""
-        return self._run(tensor, 1)
+        return self._run(tensor, 1, 1.0)
 
-    def _sample(self, tensor: Any, seed: Any, num_samples: Any) -> Decoded:
+    def _sample(self, tensor: Any, seed: Any, num_samples: Any, temperature: Any) -> Decoded:
         """Random sequences, `num_samples` of each graph behind each other."""
-        return self._run(tensor, num_samples, seed=seed)
+        return self._run(tensor, num_samples, temperature, seed)
 
     def _log_probability(self, tensor: Any, orders: Any) -> Any:
         """Of given sequences, as many of each graph: float32 [num_sequences]."""
         num_samples = tf.shape(orders)[0] // tf.size(tensor.node_sets[OP_SET].sizes)
-        return self._run(tensor, num_samples, forced=orders).log_probability
+        return self._run(tensor, num_samples, 1.0, forced=orders).log_probability
 
-    def _run(self, tensor: Any, num_samples: Any, seed: Any = None, forced: Any = None) -> Decoded:
+    def _run(
+        self,
+        tensor: Any,
+        num_samples: Any,
+        temperature: Any,
+        seed: Any = None,
+        forced: Any = None,
+    ) -> Decoded:
         layers = self.layers
         num_ops, edges = dense_edges(tensor)
-        rows = _rows(self._network(tensor)[1], num_ops)
+        rows = _rows(Forward(*self._network(tensor)).states, num_ops)
         mean = tf.reduce_sum(rows, axis=1) / tf.cast(num_ops, tf.float32)[:, None]
         mean, rows, num_ops, edges = (
             tf.repeat(part, num_samples, axis=0) for part in (mean, rows, num_ops, edges)
@@ -185,7 +204,7 @@ class PointerDecoder:
             attention = tf.where(ready, attention[..., 0], _NEVER)
             glimpse = tf.einsum("bn,bnu->bu", tf.nn.softmax(attention, axis=1), looked_at)
             logits = layers.point_score(tf.tanh(pointed_at + layers.point_query(glimpse)[:, None]))
-            return CLIP * tf.tanh(logits[..., 0]), state
+            return _CLIP * tf.tanh(logits[..., 0]) / temperature, state
 
         zeros = tf.zeros([tf.shape(rows)[0], layers.units])
         return _decode(step, [zeros, zeros], num_ops, edges, seed, forced)

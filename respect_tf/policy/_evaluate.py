@@ -9,18 +9,20 @@ import numpy as np
 
 from respect_tf.policy._guide import guide
 from respect_tf.policy._labels import Label, LabelTask
-from respect_tf.policy._orders import structural_orders
+from respect_tf.policy._orders import ORDER_NAMES, structural_orders
 from respect_tf.policy._reward import SlicedCost
 from respect_tf.policy._rollout import sample_orders, successors_of
+from respect_tf.policy._search import search
 from respect_tf.policy._weights import Weights
 from respect_tf.schedule._problem import build_problem
 
-FILE, GREEDY, SAMPLES, RANDOM, STRUCTURAL = (
+FILE, GREEDY, SAMPLES, RANDOM, STRUCTURAL, SEARCH = (
     "file",
     "policy-greedy",
     "policy samples",
     "random samples",
     "best structural",
+    "search",
 )
 
 
@@ -31,13 +33,14 @@ class OrderCosts:
     Attributes:
         task: The graph, and what is asked about it.
         costs: By the name of the order: `"file"`, `"policy-greedy"`, the structural orders, and
-            the cheapest of several: `"policy samples"`, `"random samples"`, `"best structural"`.
-        reference: The label's cost; `None` without one.
+            the cheapest of several: `"policy samples"`, `"random samples"`, `"best structural"`;
+            and `"search"`, if that was asked for.
+        reference: The least cost known: the label's, or else the least of `costs`.
     """
 
     task: LabelTask
     costs: dict[str, float]
-    reference: float | None = None
+    reference: float
 
 
 def evaluate(
@@ -46,6 +49,7 @@ def evaluate(
     *,
     num_samples: int = 16,
     seed: int = 0,
+    search_seconds: float | None = None,
 ) -> list[OrderCosts]:
     """Cut the network's orders and others.
 
@@ -54,15 +58,20 @@ def evaluate(
         weights: The network; the shipped one if left out.
         num_samples: How many samples the cheapest is of.
         seed: Of the samples.
+        search_seconds: How long to search for each graph's schedule; no search if left out.
 
     Raises:
         PolicyFileError: The weights are missing or damaged.
     """
-    return [_order_costs(task, weights, num_samples, seed) for task in tasks]
+    return [_order_costs(task, weights, num_samples, seed, search_seconds) for task in tasks]
 
 
 def _order_costs(
-    given: LabelTask | Label, weights: Weights | None, num_samples: int, seed: int
+    given: LabelTask | Label,
+    weights: Weights | None,
+    num_samples: int,
+    seed: int,
+    search_seconds: float | None,
 ) -> OrderCosts:
     task = given.task if isinstance(given, Label) else given
     graph = task.graph()
@@ -75,17 +84,53 @@ def _order_costs(
     costs[GREEDY] = cost(guidance.greedy_order())
     costs[SAMPLES] = min(map(cost, guidance.sample_orders(num_samples, seed)))
     costs[RANDOM] = min(map(cost, drawn))
-    return OrderCosts(task, costs, given.cost if isinstance(given, Label) else None)
+    if search_seconds is not None:
+        found = search(
+            graph, task.num_stages, objective=task.objective, time_limit=search_seconds, seed=seed
+        )
+        costs[SEARCH] = float(found.cost if found.cost is not None else costs[STRUCTURAL])
+    known = given.cost if isinstance(given, Label) else min(costs.values())
+    return OrderCosts(task, costs, known)
 
 
 def ratio_to_file(found: Sequence[OrderCosts], name: str) -> float:
     """Geometric mean of the cost of an order against that of the file's."""
     # A structural order that equals one before it is not listed twice; the file's comes first.
-    ratios = [one.costs.get(name, one.costs[FILE]) / one.costs[FILE] for one in found]
+    ratios = [one.costs.get(name, one.costs[FILE]) / (one.costs[FILE] or 1) for one in found]
     return float(np.exp(np.mean(np.log(ratios))))
 
 
 def gaps(found: Sequence[OrderCosts], name: str) -> tuple[float, float]:
-    """Mean and largest of cost / label's cost - 1, where there are labels."""
+    """Mean and largest of cost / least cost known - 1."""
     values = [one.costs[name] / one.reference - 1 for one in found if one.reference]
     return float(np.mean(values)), float(np.max(values))
+
+
+def best_single_order(found: Sequence[OrderCosts]) -> str:
+    """The structural order that is best in the geometric mean."""
+    return min(ORDER_NAMES, key=lambda name: ratio_to_file(found, name))
+
+
+def evaluation_rows(found: Sequence[OrderCosts]) -> list[dict[str, str | int | float]]:
+    """A row per family and one of all, with geometric means against the file's order.
+
+    Columns: `"family"`, `"graphs"`, `"policy-greedy"`, `"best single"` (the structural order that
+    is best for the row's graphs) and its name `"order"`, `"best structural"`, `"policy samples"`,
+    `"random samples"`, `"search"` if there was one; then the mean and the largest gap to the least
+    cost known, `"greedy gap"`, `"greedy worst"`, `"file gap"`, `"file worst"`.
+    """
+    families = sorted({one.task.family for one in found})
+    parts = [(family, [one for one in found if one.task.family == family]) for family in families]
+    rows = []
+    for name, part in [*parts, ("all", list(found))]:
+        single = best_single_order(part)
+        row: dict[str, str | int | float] = {"family": name, "graphs": len(part)}
+        row[GREEDY] = ratio_to_file(part, GREEDY)
+        row["best single"], row["order"] = ratio_to_file(part, single), single
+        for kind in (STRUCTURAL, SAMPLES, RANDOM, SEARCH):
+            if all(kind in one.costs for one in part):
+                row[kind] = ratio_to_file(part, kind)
+        row["greedy gap"], row["greedy worst"] = gaps(part, GREEDY)
+        row["file gap"], row["file worst"] = gaps(part, FILE)
+        rows.append(row)
+    return rows

@@ -7,14 +7,23 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph._features import graph_features
 from respect_tf.policy._forward import forward
-from respect_tf.policy._rollout import CLIP, greedy_order, sample_orders, successors_of
+from respect_tf.policy._rollout import greedy_order, sample_orders, successors_of
 from respect_tf.policy._weights import Weights, load_weights
 from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._slicing import slice_items
+
+# Of rounds, a network may have any number.
+_NEEDED = {
+    f"{layer}/{kind}"
+    for layer in ("encode_op", "encode_graph", "head_inner", "head_outer", "residual", "gate")
+    for kind in ("kernel", "bias")
+}
+_ORDER_STREAM = 1  # random numbers for structural orders, beside those for the ops
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,12 +32,17 @@ class Guidance:
 
     Attributes:
         problem: The problem.
-        priorities: float64 [num_ops], logarithms of the rates of Plackett-Luce, in -10 to 10.
+        priorities: float64 [num_ops], logarithms of the rates of Plackett-Luce, from the structural
+            order that the network prefers.
+        order_priorities: float64 [num_orders, num_ops], the same from each structural order.
+        order_probabilities: float64 [num_orders], how good a start the network thinks each one is.
         stage_probabilities: float64 [num_items, num_stages], rows sum to 1.
     """
 
     problem: Problem
     priorities: npt.NDArray[np.float64]
+    order_priorities: npt.NDArray[np.float64]
+    order_probabilities: npt.NDArray[np.float64]
     stage_probabilities: Floats
 
     def greedy_order(self) -> Ints:
@@ -36,10 +50,27 @@ class Guidance:
         graph = self.problem.graph
         return self.problem.item_order(greedy_order(successors_of(graph), self.priorities))
 
-    def sample_orders(self, num_samples: int, seed: int) -> Ints:
-        """Random orders. int64 [num_samples, num_items], topological."""
-        graph = self.problem.graph
-        orders = sample_orders(successors_of(graph), self.priorities, num_samples, seed)
+    def sample_orders(self, num_samples: int, seed: int, *, temperature: float = 1.0) -> Ints:
+        """Random orders, each from a structural order that is drawn as well.
+
+        Args:
+            num_samples: How many, 1 or more.
+            seed: 0 or more.
+            temperature: What priorities are divided by: more than 1 for more variety.
+
+        Returns:
+            int64 [num_samples, num_items], topological.
+
+        Raises:
+            ArgumentError: The temperature is 0 or less.
+        """
+        if not temperature > 0:
+            raise ArgumentError(f"temperature must be above 0. Received: {temperature!r}.")
+        probabilities = self.order_probabilities
+        random = np.random.default_rng([seed, _ORDER_STREAM])
+        drawn = random.choice(len(probabilities), num_samples, p=probabilities)
+        priorities = self.order_priorities[drawn] / temperature
+        orders = sample_orders(successors_of(self.problem.graph), priorities, num_samples, seed)
         return np.stack([self.problem.item_order(order) for order in orders])
 
 
@@ -53,9 +84,15 @@ def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
         weights: The network; the shipped one if left out.
 
     Raises:
-        PolicyFileError: The weights are missing or damaged.
+        PolicyFileError: The weights are missing or damaged, or those of another network.
     """
     weights = load_weights() if weights is None else weights
+    missing = sorted(_NEEDED - weights.arrays.keys())
+    if missing:
+        raise PolicyFileError(
+            f"The weights lack {', '.join(missing)}, so they are of another network. Expected what "
+            "respect_tf.policy.train returns, or the weights that respect_tf comes with."
+        )
     linear = problem.linear
     features = graph_features(
         problem.graph,
@@ -63,28 +100,32 @@ def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
         op_costs=linear.op_costs,
         transfer_cost=linear.enter + linear.leave,
     )
-    heads = forward(weights.arrays, features)[0].astype(np.float64)
-    priorities = CLIP * np.tanh(heads[:, 0] / CLIP)
+    found = forward(weights.arrays, features, problem.num_stages)
+    priorities = np.ascontiguousarray(found.priorities.T, np.float64)
+    gate = np.exp(found.gate.astype(np.float64) - found.gate.max())
+    stages = stage_probabilities(found.places.astype(np.float64), problem.num_stages)
     probabilities = np.zeros((problem.num_items, problem.num_stages))
-    np.add.at(probabilities, problem.item_of, stage_probabilities(heads, problem.num_stages))
+    np.add.at(probabilities, problem.item_of, stages)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return Guidance(problem, priorities, probabilities)
+    return Guidance(
+        problem, priorities[gate.argmax()], priorities, gate / gate.sum(), probabilities
+    )
 
 
-def stage_probabilities(heads: Floats, num_stages: int) -> Floats:
-    """Probabilities of stages from the heads; see `respect_tf.policy._losses.stage_logits`.
+def stage_probabilities(places: Floats, num_stages: int) -> Floats:
+    """Probabilities of stages; see `respect_tf.policy._losses.stage_logits`.
 
     Args:
-        heads: float64 [num_ops, 3].
+        places: float64 [num_ops, 2].
         num_stages: Number of stages.
 
     Returns:
         float64 [num_ops, num_stages].
     """
     borders = np.arange(1, num_stages) / num_stages
-    slope = num_stages * np.logaddexp(0, heads[:, 2:3] + 1)
-    logits = slope * (heads[:, 1:2] - borders)
-    later = np.ones((len(heads), num_stages + 1))
+    slope = num_stages * np.logaddexp(0, places[:, 1:] + 1)
+    logits = slope * (places[:, :1] - borders)
+    later = np.ones((len(places), num_stages + 1))
     later[:, 1:-1] = 0.5 * (1 + np.tanh(logits / 2))  # the logistic function, without overflow
     later[:, -1] = 0
     return later[:, :-1] - later[:, 1:]

@@ -11,23 +11,32 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError
+from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.graph import FAMILIES, OpGraph, random_graph
+from respect_tf.graph import OpGraph, random_graph
 from respect_tf.graph._network import Random
+from respect_tf.policy._linear_time import LinearTime
 from respect_tf.policy._npz import damaged, read_npz, write_npz
+from respect_tf.policy._search import search
 from respect_tf.schedule import PeakMemory, Schedule, check_agreement, schedule
+from respect_tf.schedule._objective import Objective
 
 Ints = npt.NDArray[np.int64]
 
-# Half of all graphs are random DAGs, as in RESPECT; the others have the structure of networks.
-_MIX = ("levels", "wide", "levels", "wide", "levels", *FAMILIES)
-_STAGES = (3, 4, 5, 6)
-_WEIGHTS = (0.0, 1.0)
+# All that training draws from, spelled out: a new family must not change the tasks of a sequence.
+STRUCTURED = (
+    *("densenet", "fpn", "hrnet", "inception", "mobilenet", "nasnet", "randwire", "resnet"),
+    *("towers", "transformer", "unet"),
+)
+# A third of all graphs are random DAGs, as in RESPECT; the others have the structure of networks.
+MIX = ("levels", "wide", "levels", "wide", "levels", *STRUCTURED)
+_STAGES = (2, 3, 4, 5, 6, 7, 8)
+# Communication weight and MACs per byte: memory alone, with transfers, and time.
+_COSTS = ((0.0, 0.0), (0.0, 0.0), (1.0, 0.0), (1.0, 0.0), (1.0, 1000.0), (1.0, 100.0))
 _PURPOSE = "labels"
 _SHARD = 50  # labels in a file: what is lost when a run is stopped
 _CROSS_CHECK = 25  # one label in so many is solved by both exact methods
-_MILP_SECONDS = 20.0
+_EXACT_SECONDS, _MILP_SECONDS = 10.0, 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,7 @@ class LabelTask:
         seed: Seed of the graph.
         num_stages: Number of stages.
         communication_weight: That of `PeakMemory`.
+        macs_per_byte: That of `LinearTime`; 0 for `PeakMemory`.
     """
 
     family: str
@@ -47,14 +57,17 @@ class LabelTask:
     seed: int
     num_stages: int
     communication_weight: float
+    macs_per_byte: float = 0.0
 
     def graph(self) -> OpGraph:
         """The graph."""
         return random_graph(self.family, self.num_ops, self.seed)
 
     @property
-    def objective(self) -> PeakMemory:
+    def objective(self) -> Objective:
         """The objective."""
+        if self.macs_per_byte > 0:
+            return LinearTime(self.macs_per_byte)
         return PeakMemory(self.communication_weight)
 
 
@@ -76,7 +89,7 @@ class Label:
 
 
 def label_task(
-    index: int, seed: int = 0, *, num_ops: tuple[int, int] = (30, 50), mix: Sequence[str] = _MIX
+    index: int, seed: int = 0, *, num_ops: tuple[int, int] = (30, 50), mix: Sequence[str] = MIX
 ) -> LabelTask:
     """The task of one number in an endless sequence.
 
@@ -88,34 +101,42 @@ def label_task(
         mix: Families to draw from, with their frequencies.
     """
     random = Random(seed, index)
-    return LabelTask(
-        family=random.pick(mix),
-        num_ops=random.integer(*num_ops),
-        seed=((seed + 1) << 40) + index,
-        num_stages=random.pick(_STAGES),
-        communication_weight=random.pick(_WEIGHTS),
-    )
+    family, size = random.pick(mix), random.integer(*num_ops)
+    num_stages, (weight, macs_per_byte) = random.pick(_STAGES), random.pick(_COSTS)
+    return LabelTask(family, size, ((seed + 1) << 40) + index, num_stages, weight, macs_per_byte)
 
 
 def solve_task(task: LabelTask, *, cross_check: bool = False) -> Label:
-    """Find the optimum: by the DP over ideals, or by the MILP where that gives up.
+    """Find the optimum: by search where that proves it, else by the DP over ideals or the MILP.
 
     Args:
         task: The task.
-        cross_check: Solve by both methods and compare what they say.
+        cross_check: Solve by the DP and by the MILP, and compare what they say.
 
     Raises:
         ScheduleError: The methods contradict each other.
     """
     graph, objective = task.graph(), task.objective
-    best = schedule(graph, task.num_stages, "exact", objective=objective)
+    best = search(graph, task.num_stages, objective=objective)
+    if cross_check or best.status != "optimal":
+        other = schedule(
+            graph, task.num_stages, "exact", objective=objective, time_limit=_EXACT_SECONDS
+        )
+        best = _better(graph, best, other, objective)
     if cross_check or best.status != "optimal":
         other = schedule(
             graph, task.num_stages, "milp", objective=objective, time_limit=_MILP_SECONDS
         )
-        check_agreement(graph, best, other, objective)
-        best = min((best, other), key=lambda found: (found.cost, -(found.lower_bound or 0)))
+        best = _better(graph, best, other, objective)
     return _label_of(task, best)
+
+
+def _better(graph: OpGraph, one: Schedule, two: Schedule, objective: Objective) -> Schedule:
+    check_agreement(graph, one, two, objective)
+    low = max(one.lower_bound or 0, two.lower_bound or 0)
+    best = min((one, two), key=lambda found: (found.cost, -(found.lower_bound or 0)))
+    proved = best.status == "optimal" or best.cost == low
+    return dataclasses.replace(best, lower_bound=low, status="optimal" if proved else "feasible")
 
 
 def _label_of(task: LabelTask, best: Schedule) -> Label:
@@ -163,6 +184,21 @@ def make_labels(
     return paths
 
 
+def label_files(folder: str | os.PathLike[str], seed: int) -> list[Path]:
+    """The files in a folder that hold labels of one sequence, in order.
+
+    Raises:
+        PolicyFileError: There is none.
+    """
+    paths = sorted(Path(folder).glob(f"labels-{seed}-*.npz"))
+    if not paths:
+        raise PolicyFileError(
+            f"There are no labels-{seed}-*.npz in {Path(folder)}. Expected the folder that "
+            "'respect-tf labels FOLDER' or make_labels has filled."
+        )
+    return paths
+
+
 def save_labels(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
     """Write labels into one file, some 40 bytes each: graphs are made anew from their seeds."""
     tasks = [label.task for label in labels]
@@ -174,6 +210,7 @@ def save_labels(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
             "seed": np.array([task.seed for task in tasks], np.int64),
             "num_stages": np.array([task.num_stages for task in tasks], np.int32),
             "communication_weight": np.array([task.communication_weight for task in tasks]),
+            "macs_per_byte": np.array([task.macs_per_byte for task in tasks]),
             "cost": np.array([label.cost for label in labels]),
             "lower_bound": np.array([label.lower_bound for label in labels]),
             "stages": np.concatenate([label.stages.astype(np.uint8) for label in labels]),
@@ -195,6 +232,7 @@ def load_labels(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def _read_labels(path: Path) -> Iterator[Label]:
     columns = read_npz(path, _PURPOSE)
     try:
+        macs_per_byte = columns.get("macs_per_byte", np.zeros(len(columns["family"])))
         offsets = np.concatenate([[0], np.cumsum(columns["num_ops"])])
         stages = columns["stages"].astype(np.int32)
         stages = stages[: int(offsets[-1])].reshape(offsets[-1])  # as many as there are ops
@@ -205,6 +243,7 @@ def _read_labels(path: Path) -> Iterator[Label]:
                 int(columns["seed"][row]),
                 int(columns["num_stages"][row]),
                 float(columns["communication_weight"][row]),
+                float(macs_per_byte[row]),
             )
             yield Label(
                 task,

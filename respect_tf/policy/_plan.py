@@ -27,9 +27,13 @@ class TrainingPlan:
         samples: Orders that are drawn of each graph.
         imitation_rate: Learning rate of Adam.
         reinforce_rate: Likewise; it falls to a tenth along a cosine.
+        ordering_share: What the order of the labels' stages counts in imitation, beside their
+            places and the choice of a structural order. Nothing: many schedules are as good as the
+            one that a label has, and imitating its order made greedy orders worse.
         reward: `"cost"`, minus the relative cost of an order's best cut, or `"cosine"`, that of
             RESPECT, which needs labels.
-        pool: Number of graphs that REINFORCE draws from, for the reward `"cost"`.
+        pool: Number of graphs without labels, which the choice of an order is learned from, and
+            REINFORCE with the reward `"cost"`.
         pool_ops: Fewest and most ops of these.
         epoch_steps: Steps between validations, checkpoints and tests of the baseline.
         patience: Validations without a better one after which a phase ends.
@@ -37,18 +41,19 @@ class TrainingPlan:
     """
 
     seed: int = 0
-    imitation_steps: int = 2000
-    reinforce_steps: int = 10_000
+    imitation_steps: int = 900
+    reinforce_steps: int = 900
     imitation_batch: int = 32
     reinforce_batch: int = 24
-    samples: int = 8
-    imitation_rate: float = 1e-3
-    reinforce_rate: float = 5e-4
+    samples: int = 12
+    imitation_rate: float = 5e-4
+    reinforce_rate: float = 1e-4
+    ordering_share: float = 0.0
     reward: Literal["cost", "cosine"] = "cost"
-    pool: int = 3000
-    pool_ops: tuple[int, int] = (30, 120)
-    epoch_steps: int = 200
-    patience: int = 15
+    pool: int = 2000
+    pool_ops: tuple[int, int] = (30, 160)
+    epoch_steps: int = 150
+    patience: int = 30
     size: NetworkSize = dataclasses.field(default_factory=NetworkSize)
 
     def __post_init__(self) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from respect_tf._reporting import Verbosity, progress
 from respect_tf.graph._graph_tensor import graph_tensor_of, graph_tensor_spec
 from respect_tf.graph._tfgnn import load_tfgnn
 from respect_tf.policy._batches import training_graph
-from respect_tf.policy._labels import Label
+from respect_tf.policy._labels import Label, load_labels
 
 STAGE = "stage"
 
@@ -32,6 +33,32 @@ def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None
             tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
             writer.write(tfgnn.write_example(tensor).SerializeToString())
     part.replace(path)
+
+
+def make_records(
+    paths: Sequence[str | os.PathLike[str]], *, verbose: Verbosity = "auto"
+) -> list[Path]:
+    """Write a file of records beside each file of labels that has none yet.
+
+    Args:
+        paths: Files of `make_labels`.
+        verbose: 0 for silence.
+
+    Returns:
+        The files, `labels-SEED-NNNNN.tfrecord.gz`, in order.
+
+    Raises:
+        DependencyError: TF-GNN is not installed.
+        PolicyFileError: A file of labels is damaged.
+    """
+    load_tfgnn()
+    made = [Path(path).with_suffix(".tfrecord.gz") for path in paths]
+    with progress("Writing records", verbose=verbose) as show:
+        for number, (source, target) in enumerate(zip(paths, made, strict=True)):
+            show(f"{number} of {len(made)}")
+            if not target.exists():
+                write_records(target, load_labels(source))
+    return made
 
 
 def read_records(paths: Sequence[str | os.PathLike[str]]) -> Any:

@@ -25,7 +25,7 @@ class SlicedCost:
 
     def __call__(self, order: Ints, limit: float = np.inf) -> float:
         """The cost, for ops in topological order, int64 [num_ops]; infinite if above the limit."""
-        from respect_tf.policy._search_kernels import slice_order
+        from respect_tf.policy._search_cut import slice_order
 
         problem = self._problem
         # Without ops that must share a stage, items are the ops with other numbers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,9 +14,6 @@ from respect_tf.graph import OpGraph
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-# Priorities are kept within this distance of 0, so that no op is ever ruled out.
-CLIP = 10.0
 
 
 class Successors(NamedTuple):
@@ -50,7 +48,8 @@ def run_race(
 
     An op that becomes ready at some time finishes after an exponential time with the rate
     exp(priority), and ops are listed as they finish. Since exponential times have no memory, the
-    next op is each of those that are ready with a probability proportional to its rate.
+    next op is each of those that are ready with a probability proportional to its rate. Times are
+    kept as logarithms, so that no rate is too large or too small.
 
     Plain Python that numba can compile; `compiled_race` does.
 
@@ -72,12 +71,13 @@ def run_race(
     ready_at = np.zeros(num_ops, np.int64)
     heap = [(0.0, 0)]
     heap.pop()
-    now = 0.0
+    keys = -priorities
     is_random = len(draws) > 0
+    if is_random:
+        keys += np.log(np.maximum(draws, 1e-300))
     for op in range(num_ops):
         if left[op] == 0:
-            key = draws[op] * np.exp(-priorities[op]) if is_random else -priorities[op]
-            heapq.heappush(heap, (key, op))
+            heapq.heappush(heap, (keys[op], op))
     for place in range(num_ops):
         now, op = heapq.heappop(heap)
         order[place] = op
@@ -86,28 +86,75 @@ def run_race(
             left[reader] -= 1
             if left[reader] == 0:
                 ready_at[reader] = place + 1
-                key = -priorities[reader]
+                key = keys[reader]
                 if is_random:
-                    key = now + draws[reader] * np.exp(-priorities[reader])
+                    key = np.logaddexp(now, key)
                 heapq.heappush(heap, (key, reader))
     return order, ready_at
 
 
-_compiled: list[Callable[..., tuple[Ints, Ints]]] = []
+def score_order(
+    offsets: Ints, readers: Ints, waiting: Ints, priorities: Floats, order: Ints
+) -> Floats:
+    """The gradient of the logarithm of an order's probability by the priorities.
+
+    The chosen op's is 1 less its probability among the ready ones, at each step; theirs are less
+    by their probabilities. Plain Python for numba, like `run_race`.
+
+    Args:
+        offsets: This and the next two are `Successors`.
+        readers: See there.
+        waiting: See there.
+        priorities: float64 [num_ops].
+        order: int64 [num_ops], a topological order.
+
+    Returns:
+        float64 [num_ops].
+    """
+    num_ops = len(waiting)
+    left = waiting.copy()
+    ready = np.empty(num_ops, np.int64)
+    place = np.empty(num_ops, np.int64)
+    rates = np.empty(num_ops)
+    score = np.ones(num_ops)
+    count = 0
+    for op in range(num_ops):
+        if left[op] == 0:
+            ready[count], place[op] = op, count
+            count += 1
+    for step in range(num_ops):
+        largest = priorities[ready[0]]
+        for row in range(1, count):
+            largest = max(largest, priorities[ready[row]])
+        total = 0.0
+        for row in range(count):
+            rates[row] = np.exp(priorities[ready[row]] - largest)
+            total += rates[row]
+        for row in range(count):
+            score[ready[row]] -= rates[row] / total
+        op = order[step]
+        count -= 1
+        ready[place[op]], place[ready[count]] = ready[count], place[op]
+        for row in range(offsets[op], offsets[op + 1]):
+            reader = readers[row]
+            left[reader] -= 1
+            if left[reader] == 0:
+                ready[count], place[reader] = reader, count
+                count += 1
+    return score
 
 
-def compiled_race() -> Callable[..., tuple[Ints, Ints]]:
-    """`run_race`, compiled; the first call takes a second where no compiled code is on disk."""
-    if not _compiled:
-        import numba
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of this module, compiled: a second where no compiled code is on disk."""
+    import numba
 
-        compiled: Any
-        try:
-            compiled = numba.njit(cache=True)(run_race)
-        except RuntimeError:  # no folder to keep compiled code in can be written to
-            compiled = numba.njit(run_race)
-        _compiled.append(compiled)
-    return _compiled[0]
+    result: Callable[..., Any]
+    try:
+        result = numba.njit(cache=True)(function)
+    except RuntimeError:  # no folder to keep compiled code in can be written to
+        result = numba.njit(function)
+    return result
 
 
 def greedy_order(successors: Successors, priorities: npt.ArrayLike) -> Ints:
@@ -120,11 +167,22 @@ def greedy_order(successors: Successors, priorities: npt.ArrayLike) -> Ints:
 def sample_orders(
     successors: Successors, priorities: npt.ArrayLike, num_samples: int, seed: int
 ) -> Ints:
-    """Random orders. int64 [num_samples, num_ops]; the same seed gives the same ones."""
-    keys = np.asarray(priorities, np.float64)
-    draws = np.random.default_rng(seed).standard_exponential((num_samples, len(keys)))
-    race = compiled_race()
-    orders = np.empty(draws.shape, np.int64)
+    """Random orders; the same seed gives the same ones.
+
+    Args:
+        successors: The graph.
+        priorities: float64 [num_ops], or [num_samples, num_ops] with those of each sample.
+        num_samples: How many.
+        seed: 0 or more.
+
+    Returns:
+        int64 [num_samples, num_ops].
+    """
+    shape = (num_samples, len(successors.waiting))
+    keys = np.ascontiguousarray(np.broadcast_to(np.asarray(priorities, np.float64), shape))
+    draws = np.random.default_rng(seed).standard_exponential(shape)
+    race = compiled(run_race)
+    orders = np.empty(shape, np.int64)
     for row in range(num_samples):
-        orders[row] = race(*successors, keys, draws[row])[0]
+        orders[row] = race(*successors, keys[row], draws[row])[0]
     return orders

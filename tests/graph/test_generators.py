@@ -68,6 +68,10 @@ EXPECTED = {
     "fpn": "8aa23a71e576",
     "hrnet": "e3a277cc0bf7",
     "levels": "ff90457f8ff4",
+    "densenet": "de62a0c0d98e",
+    "inception": "537be1c0570d",
+    "mobilenet": "945e6466aa7d",
+    "resnet": "eef5e0b7c7bf",
     "nasnet": "8608289a9b17",
     "randwire": "261a73625a2f",
     "towers": "1bda9fc64065",
@@ -140,7 +144,7 @@ def test_transformers_have_their_heads_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet", 30, 0), "Unknown family.*'fpn'.*'resnet'"),
+        (("vgg", 30, 0), "Unknown family.*'fpn'.*'vgg'"),
         (("unet", 29, 0), "num_ops must be a whole number, 30 or more. Received: 29"),
         (("wide", 0, 0), "num_ops must be a whole number, 1 or more"),
         (("wide", 30.0, 0), "num_ops"),

@@ -11,7 +11,7 @@ import pytest
 
 from respect_tf.graph import OpGraph, random_graph
 from respect_tf.graph._features import graph_features
-from respect_tf.policy._rollout import greedy_order, sample_orders, successors_of
+from respect_tf.policy._rollout import greedy_order, sample_orders, score_order, successors_of
 
 SMALL = OpGraph.from_arrays([5, 1, 7, 2, 3], [1, 2, 3, 4, 5], [[0, 2], [1, 2], [1, 3], [3, 4]])
 
@@ -58,6 +58,36 @@ def test_the_race_draws_from_plackett_luce() -> None:
     for order, probability in expected.items():
         spread = math.sqrt(probability * (1 - probability) / len(orders))
         assert shares.get(order, 0.0) == pytest.approx(probability, abs=5 * spread)
+
+
+def test_priorities_far_apart_leave_the_greedy_order() -> None:
+    rows = successors_of(SMALL)
+    far = 1e5 * np.array(PRIORITIES)
+    assert np.all(sample_orders(rows, far, 20, 0) == greedy_order(rows, far))
+    assert len(np.unique(sample_orders(rows, far / 1e5, 20, 0), axis=0)) > 1
+
+
+def log_probability(graph: OpGraph, priorities: np.ndarray, order: Any) -> float:
+    left = np.bincount(graph.edges[:, 1], minlength=graph.num_ops)
+    done: set[int] = set()
+    total = 0.0
+    for op in order:
+        ready = [other for other in np.flatnonzero(left == 0) if other not in done]
+        total += priorities[op] - np.log(np.exp(priorities[ready]).sum())
+        done.add(op)
+        left[graph.edges[graph.edges[:, 0] == op, 1]] -= 1
+    return float(total)
+
+
+def test_the_score_is_the_gradient_of_the_log_probability() -> None:
+    graph = random_graph("wide", 12, 3)
+    rows = successors_of(graph)
+    priorities = np.random.default_rng(0).normal(size=12)
+    for order in sample_orders(rows, priorities, 3, 1):
+        found = score_order(*rows, priorities, order)
+        for op, one in enumerate(np.eye(12)):
+            up, down = (log_probability(graph, priorities + h * one, order) for h in (1e-5, -1e-5))
+            assert found[op] == pytest.approx((up - down) / 2e-5, abs=1e-7)
 
 
 def test_the_same_seed_gives_the_same_orders() -> None:
@@ -117,39 +147,50 @@ def test_one_shot_decoder(network: Any, graphs: list[OpGraph], merged: Any) -> N
     import tensorflow as tf
 
     from respect_tf.policy._decoders import OneShotDecoder
-    from respect_tf.policy._losses import clipped_priorities, order_log_probability
-    from respect_tf.policy._rollout import run_race
 
     decoder = OneShotDecoder(network)
     greedy = decoder.greedy(merged)
     check_orders(graphs, greedy, 1)
+    found = network(merged)
+    best = found.gate.numpy().argmax(axis=1)
     rows = np.split(
-        clipped_priorities(network(merged)[0]).numpy().astype(float),
-        np.cumsum([graph.num_ops for graph in graphs])[:-1],
+        found.priorities.numpy().astype(float), np.cumsum([graph.num_ops for graph in graphs])[:-1]
     )
-    for graph, priorities, order in zip(graphs, rows, greedy.orders.numpy(), strict=True):
-        expected = greedy_order(successors_of(graph), priorities)
+    for graph, priorities, first, order in zip(
+        graphs, rows, best, greedy.orders.numpy(), strict=True
+    ):
+        expected = greedy_order(successors_of(graph), priorities[:, first])
         assert order[: graph.num_ops].tolist() == expected.tolist()
 
-    sampled = decoder.sample(merged, tf.constant([1, 2]), 16)
+    sampled = decoder.sample(merged, tf.constant([1, 2]), 16, 1.0)
     check_orders(graphs, sampled, 16)
-    again = decoder.sample(merged, tf.constant([1, 2]), 16)
+    again = decoder.sample(merged, tf.constant([1, 2]), 16, 1.0)
     assert np.array_equal(sampled.orders, again.orders)
     assert len(np.unique(sampled.orders.numpy()[:16], axis=0)) > 1
+    cold = decoder.sample(merged, tf.constant([1, 2]), 16, 1e-6)
+    assert len(np.unique(cold.orders.numpy()[:16], axis=0)) <= found.gate.shape[1]
 
-    # The closed form that training uses gives the same probabilities.
-    position = np.full((32, 12), -1, np.int32)
-    ready_at = np.full((32, 12), 10**6, np.int32)
-    scores = np.zeros((32, 12), np.float32)
-    for row in range(32):
-        graph, priorities = graphs[row // 16], rows[row // 16]
-        order = sampled.orders.numpy()[row, : graph.num_ops]
-        position[row, order] = np.arange(graph.num_ops)
-        forced = -position[row, : graph.num_ops].astype(float)
-        ready_at[row, : graph.num_ops] = run_race(*successors_of(graph), forced, np.empty(0))[1]
-        scores[row, : graph.num_ops] = priorities
-    found = order_log_probability(scores, tf.constant(position), tf.constant(ready_at))
-    np.testing.assert_allclose(found, sampled.log_probability[:32], atol=1e-4)
+
+@pytest.mark.slow
+def test_log_probabilities_of_one_shot_samples(graphs: list[OpGraph], merged: Any) -> None:
+    import tensorflow as tf
+
+    from respect_tf.policy._decoders import OneShotDecoder
+    from respect_tf.policy._network import NetworkSize, build_network
+
+    network = build_network(NetworkSize(units=8, rounds=1))
+    bias = np.zeros(network.get_layer("gate").bias.shape)
+    bias[2] = 60.0  # one order for sure
+    network.get_layer("gate").bias.assign(bias)
+    sampled = OneShotDecoder(network).sample(merged, tf.constant([1, 2]), 16, 1.0)
+    priorities = network(merged).priorities.numpy()[:, 2].astype(float)
+    for row, order in enumerate(sampled.orders.numpy()[:32]):
+        graph = graphs[row // 16]
+        first = SMALL.num_ops if row >= 16 else 0
+        expected = log_probability(
+            graph, priorities[first : first + graph.num_ops], order[: graph.num_ops]
+        )
+        assert float(sampled.log_probability[row]) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -160,7 +201,7 @@ def test_pointer_decoder(network: Any, graphs: list[OpGraph], merged: Any) -> No
 
     decoder = PointerDecoder(network, units=8)
     check_orders(graphs, decoder.greedy(merged), 1)
-    sampled = decoder.sample(merged, tf.constant([1, 2]), 4)
+    sampled = decoder.sample(merged, tf.constant([1, 2]), 4, 1.0)
     check_orders(graphs, sampled, 4)
     with tf.GradientTape() as tape:
         given = decoder.log_probability(merged, sampled.orders)

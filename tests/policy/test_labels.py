@@ -11,6 +11,7 @@ from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.policy import _labels
 from respect_tf.policy._labels import (
     Label,
+    label_files,
     label_task,
     load_labels,
     make_labels,
@@ -29,8 +30,9 @@ def solve_fast(index: int) -> Label:
 def test_tasks_are_spread_and_sequences_share_none() -> None:
     tasks = [label_task(index, seed) for seed in (0, 1) for index in range(200)]
     assert len({task.seed for task in tasks}) == 400
-    assert {task.num_stages for task in tasks} == {3, 4, 5, 6}
+    assert {task.num_stages for task in tasks} == {2, 3, 4, 5, 6, 7, 8}
     assert {task.communication_weight for task in tasks} == {0.0, 1.0}
+    assert {task.macs_per_byte for task in tasks} == {0.0, 100.0, 1000.0}
     assert {task.num_ops for task in tasks} == set(range(30, 51))
     assert len({task.family for task in tasks}) > 6
     assert label_task(17, 1) == label_task(17, 1)
@@ -91,11 +93,15 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
     from respect_tf.policy._batches import merged_tensor, training_graph
-    from respect_tf.policy._records import read_records, write_records
+    from respect_tf.policy._records import make_records, read_records
 
     labels = [solve_fast(index) for index in range(3)]
-    path = tmp_path / "labels.tfrecord.gz"
-    write_records(path, labels)
+    save_labels(tmp_path / "labels-0-00000.npz", labels)
+    (path,) = make_records(label_files(tmp_path, 0), verbose=0)
+    assert path.name == "labels-0-00000.tfrecord.gz"
+    written = path.stat().st_mtime_ns
+    assert make_records(label_files(tmp_path, 0), verbose=0) == [path]
+    assert path.stat().st_mtime_ns == written
     batch = next(
         iter(read_records([path]).batch(3).map(lambda graphs: graphs.merge_batch_to_components()))
     )

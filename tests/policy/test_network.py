@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from respect_tf._errors import ArgumentError
+from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph import OpGraph, random_graph
-from respect_tf.graph._features import graph_features
-from respect_tf.policy._forward import forward
+from respect_tf.graph._features import FIRST_RANK, graph_features
+from respect_tf.graph._structural import ORDERS
+from respect_tf.policy._forward import Forward, forward
 from respect_tf.policy._guide import Guidance, guide, stage_probabilities
+from respect_tf.policy._rollout import greedy_order, successors_of
 from respect_tf.policy._weights import Weights
 from respect_tf.schedule import PeakMemory, slice_order
 from respect_tf.schedule._problem import Problem, build_problem
@@ -50,13 +52,32 @@ def test_numpy_computes_what_the_network_computes(network: Any, weights: Weights
     from respect_tf.graph._graph_tensor import merged_graph_tensor
 
     features = [graph_features(graph, 3, transfer_cost=2.0) for graph in GRAPHS.values()]
-    heads, states = network(merged_graph_tensor(features, [3] * len(features)))
+    theirs = Forward(*network(merged_graph_tensor(features, [3] * len(features))))
     start = 0
-    for one in features:
-        mine, my_states = forward(weights.arrays, one)
+    for row, one in enumerate(features):
+        mine = forward(weights.arrays, one, 3)
         part = slice(start, start := start + len(one.ops))
-        np.testing.assert_allclose(mine, heads[part], rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(my_states, states[part], rtol=1e-4, atol=1e-4)
+        for name in ("priorities", "places", "states"):
+            found, expected = getattr(mine, name), getattr(theirs, name)[part]
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(mine.gate, theirs.gate[row], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_fresh_weights_take_structural_orders_as_they_are() -> None:
+    from respect_tf.policy._network import NetworkSize, build_network, named_weights
+
+    arrays = named_weights(build_network(NetworkSize(units=8, rounds=1)))
+    for graph in GRAPHS.values():
+        features = graph_features(graph, 5, transfer_cost=1.0)
+        found = forward(arrays, features, 5)
+        heaviest, bottleneck = features.graph[-2 * len(ORDERS) :].reshape(2, -1)
+        assert found.gate.argmax() == (10 * bottleneck + 2 * heaviest).argmin()
+        priorities = found.priorities
+        for column in range(len(ORDERS)):
+            expected = np.argsort(features.ops[:, FIRST_RANK + column])
+            order = greedy_order(successors_of(graph), priorities[:, column])
+            assert np.array_equal(order, expected), ORDERS[column]
 
 
 @pytest.mark.slow
@@ -65,10 +86,10 @@ def test_probabilities_are_those_that_the_loss_trains(weights: Weights) -> None:
 
     from respect_tf.policy._losses import stage_logits
 
-    heads = np.random.default_rng(0).normal(size=(7, 3))
+    places = np.random.default_rng(0).normal(size=(7, 2))
     count = tf.fill([7], 5)
-    later = tf.sigmoid(stage_logits(tf.constant(heads, tf.float32), count, 5)).numpy()
-    found = stage_probabilities(heads, 5)
+    later = tf.sigmoid(stage_logits(tf.constant(places, tf.float32), count, 5)).numpy()
+    found = stage_probabilities(places, 5)
     np.testing.assert_allclose(1 - np.cumsum(found, axis=1)[:, :-1], later, atol=1e-5)
 
 
@@ -116,6 +137,15 @@ def test_units_and_repetition_change_nothing(weights: Weights) -> None:
     assert np.array_equal(one.priorities, two.priorities)
     np.testing.assert_allclose(one.priorities, other.priorities, atol=1e-5)
     assert np.array_equal(one.sample_orders(4, 9), two.sample_orders(4, 9))
+    with pytest.raises(ArgumentError, match="temperature"):
+        one.sample_orders(4, 9, temperature=0.0)
+
+
+def test_weights_of_another_network_are_refused(weights: Weights) -> None:
+    arrays = {name: array for name, array in weights.arrays.items() if name != "gate/kernel"}
+    problem = build_problem(GRAPHS["levels"], 4, PeakMemory(), None)
+    with pytest.raises(PolicyFileError, match="gate/kernel"):
+        guide(problem, Weights(arrays, {}))
 
 
 def test_items_of_several_ops_have_one_place(weights: Weights) -> None:
