@@ -22,10 +22,10 @@ _NUM_SAMPLES = 8
 
 # Moves without a time limit: so many, and so many more for each item. After them, what is left to
 # gain is less than what they cost.
-_NUM_MOVES, _MOVES_PER_ITEM = 25_000, 200
+_NUM_MOVES, _MOVES_PER_ITEM = 60_000, 200
 
 # What a proof before the search may take: some hundredths of a second, or this part of a limit.
-_PROOF_WORK, _PROOF_SHARE = 4_000_000, 0.2
+_PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
 
 # What the network takes, in seconds per item, and an integer program, at least and per item: they
 # are left out where less time is left.
@@ -34,7 +34,7 @@ _MILP_SECONDS, _MILP_ITEM_SECONDS = 1.0, 1e-3
 
 # Before an integer program, which takes seconds, moves may take somewhat longer: so many times as
 # many, or with a time limit, this part of it.
-_PATIENT, _POLICY_SHARE = 4, 0.2
+_PATIENT, _POLICY_SHARE = 2, 0.2
 
 # The windows of the integer program in turn, in stages, and nodes of the search tree of each;
 # `None` is all schedules. Without a time limit, the first window is the only one.

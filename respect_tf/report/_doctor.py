@@ -22,6 +22,11 @@ _REQUIRED = {
     "tf_keras": "2.16 to 2.19",
     "numpy": "1.26 to 2.1",
     "flatbuffers": "24.3.25 or newer",
+    "scipy": "1.11 or newer",
+    "numba": "0.60 or newer",
+    "cvxpy": "1.6 or newer",
+    "highspy": "1.8 or newer",
+    "matplotlib": "3.8 or newer",
     "rich": "13 or newer",
     "click": "8.1 or newer",
 }
@@ -51,7 +56,7 @@ class Finding:
 def examine_installation() -> list[Finding]:
     """Look for everything this package needs or can use. Nothing is installed or changed."""
     findings = [_python(), *(_package(name, tried) for name, tried in _REQUIRED.items())]
-    return [*findings, _compiler(), _pycoral()]
+    return [*findings, _tf_gnn(), _compiler(), _pycoral()]
 
 
 def _python() -> Finding:
@@ -66,6 +71,15 @@ def _package(name: str, tried: str) -> Finding:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, "missing", "not installed", f"pip install {name} ({tried})")
+
+
+def _tf_gnn() -> Finding:
+    name = "tensorflow-gnn"
+    try:
+        return Finding(name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        remedy = "needed to train the policy only: pip install 'respect-tf[train]'"
+        return Finding(name, "optional", "not installed", remedy)
 
 
 def _compiler() -> Finding:
