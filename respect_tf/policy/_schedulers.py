@@ -12,9 +12,10 @@ from respect_tf.policy._guide import guide, solve_policy_greedy
 from respect_tf.policy._search import is_solved_exactly, search_problem
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._exact import solve_exact, solve_quickly
+from respect_tf.schedule._exact import solve_quickly
+from respect_tf.schedule._items import Ints
 from respect_tf.schedule._milp import search_window
-from respect_tf.schedule._problem import Problem
+from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._true_costs import is_batched
 
 # Orders drawn from the network beside its likeliest one.
@@ -59,19 +60,20 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
 
 
 def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
-    if is_solved_exactly(problem, deadline):
-        return solve_exact(problem, deadline)
-    answer = _proved_quickly(problem, deadline)
-    if answer is not None:
-        return answer
-    if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
-        return search_problem(problem, deadline=deadline, seed=seed)
-    guidance = guide(problem)
-    orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
+    if not problem.linear.exact and not is_solved_exactly(problem, deadline):
+        answer = _proved_quickly(problem, deadline)
+        if answer is not None:
+            return answer
+
+    def advice() -> tuple[list[Ints], Floats]:
+        guidance = guide(problem)
+        orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
+        return orders, guidance.stage_probabilities
+
+    has_time = deadline - time.perf_counter() >= _NETWORK_SECONDS * problem.num_items
     return search_problem(
         problem,
-        orders,
-        stage_probabilities=guidance.stage_probabilities,
+        advice=advice if has_time else None,
         budget=num_moves // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
         seed=seed,
@@ -79,8 +81,8 @@ def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int)
 
 
 def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
-    """The proved optimum, where it takes no longer than the search would."""
-    if not (problem.linear.exact or is_batched(problem.objective)):
+    """The proved optimum of an objective that is no sum, where it takes no longer than a search."""
+    if not is_batched(problem.objective):
         return None
     now = time.perf_counter()
     return solve_quickly(problem, now + _PROOF_SHARE * (deadline - now), _PROOF_WORK)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +20,13 @@ from respect_tf.policy._search_ideals import (
     neighbours,
     within_stages,
 )
-from respect_tf.policy._search_proof import better_within, raise_bound
 from respect_tf.policy._search_rounds import Rounds, is_loaded_soon
 from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._arguments import checked_count, deadline_after
-from respect_tf.schedule._chain import Budget, Chain
+from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._exact import solve_exact
+from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._objective import Objective, resolve_objective
 from respect_tf.schedule._problem import Floats, Problem, build_problem
@@ -38,21 +40,25 @@ DEFAULT_BUDGET = 1000
 
 # Up to so many order ideals, looking at all of them takes some hundredths of a second.
 _ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
+_MOST_FEW_WORK = 20_000_000
 
 # Where less time is left, nothing is compiled that is not on disk.
 _COMPILE_SECONDS = 30.0
 
-# Work of complete searches, as `Budget` counts it, for each move. They have a cost of their own to
-# begin with: without a time limit, there must be so many moves per item, or what there is to gain
-# must be little, as a part of the cost, because few order ideals are left then.
-_WORK_PER_MOVE, _THOROUGH, _LITTLE_GAP = 15, 1000, 0.005
-_MAX_CELLS = 100_000_000
+# Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
+# the end for each move. Larger graphs have too many order ideals for it.
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE = 400_000, 1_000_000, 15
+_FEW_ROUNDS, _MOST_PROVED = 2, 10_000
+_MAX_CELLS = 200_000_000
+
+# Moves per item from which on random orders and parts of the problem are looked at, too.
+_THOROUGH = 1000
 
 # Rounds after which moves are over if none of them found anything better.
 _PATIENCE, _QUICKLY = 10, 4
 
-# The part of a time limit that is spent on moves before proofs are tried, and then on the proofs.
-_MOVING_SHARE, _PROOF_SHARE = 0.5, 0.3
+# The part of the time left that is spent on few moves, on more of them, and on a proof.
+_FEW_SHARE, _MOVING_SHARE, _PROOF_SHARE = 0.15, 0.4, 0.3
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
@@ -66,6 +72,10 @@ _UNLIKELY = 0.02
 
 # How much dearer than the best a schedule may be to have a say in what is sure.
 _SIMILAR = 1.01
+
+
+Advice = Callable[[], tuple[Sequence[Ints], Floats]]
+"""Orders of items, and how likely each item is in each stage, asked for where they are needed."""
 
 
 def search(
@@ -83,12 +93,12 @@ def search(
 ) -> Schedule:
     """Search for a schedule around orders of the ops.
 
-    Each order is cut optimally. Then come, by turns, moves of ops across stage borders and cuts of
-    orders near the best one; and complete search of everything below a rising cost limit, which
-    raises the lower bound, where little is left below the best cost. With a time limit, or a budget
-    that is not small, there are also a dynamic program over the order ideals at and between the
-    boundaries of what was found, and complete search where all good schedules agree about most ops.
-    Graphs of few order ideals are solved to the proved optimum at once.
+    Each order is cut optimally. Then come, by turns, complete search of everything below a rising
+    cost limit, which finds the optimum or raises the lower bound, as long as little work suffices;
+    and moves of ops across stage borders, and cuts of orders near the best one. With a time limit,
+    or a budget that is not small, there are also a dynamic program over the order ideals at and
+    between the boundaries of what was found, and complete search where all good schedules agree
+    about most ops. Graphs of few order ideals are solved to the proved optimum at once.
 
     The first call for a graph of many order ideals loads compiled code, in about a second. The very
     first one compiles it, in some ten seconds, unless the time limit is short: then `"exact"` does
@@ -120,10 +130,11 @@ def search(
     started = time.perf_counter()
     deadline = deadline_after(time_limit, started)
     problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
+    probabilities = _item_probabilities(problem, stage_probabilities)
     answer = search_problem(
         problem,
         [problem.item_order(order) for order in orders],
-        stage_probabilities=_item_probabilities(problem, stage_probabilities),
+        advice=None if probabilities is None else lambda: ((), probabilities),
         budget=checked_count("budget", budget, 0),
         deadline=deadline,
         structural=structural,
@@ -136,7 +147,7 @@ def search_problem(
     problem: Problem,
     orders: Sequence[Ints] = (),
     *,
-    stage_probabilities: Floats | None = None,
+    advice: Advice | None = None,
     budget: int = DEFAULT_BUDGET,
     deadline: float = math.inf,
     structural: bool = True,
@@ -147,7 +158,8 @@ def search_problem(
     Args:
         problem: The problem.
         orders: Topological orders of items, int64 [num_items] each.
-        stage_probabilities: [num_items, num_stages].
+        advice: More orders, and probabilities [num_items, num_stages], for what little work does
+            not solve.
         budget: See `search`.
         deadline: On `time.perf_counter()`'s clock in seconds.
         structural: See `search`.
@@ -157,23 +169,27 @@ def search_problem(
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
     if is_solved_exactly(problem, deadline):
-        return solve_exact(problem, deadline)
-    every = _orders(problem, orders, stage_probabilities, structural or not len(orders))
-    if not problem.linear.exact:
-        return _search_true_costs(problem, list(every), budget, deadline, seed)
-    return _search_linear(problem, every, stage_probabilities, budget, deadline, seed)
+        return _solve_exactly(problem, deadline)
+    every = _orders(problem, orders, structural or not (len(orders) or advice is not None))
+    if problem.linear.exact:
+        return _Search(problem, advice, budget, deadline, seed).run(every)
+    if advice is not None:
+        every = itertools.chain(_advised(problem, advice)[0], every)
+    return _search_true_costs(problem, list(every), budget, deadline, seed)
 
 
-def _orders(
-    problem: Problem, given: Sequence[Ints], stage_probabilities: Floats | None, structural: bool
-) -> Iterator[Ints]:
+def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
     """The orders to begin with, each made when it is asked for: large graphs take their time."""
     yield from given
-    if stage_probabilities is not None:
-        yield priority_order(problem, _mean_stages(stage_probabilities))
     if structural:
         for name in ORDER_NAMES:
             yield structural_order(problem, name)
+
+
+def _advised(problem: Problem, advice: Advice) -> tuple[list[Ints], Floats]:
+    """The orders of some advice, one by its stages among them, and the probabilities of stages."""
+    orders, probabilities = advice()
+    return [*orders, priority_order(problem, _mean_stages(probabilities))], probabilities
 
 
 def is_solved_exactly(problem: Problem, deadline: float) -> bool:
@@ -182,6 +198,19 @@ def is_solved_exactly(problem: Problem, deadline: float) -> bool:
     if problem.num_stages == 1 or has_few_ideals(problem, few):
         return True
     return deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon()
+
+
+def _solve_exactly(problem: Problem, deadline: float) -> Answer:
+    """What `solve_exact` finds, by whichever way is faster at the moment."""
+    has_loops = problem.linear.exact and problem.combine == "max" and is_loaded()
+    if has_loops and problem.num_stages > 1 and deadline == math.inf:
+        rounds = Rounds(problem, seed=0)
+        rounds.add_orders([np.arange(problem.num_items)], deadline)
+        if rounds.found:
+            with contextlib.suppress(BudgetExceededError):
+                best = IdealSearch(problem).optimum(rounds.best, Budget(work=_MOST_FEW_WORK))
+                return Answer(best, best.cost)
+    return solve_exact(problem, deadline)
 
 
 def warm_up() -> None:
@@ -193,55 +222,90 @@ def warm_up() -> None:
     rounds = Rounds(problem, seed=0)
     rounds.add_orders([steps], math.inf)
     rounds.run_round(1)
+    IdealSearch(problem).optimum(rounds.best, Budget())
 
 
-def _search_linear(
-    problem: Problem,
-    orders: Iterable[Ints],
-    stage_probabilities: Floats | None,
-    budget: int,
-    deadline: float,
-    seed: int,
-) -> Answer:
-    rounds = Rounds(problem, seed)
-    rounds.add_orders(orders, deadline)
-    if not rounds.found:
-        return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
-    limited = math.isfinite(deadline)
-    num_moves = budget * problem.num_items
+class _Search:
+    """A search for a schedule whose linear cost is exact. Arguments: see `search_problem`."""
 
-    def part_of_time(part: float) -> float:
+    def __init__(
+        self, problem: Problem, advice: Advice | None, budget: int, deadline: float, seed: int
+    ) -> None:
+        self._problem, self._advice, self._deadline = problem, advice, deadline
+        self._num_moves = budget * problem.num_items
+        self._is_limited = math.isfinite(deadline)
+        self._is_thorough = self._is_limited or budget >= _THOROUGH
+        self._rounds = Rounds(problem, seed)
+        self._ideals: IdealSearch | None = None
+
+    def run(self, orders: Iterable[Ints]) -> Answer:
+        """Search from the best cuts of some orders on."""
+        problem, rounds, deadline = self._problem, self._rounds, self._deadline
+        rounds.add_orders(orders, deadline)
+        if not rounds.found:
+            return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
+        probabilities = None
+        if self._num_moves:
+            self._prove(_FIRST_WORK)
+        if not rounds.is_solved and self._advice is not None:
+            advised, probabilities = _advised(problem, self._advice)
+            rounds.add_orders(advised, deadline)
+        if not rounds.is_solved and self._is_thorough:
+            rounds.add_random_orders(_num_random(problem), deadline)
+        few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
+        self._move(few, _FEW_SHARE)
+        self._prove(_SECOND_WORK if self._num_moves else 0)
+        self._move(self._num_moves - few, _MOVING_SHARE)
+        if self._is_thorough:
+            self._combine(probabilities)
+        self._prove(_WORK_PER_MOVE * self._num_moves, is_last=True)
+        if self._is_limited:
+            rounds.run(self._num_moves, deadline)
+        # Sums of compiled loops may be rounded otherwise than those of the checker.
+        best = answer_of(problem, rounds.best.stages).chain
+        return Answer(best, best.cost if rounds.is_solved else min(rounds.bound, best.cost))
+
+    def _part_of_time(self, part: float) -> float:
         now = time.perf_counter()
-        return now + part * (deadline - now) if limited else math.inf
+        return now + part * (self._deadline - now) if self._is_limited else math.inf
 
-    def part_of_work() -> Budget:
-        work = math.inf if limited else _WORK_PER_MOVE * num_moves
-        return Budget(part_of_time(_PROOF_SHARE), work, _MAX_CELLS // problem.num_stages)
+    def _part_of_work(self, work: float) -> Budget:
+        cells = _MAX_CELLS // self._problem.num_stages
+        return Budget(self._part_of_time(_PROOF_SHARE), work, cells)
 
-    if limited or budget >= _THOROUGH:
-        rounds.add_random_orders(_num_random(problem), deadline)
-    is_thorough = limited or budget >= _THOROUGH
-    rounds.run(num_moves, part_of_time(_MOVING_SHARE), _PATIENCE if is_thorough else _QUICKLY)
-    low = rounds.bound
-    if rounds.best.cost > low and is_thorough:
-        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part_of_work()))
+    def _move(self, num_moves: int, share: float) -> None:
+        patience = _PATIENCE if self._is_thorough else _QUICKLY
+        self._rounds.run(num_moves, self._part_of_time(share), patience)
+
+    def _prove(self, work: float, *, is_last: bool = False) -> None:
+        """Complete search, as far as it goes."""
+        rounds = self._rounds
+        if rounds.is_solved or work <= 0 or self._problem.num_items > _MOST_PROVED:
+            return
+        if self._ideals is None:
+            self._ideals = IdealSearch(self._problem)
+        if is_last and self._is_limited:
+            work = math.inf
+        chain, rounds.bound = self._ideals.raise_bound(
+            rounds.best, rounds.bound, self._part_of_work(work)
+        )
+        rounds.add(chain)
+
+    def _combine(self, probabilities: Floats | None) -> None:
+        """Look at what lies between good schedules, and at what is open where they agree."""
+        problem, rounds = self._problem, self._rounds
+        if rounds.is_solved:
+            return
+        work = math.inf if self._is_limited else _WORK_PER_MOVE * self._num_moves
+        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, self._part_of_work(work)))
         windows = [_agreed(rounds)]
-        if stage_probabilities is not None:
-            windows.append(_likely(stage_probabilities))
+        if probabilities is not None:
+            windows.append(_likely(probabilities))
         for first, last in windows:
             part = within_stages(problem, first, last)
-            if part is not None:
-                rounds.add(better_within(part, rounds.best, part_of_work()))
-    is_close = num_moves > 0 and rounds.best.cost <= (1 + _LITTLE_GAP) * low
-    if rounds.best.cost > low and (is_thorough or is_close):
-        chain, low = raise_bound(problem, rounds.best, low, part_of_work())
-        rounds.add(chain)
-        rounds.bound = low
-    if limited:
-        rounds.run(num_moves, deadline)
-    # Sums of compiled loops may be rounded otherwise than those of the checker.
-    best = answer_of(problem, rounds.best.stages).chain
-    return Answer(best, best.cost if rounds.best.cost <= low else min(low, best.cost))
+            if part is not None and not rounds.is_solved:
+                better = IdealSearch(part).better_within(rounds.best, self._part_of_work(work))
+                rounds.add(better)
 
 
 def _search_true_costs(

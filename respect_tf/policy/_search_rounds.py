@@ -42,6 +42,9 @@ _MOST_VARIED, _VARIED_ITEMS = 100, 5_000
 _BLURS = (0.05, 0.1, 0.2, 0.3)
 _SLACK = 0.02
 
+# Orders of more items are balanced first, which spares a cut most of its work.
+_CUT_AT_ONCE = 300
+
 # Cuts of orders that cost more than the best one by this factor are no place to begin; in large
 # graphs, where all orders are alike, by the second one.
 _WORST_START, _WORST_LARGE, _LARGE = 1.15, 1.02, 2000
@@ -77,6 +80,11 @@ class Rounds:
         """The best schedule."""
         return self.found[0]
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether the best schedule is proved to be the best of all."""
+        return self.best.cost <= self.bound
+
     def schedules(self) -> list[Ints]:
         """Stages of the schedules found, and of the cuts of orders. Each int64 [num_items]."""
         return [chain.stages for chain in (*self.found, *self._starts[:4])]
@@ -94,7 +102,7 @@ class Rounds:
         for order in orders:
             if self._starts and time.perf_counter() > deadline:
                 break
-            if limit == np.inf:
+            if limit == np.inf and self.problem.num_items > _CUT_AT_ONCE:
                 balanced = balanced_chain(self.problem, order)
                 if balanced is not None:
                     limit = self.linear_cost(balanced.stages) * (1 + 1e-9)

@@ -198,6 +198,11 @@ class IdealBatch(StageBatch):
         rows, columns = self._pairs
         return self._after.members(items, columns) & ~self._before.members(items, rows)
 
+    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
+        before = self._before.members(items)
+        after = before if self._after is self._before else self._after.members(items)
+        return before, after, self._pairs[0], self._pairs[1]
+
     def _members(self, index: int) -> tuple[Bools, Bools]:
         everything = np.arange(self._before.problem.num_items)
         row, column = self._pairs[:, [index]]

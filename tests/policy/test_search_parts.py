@@ -13,12 +13,12 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.policy._orders import priority_order
 from respect_tf.policy._search_ideals import has_few_ideals, mix, neighbours, within_stages
-from respect_tf.policy._search_proof import better_within, raise_bound
 from respect_tf.policy._search_rounds import Rounds
 from respect_tf.policy._search_state import layout_of, wiring_of
 from respect_tf.schedule import Constraints
 from respect_tf.schedule._answers import answer_of
 from respect_tf.schedule._chain import Budget
+from respect_tf.schedule._ideal_search import IdealSearch
 from respect_tf.schedule._problem import build_problem
 from respect_tf.schedule._slicing import slice_items
 
@@ -205,15 +205,16 @@ def test_proofs_agree_with_enumeration(graph, num_stages, objective):
         return
     problem = build_problem(graph, num_stages, objective)
     known = slice_items(problem, np.arange(problem.num_items))
-    chain, bound = raise_bound(problem, known, problem.lower_bound(), Budget())
+    ideals = IdealSearch(problem)
+    chain, bound = ideals.raise_bound(known, problem.lower_bound(), Budget())
     assert chain.cost == pytest.approx(best[0], rel=1e-9)
     assert bound == pytest.approx(chain.cost, rel=1e-9)  # sums of floats, in two orders
-    better = better_within(problem, known, Budget())
+    better = ideals.better_within(known, Budget())
     if better is None:
         assert known.cost == pytest.approx(best[0], rel=1e-8)
     else:
         assert better.cost == pytest.approx(best[0], rel=1e-9)
-    gave_up = raise_bound(problem, known, problem.lower_bound(), Budget(work=0))
+    gave_up = ideals.raise_bound(known, problem.lower_bound(), Budget(work=0))
     assert gave_up[1] <= chain.cost + problem.slack
 
 

@@ -1,0 +1,246 @@
+"""Compiled: chains of order ideals, one boundary after the other. Import only where needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from respect_tf.schedule._compiled import compiled
+from respect_tf.schedule._ideal_arrays import (
+    ALWAYS,
+    COUNT,
+    HELD,
+    LEAVING,
+    NEVER,
+    OP_COSTS,
+    OUTPUTS,
+    WAITING,
+    WEIGHT,
+    Candidates,
+    Stage,
+    Wires,
+    Words,
+)
+from respect_tf.schedule._ideal_loops import cost_of, has, is_within, num_words, place_of, put
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._problem import Floats
+
+_ONE = np.uint64(1)
+
+
+@compiled
+def join(wires: Wires, rows: Candidates, columns: Candidates) -> Stage:
+    """Prepare the stages between candidates of a boundary and those of the next one."""
+    # Items that both boundaries are undecided about.
+    num_items = len(wires.weights)
+    both = np.empty(num_items, np.int64)
+    num_both = 0
+    for item in range(num_items):
+        if rows.places[item] >= 0 and columns.places[item] >= 0:
+            both[num_both] = item
+            num_both += 1
+    both = both[:num_both]
+    place_in = np.full(len(wires.sizes), -1)
+    for number in range(len(columns.tensors)):
+        place_in[columns.tensors[number]] = number
+    shared = np.empty((len(rows.tensors), 2), np.int64)
+    num_shared = 0
+    for number in range(len(rows.tensors)):
+        if place_in[rows.tensors[number]] >= 0:
+            shared[num_shared, 0] = number
+            shared[num_shared, 1] = place_in[rows.tensors[number]]
+            num_shared += 1
+    shared = shared[:num_shared]
+    tensors = rows.tensors[shared[:, 0]]
+    is_read = np.zeros(num_shared, np.bool_)
+    for number in range(num_shared):
+        tensor = tensors[number]
+        for row in range(wires.reader_starts[tensor], wires.reader_starts[tensor + 1]):
+            item = wires.readers[row]
+            is_read[number] |= rows.places[item] == NEVER and columns.places[item] == ALWAYS
+    return Stage(
+        _chosen(rows.sets, rows.places[both]),
+        _chosen(columns.sets, columns.places[both]),
+        _chosen(rows.waiting, shared[:, 0]),
+        _chosen(columns.waiting, shared[:, 1]),
+        _reads(wires, rows, tensors),
+        _reads(wires, columns, tensors),
+        wires.sizes[tensors],
+        wires.leaves[tensors],
+        is_read,
+    )
+
+
+@compiled
+def _chosen(sets: Words, places: Ints) -> Words:
+    """The same sets over some of the places."""
+    result = np.zeros((len(sets), num_words(len(places))), np.uint64)
+    for index in range(len(sets)):
+        for place in range(len(places)):
+            if has(sets[index], places[place]):
+                put(result[index], place)
+    return result
+
+
+@compiled
+def _reads(wires: Wires, ideals: Candidates, tensors: Ints) -> Ints:
+    """How many readers of each tensor each ideal holds."""
+    result = np.zeros((len(ideals.sets), len(tensors)), np.int64)
+    for number in range(len(tensors)):
+        tensor = tensors[number]
+        for row in range(wires.reader_starts[tensor], wires.reader_starts[tensor + 1]):
+            place = ideals.places[wires.readers[row]]
+            if place == ALWAYS:
+                result[:, number] += 1
+            elif place >= 0:
+                for index in range(len(result)):
+                    if has(ideals.sets[index], place):
+                        result[index, number] += 1
+    return result
+
+
+@compiled
+def bytes_moved(
+    stage: Stage, before: Floats, after: Floats, row: int, column: int
+) -> tuple[float, float]:
+    """Bytes that enter and that leave the stage between two ideals.
+
+    What waits before the stage enters it, unless it still waits after the stage, which reads it
+    nowhere. What waits after it was made in it, unless it waited before.
+    """
+    entering = before[WAITING]
+    leaving = after[LEAVING] + after[OUTPUTS] - before[OUTPUTS]
+    for word in range(stage.row_waiting.shape[1]):
+        bits = stage.row_waiting[row, word] & stage.column_waiting[column, word]
+        while bits:
+            bit = bits & (~bits + _ONE)
+            bits ^= bit
+            number = (word << 6) + place_of(bit)
+            if stage.leaves[number]:
+                leaving -= stage.sizes[number]
+            if (
+                not stage.is_read[number]
+                and stage.row_reads[row, number] == stage.column_reads[column, number]
+            ):
+                entering -= stage.sizes[number]
+    return entering, leaving
+
+
+@compiled
+def advance(
+    wires: Wires,
+    rows: Candidates,
+    columns: Candidates,
+    stage: Stage,
+    best: Floats,
+    is_sum: bool,
+    by_crossing: bool,
+    limit: float,
+    room: float,
+    max_pairs: int,
+) -> tuple[int, Floats, Ints]:
+    """The best chain within a cost limit up to each candidate of the later boundary.
+
+    Args:
+        wires: The problem.
+        rows: Candidates of the earlier boundary.
+        columns: Candidates of the later one.
+        stage: What `join` made of them.
+        best: float64 [num_rows], cost or crossing bytes of the best chain up to each candidate,
+            infinite where there is none.
+        is_sum: Whether the costs of stages are added up; else the largest counts.
+        by_crossing: Whether the best has fewest crossing bytes; else it costs least. Not for sums.
+        limit: What a chain may cost.
+        room: The most bytes of the stage.
+        max_pairs: Pairs of candidates after which to give up.
+
+    Returns:
+        How many pairs were looked at, more than `max_pairs` if it gave up; cost or crossing bytes
+        [num_columns]; and the row that each one comes from.
+    """
+    num_columns = len(columns.sets)
+    reached, origin = np.full(num_columns, np.inf), np.zeros(num_columns, np.int64)
+    weights = columns.numbers[:, WEIGHT].copy()
+    num_pairs = first = last = 0
+    for row in range(len(best)):  # by weight
+        if best[row] == np.inf:
+            continue
+        before = rows.numbers[row]
+        while first < num_columns and weights[first] < before[WEIGHT]:
+            first += 1
+        while last < num_columns and weights[last] <= before[WEIGHT] + limit:
+            last += 1
+        num_pairs += 1 + last - first
+        if num_pairs > max_pairs:
+            break
+        for column in range(first, last):
+            after = columns.numbers[column]
+            # What is before the stage, or its weight, is too much already.
+            if (
+                reached[column] <= best[row]
+                or (not by_crossing and reached[column] <= weights[column] - before[WEIGHT])
+                or after[COUNT] <= before[COUNT]
+                or after[HELD] - before[HELD] > room
+                or not is_within(stage.inside[row], stage.outside[column])
+            ):
+                continue
+            entering, leaving = bytes_moved(stage, before, after, row, column)
+            cost = cost_of(after[OP_COSTS] - before[OP_COSTS], entering, leaving, wires.rates)
+            if cost > limit:
+                continue
+            if by_crossing:
+                total = best[row] + entering + leaving
+            elif is_sum:
+                total = best[row] + cost
+            else:
+                total = max(best[row], cost)
+            if total < reached[column] and (by_crossing or total <= limit):
+                reached[column], origin[column] = total, row
+    return num_pairs, reached, origin
+
+
+@compiled
+def best_pairs(
+    wires: Wires,
+    rows: Candidates,
+    columns: Candidates,
+    stage: Stage,
+    crossings: Floats,
+    reached: Floats,
+    wanted: Ints,
+    limit: float,
+    room: float,
+) -> tuple[Ints, Ints]:
+    """The stages by which chains of fewest crossing bytes get to some candidates.
+
+    Args:
+        wires: The problem.
+        rows: Candidates of the earlier boundary.
+        columns: Candidates of the later one.
+        stage: What `join` made of them.
+        crossings: float64 [num_rows], the fewest crossing bytes up to each candidate.
+        reached: float64 [num_columns], the same of the later boundary.
+        wanted: int64, candidates of the later boundary.
+        limit: What a stage may cost.
+        room: The most bytes of the stage.
+
+    Returns:
+        Rows and columns of the pairs, int64 [num_pairs] each.
+    """
+    found_rows, found_columns = [0 for _ in range(0)], [0 for _ in range(0)]
+    for column in wanted:
+        after = columns.numbers[column]
+        for row in range(len(crossings)):
+            before = rows.numbers[row]
+            if (
+                crossings[row] > reached[column]
+                or after[COUNT] <= before[COUNT]
+                or after[HELD] - before[HELD] > room
+                or not is_within(stage.inside[row], stage.outside[column])
+            ):
+                continue
+            entering, leaving = bytes_moved(stage, before, after, row, column)
+            cost = cost_of(after[OP_COSTS] - before[OP_COSTS], entering, leaving, wires.rates)
+            if cost <= limit and crossings[row] + entering + leaving == reached[column]:
+                found_rows.append(row)
+                found_columns.append(column)
+    return np.array(found_rows), np.array(found_columns)

@@ -1,0 +1,390 @@
+"""Compiled: the order ideals that are candidates for one boundary. Import only where needed.
+
+Sets are rows of 64-bit words, over those items only that not all candidates agree about.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.schedule._compiled import compiled
+from respect_tf.schedule._ideal_arrays import (
+    AFTER,
+    ALWAYS,
+    BEFORE,
+    COUNT,
+    HELD,
+    LEAVING,
+    NEVER,
+    NUM_AFTER,
+    NUM_BEFORE,
+    NUM_NUMBERS,
+    OP_COSTS,
+    OUTPUTS,
+    WAITING,
+    WEIGHT,
+    Candidates,
+    Wires,
+    Words,
+)
+from respect_tf.schedule._items import Ints
+from respect_tf.schedule._problem import Bools, Floats
+
+# Work of an ideal, beside what depends on the length of the sets.
+_STEP = 8
+
+_NOTHING, _ONE, _SHIFT = np.uint64(0), np.uint64(1), np.uint64(58)
+# The place of the only bit of a word, by a sequence of de Bruijn.
+_SEQUENCE = 0x03F79D71B4CB0A89
+_FACTOR = np.uint64(_SEQUENCE)
+_PLACES = np.zeros(64, np.int64)
+for _place in range(64):
+    _PLACES[(_SEQUENCE << _place & (1 << 64) - 1) >> 58] = _place
+
+
+class _Reading(NamedTuple):
+    """Tensors as the candidates of a boundary see them; rows are those of `Candidates.tensors`."""
+
+    made_by: Ints  # the place of the item that makes it, `ALWAYS` if it is there in any case
+    unread: Bools  # whether it has a reader in no candidate
+    may_enter: Bools  # whether it is an input of the model that is read in some of them only
+    readers: Words  # its other readers
+
+
+@compiled
+def place_of(bit: np.uint64) -> int:
+    """The place, 0 to 63, of a word's only bit."""
+    return _PLACES[(bit * _FACTOR) >> _SHIFT]  # type: ignore[no-any-return]
+
+
+@compiled
+def has(row: Words, place: int) -> bool:
+    """Whether a set holds a place."""
+    return (row[place >> 6] >> np.uint64(place & 63)) & _ONE != 0  # type: ignore[no-any-return]
+
+
+@compiled
+def put(row: Words, place: int) -> None:
+    """Put a place into a set."""
+    row[place >> 6] |= _ONE << np.uint64(place & 63)
+
+
+@compiled
+def num_words(num_places: int) -> int:
+    """Words of a set."""
+    return max(1, (num_places + 63) >> 6)
+
+
+@compiled
+def is_within(row: Words, other: Words) -> bool:
+    """Whether a set is a subset of another one."""
+    lacks = _NOTHING
+    for word in range(len(row)):
+        lacks |= row[word] & ~other[word]
+    return lacks == 0  # type: ignore[no-any-return]
+
+
+@compiled
+def cost_of(op_costs: float, entering: float, leaving: float, rates: Floats) -> float:
+    """`Problem.cost`, to the last bit."""
+    if rates[0] == rates[1]:
+        return op_costs + rates[0] * (entering + leaving)  # type: ignore[no-any-return]
+    return op_costs + rates[0] * entering + rates[1] * leaving  # type: ignore[no-any-return]
+
+
+@compiled
+def needed_sums(starts: Ints, before: Ints, weights: Floats) -> Floats:
+    """Weights and numbers of what is before and after each item; see `Wires.sums`."""
+    num_items = len(weights)
+    needs = np.zeros((num_items, num_words(num_items)), np.uint64)
+    sums = np.zeros((num_items, 4))
+    for item in range(num_items):
+        put(needs[item], item)
+        for row in range(starts[item], starts[item + 1]):
+            needs[item] |= needs[before[row]]
+        for word in range(needs.shape[1]):
+            bits = needs[item, word]
+            while bits:
+                bit = bits & (~bits + _ONE)
+                bits ^= bit
+                other = (word << 6) + place_of(bit)
+                sums[item, BEFORE] += weights[other]
+                sums[item, NUM_BEFORE] += 1
+                sums[other, AFTER] += weights[item]
+                sums[other, NUM_AFTER] += 1
+    return sums
+
+
+@compiled
+def find_places(wires: Wires, k: int, num_stages: int, low: float, high: float) -> tuple[Ints, int]:
+    """Which items are before a boundary in any schedule whose weight there is in range, or in none.
+
+    Returns:
+        `Candidates.places`, and the number of items that are neither; -1 if there is no such
+        schedule.
+    """
+    num_items, total = len(wires.weights), wires.weights.sum()
+    least, most = k, num_items - (num_stages - k)
+    places = np.full(num_items, ALWAYS if k == num_stages else NEVER)
+    num_free = 0
+    if k in (0, num_stages):
+        return places, num_free
+    for item in range(num_items):
+        sums = wires.sums[item]
+        always = (
+            total - sums[AFTER] < low
+            or num_items - sums[NUM_AFTER] < least
+            or wires.latest[item] < k
+        )
+        never = sums[BEFORE] > high or sums[NUM_BEFORE] > most or wires.earliest[item] >= k
+        if always and never:
+            return places, -1
+        if always:
+            places[item] = ALWAYS
+        elif not never:
+            places[item] = num_free
+            num_free += 1
+    return places, num_free
+
+
+@compiled
+def _read(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, _Reading, float]:
+    """Tensors that may wait, how they are read, and bytes of inputs that enter in any case."""
+    num_tensors = len(wires.sizes)
+    tensors = np.empty(num_tensors, np.int64)
+    made_by = np.empty(num_tensors, np.int64)
+    unread, may_enter = np.zeros(num_tensors, np.bool_), np.zeros(num_tensors, np.bool_)
+    readers = np.zeros((num_tensors, num_words(num_free)), np.uint64)
+    count, entering = 0, 0.0
+    for tensor in range(num_tensors):
+        maker = wires.makers[tensor]
+        is_read = is_left = False
+        for row in range(wires.reader_starts[tensor], wires.reader_starts[tensor + 1]):
+            place = places[wires.readers[row]]
+            is_read |= place == ALWAYS
+            is_left |= place != ALWAYS
+            unread[count] |= place == NEVER
+            if place >= 0:
+                put(readers[count], place)
+        if maker < 0 and is_read:
+            entering += wires.sizes[tensor]
+        if is_left and (maker < 0 or places[maker] != NEVER):
+            tensors[count] = tensor
+            made_by[count] = places[maker] if maker >= 0 else ALWAYS
+            may_enter[count] = maker < 0 and not is_read
+            count += 1
+        else:
+            unread[count] = False
+            readers[count] = 0
+    reading = _Reading(made_by[:count], unread[:count], may_enter[:count], readers[:count])
+    return tensors[:count], reading, entering
+
+
+@compiled
+def _describe(
+    wires: Wires,
+    tensors: Ints,
+    reading: _Reading,
+    row: Words,
+    entering: float,
+    numbers: Floats,
+    waiting: Words,
+) -> float:
+    """Fill in what waits after an ideal, and bytes that move at least.
+
+    Returns:
+        Bytes of the model's inputs that are read in it.
+    """
+    waiting[:] = 0
+    numbers[WAITING] = numbers[LEAVING] = 0.0
+    for number in range(len(tensors)):
+        tensor = tensors[number]
+        size = wires.sizes[tensor]
+        if reading.may_enter[number]:
+            for word in range(len(row)):
+                if reading.readers[number, word] & row[word]:
+                    entering += size
+                    break
+        made_by = reading.made_by[number]
+        if made_by >= 0 and not has(row, made_by):
+            continue
+        if reading.unread[number] or not is_within(reading.readers[number], row):
+            put(waiting, number)
+            numbers[WAITING] += size
+            if wires.leaves[tensor]:
+                numbers[LEAVING] += size
+    return entering
+
+
+@compiled
+def list_candidates(  # noqa: PLR0915
+    wires: Wires,
+    k: int,
+    num_stages: int,
+    is_sum: bool,
+    limit: float,
+    held_from: float,
+    held_to: float,
+    max_work: int,
+) -> tuple[int, Candidates]:
+    """The ideals that a schedule within a cost limit can have before a boundary.
+
+    An ideal is found once: items are added in ascending order, and an item that could have been
+    added and was passed over stays out for good, and so does all that needs it. What can still be
+    added bounds the weight from above, and branches that cannot get heavy enough end early.
+
+    Args:
+        wires: The problem.
+        k: Stages before the boundary.
+        num_stages: Number of stages.
+        is_sum: Whether the costs of stages are added up; else the largest counts.
+        limit: What a schedule may cost, and a little more against rounding.
+        held_from: The least bytes that must be before the boundary.
+        held_to: The most bytes that fit before it.
+        max_work: Work after which to give up, in some 30 ns.
+
+    Returns:
+        The work done, more than `max_work` if it gave up; and the candidates.
+    """
+    is_end = k in (0, num_stages)
+    low, high = -np.inf, np.inf
+    if not (is_end or is_sum):
+        low, high = wires.weights.sum() - (num_stages - k) * limit, k * limit
+    places, num_free = find_places(wires, k, num_stages, low, high)
+    width = num_words(num_free)
+    if num_free < 0:
+        nothing = np.zeros((0, 1), np.uint64)
+        empty = np.zeros(0, np.int64)
+        return 0, Candidates(places, empty, nothing, nothing, np.zeros((0, NUM_NUMBERS)))
+    tensors, reading, entering_base = _read(wires, places, num_free)
+    totals = wires.op_costs.sum(), wires.outputs.sum()
+    least, most = k, len(places) - (num_stages - k)
+    items, base, needs, lost, roots = _tree(wires, places, num_free)
+
+    capacity, num_found, work = 64, 0, 0
+    step, look = _STEP + 2 * width, _STEP + len(tensors) * (1 + width) // 2
+    sets = np.empty((capacity, width), np.uint64)
+    waiting = np.empty((capacity, num_words(len(tensors))), np.uint64)
+    numbers = np.empty((capacity, NUM_NUMBERS))
+    # The path to the ideal at hand: sets, what can be added next, sums, weight that can be reached.
+    path, ready = np.zeros((2, num_free + 1, width), np.uint64)
+    sums, reaches = np.zeros((num_free + 1, NUM_NUMBERS)), np.zeros(num_free + 1)
+    ready[0], sums[0], reaches[0] = roots, base, base[WEIGHT] + wires.weights[items].sum()
+    depth, is_new = 0, True
+    while depth >= 0:
+        here = sums[depth]
+        if is_new:
+            work += step
+            if work > max_work:
+                break
+            if here[WEIGHT] >= low and least <= here[COUNT] <= most:
+                work += look
+                if num_found == capacity:
+                    capacity *= 2
+                    sets, waiting = _longer(sets, capacity), _longer(waiting, capacity)
+                    numbers = _longer(numbers, capacity)
+                numbers[num_found], sets[num_found] = here, path[depth]
+                row = numbers[num_found]
+                entering = _describe(
+                    wires, tensors, reading, path[depth], entering_base, row, waiting[num_found]
+                )
+                before, after = _merged(row, entering, totals, wires.rates)
+                if is_sum:
+                    is_near = before + after <= limit
+                else:
+                    is_near = before <= k * limit and after <= (num_stages - k) * limit
+                if is_end or (is_near and held_from <= row[HELD] <= held_to):
+                    num_found += 1
+        is_new = False
+        place = _first(ready[depth])
+        if place < 0 or here[COUNT] == most or reaches[depth] < low:
+            depth -= 1
+            continue
+        ready[depth, place >> 6] ^= _ONE << np.uint64(place & 63)
+        item, reach = items[place], reaches[depth]
+        reaches[depth] -= lost[place]
+        if here[WEIGHT] + wires.weights[item] > high:
+            continue
+        above = depth + 1
+        path[above], ready[above], sums[above], reaches[above] = (
+            path[depth], ready[depth], here, reach,
+        )  # fmt: skip
+        put(path[above], place)
+        _add(wires, item, sums[above])
+        for row_number in range(wires.after_starts[item], wires.after_starts[item + 1]):
+            other = places[wires.after[row_number]]
+            if other >= 0 and is_within(needs[other], path[above]):
+                put(ready[above], other)
+        depth, is_new = above, True
+    return work, Candidates(
+        places, tensors, sets[:num_found], waiting[:num_found], numbers[:num_found]
+    )
+
+
+@compiled
+def _merged(
+    numbers: Floats, entering: float, totals: tuple[float, float], rates: Floats
+) -> tuple[float, float]:
+    """What all before an ideal's boundary and all after it would cost as one stage each."""
+    before = cost_of(numbers[OP_COSTS], entering, numbers[LEAVING] + numbers[OUTPUTS], rates)
+    op_costs, outputs = totals[0] - numbers[OP_COSTS], totals[1] - numbers[OUTPUTS]
+    return before, cost_of(op_costs, numbers[WAITING], outputs, rates)
+
+
+@compiled
+def _first(row: Words) -> int:
+    """The first place in a set, -1 if there is none."""
+    for word in range(len(row)):
+        if row[word] != 0:
+            return (word << 6) + place_of(row[word] & (~row[word] + _ONE))  # type: ignore[no-any-return]
+    return -1
+
+
+@compiled
+def _tree(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, Floats, Words, Floats, Words]:
+    """How ideals are listed.
+
+    Returns:
+        The item of each place; the numbers of an ideal without any of them; the items that each one
+        needs; the weight that is lost for good where it is passed over, each item being lost with
+        the last one that it needs; and the items that need none.
+    """
+    items, base = np.empty(num_free, np.int64), np.zeros(NUM_NUMBERS)
+    for item in range(len(places)):
+        if places[item] >= 0:
+            items[places[item]] = item
+        elif places[item] == ALWAYS:
+            _add(wires, item, base)
+    needs, lost = np.zeros((num_free, num_words(num_free)), np.uint64), wires.weights[items]
+    roots = np.zeros(num_words(num_free), np.uint64)
+    for place in range(num_free - 1, -1, -1):
+        item, last = items[place], -1
+        for row in range(wires.before_starts[item], wires.before_starts[item + 1]):
+            other = places[wires.before[row]]
+            if other >= 0:
+                put(needs[place], other)
+                last = max(last, other)
+        if last >= 0:
+            lost[last] += lost[place]
+        else:
+            put(roots, place)
+    return items, base, needs, lost, roots
+
+
+@compiled
+def _add(wires: Wires, item: int, sums: Floats) -> None:
+    sums[WEIGHT] += wires.weights[item]
+    sums[COUNT] += 1
+    sums[OP_COSTS] += wires.op_costs[item]
+    sums[OUTPUTS] += wires.outputs[item]
+    sums[HELD] += wires.held[item]
+
+
+@compiled
+def _longer(rows: npt.NDArray[np.generic], capacity: int) -> npt.NDArray[np.generic]:
+    result = np.empty((capacity, rows.shape[1]), rows.dtype)
+    result[: len(rows)] = rows
+    return result
