@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RespectError
 from respect_tf._manifest import read_pipeline
-from respect_tf._pipeline import Pipeline, named_specs
+from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
+from respect_tf._samples import named_specs
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
 from respect_tf.device import EdgeTpu, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of

@@ -20,7 +20,7 @@ import numpy as np
 from respect_tf._errors import RespectError, SavedPipelineError
 from respect_tf._folder import MANIFEST
 from respect_tf.compile import files_to_compile_elsewhere
-from respect_tf.device import EdgeTpu, predict_pipeline
+from respect_tf.device import EdgeTpu
 from respect_tf.graph import Quantization
 from respect_tf.run import RUN_SCRIPT, Interface, TensorDescription, run_script
 from respect_tf.schedule import Schedule
@@ -128,8 +128,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
         },
         "device": dataclasses.asdict(pipeline.device),
-        "predicted": predict_pipeline(pipeline.graph, schedule.stages, pipeline.device).to_dict()
-        | {"source": "predicted"},
+        "predicted": pipeline.prediction.to_dict() | {"source": "predicted"},
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
             if schedule.device is None

@@ -5,19 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from respect_tf._errors import ArgumentError
 from respect_tf._folder import write_file, write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
+from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
 from respect_tf.compile import compile_segments, require_compiler
-from respect_tf.device import EdgeTpu, predict_pipeline, resolve_device
+from respect_tf.device import EdgeTpu, PipelinePrediction, predict_pipeline, resolve_device
 from respect_tf.graph import OpGraph
 from respect_tf.report import (
     PlacedGraph,
@@ -39,17 +36,12 @@ from respect_tf.run import (
     SegmentChain,
     Simulation,
     create_runner,
-    dequantize,
-    quantize,
     simulate,
     stream,
 )
 from respect_tf.schedule import Schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, verify
-from respect_tf.tflite import probe, signature_names
-
-Array = npt.NDArray[Any]
-Inputs = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
+from respect_tf.tflite import probe
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,15 +88,19 @@ class Pipeline:
         """The model's outputs by the names its signature gives them, in the model's order."""
         return named_specs(self.model, self.segments[-1].outputs)
 
+    @property
+    def prediction(self) -> PipelinePrediction:
+        """Memory and time that the device model predicts."""
+        return self._placed.prediction
+
     @functools.cached_property
     def report(self) -> Report:
         """Bytes and milliseconds per stage, speed, cost and bound. `str(report)` is a table."""
         return build_report(
-            self.graph,
+            self._placed,
             self.schedule,
             self.segments,
             name=self.name,
-            device=self.device,
             parity=self.parity,
             warnings=self.warnings,
             recuts=self.recuts,
@@ -129,13 +125,14 @@ class Pipeline:
             ArgumentError: Names, shapes or types do not fit the model.
             RunnerError: A segment has failed in the runner.
         """
-        samples, real = self._samples(x)
+        samples, real = split_samples(x, self.inputs)
         if runner is None:
-            return self._stacked([self._chain.run(sample) for sample in samples], real=real)
+            rows = [self._chain.run(sample) for sample in samples]
+            return stack_results(rows, self.outputs, real=real)
         names = [spec.name for spec in self.segments[0].inputs]
         pushed = (dict(zip(names, sample, strict=True)) for sample in samples)
         rows = [list(result.values()) for result in stream(runner, pushed)]
-        return self._stacked(rows, real=real)
+        return stack_results(rows, self.outputs, real=real)
 
     def verify(self, x: Inputs | None = None, *, seed: int = 0) -> ParityReport:
         """Prove on the CPU that the segments compute what the whole model computes.
@@ -147,7 +144,7 @@ class Pipeline:
         Raises:
             ParityError: A tensor differs; the message names segment, op, tensor and first index.
         """
-        inputs = None if x is None else self._samples(x)[0]
+        inputs = None if x is None else split_samples(x, self.inputs)[0]
         return verify(self.model, self.segments, inputs, seed=seed, graph=self.graph)
 
     def compile(
@@ -258,9 +255,9 @@ class Pipeline:
         Raises:
             ArgumentError: A number is out of its range, or there is no such device.
         """
-        predicted = predict_pipeline(
-            self.graph, self.schedule.stages, self.device if device is None else device
-        )
+        predicted = self.prediction
+        if device is not None:
+            predicted = predict_pipeline(self.graph, self.schedule.stages, device)
         return simulate(
             predicted,
             num_inputs,
@@ -412,74 +409,3 @@ class Pipeline:
     def _chain(self) -> SegmentChain:
         probe(self.model)
         return SegmentChain(self.segments)
-
-    def _samples(self, x: Inputs) -> tuple[list[list[Array]], bool]:
-        """Single inputs in the model's own types, and whether any was given as floats."""
-        specs = self.inputs
-        arrays = _by_input(x, specs)
-        real = False
-        columns = []
-        for (name, spec), given in zip(specs.items(), arrays, strict=True):
-            array = np.asarray(given)
-            sample_shape = spec.shape[1:] if spec.shape[:1] == (1,) else spec.shape
-            if array.shape[1:] != sample_shape or array.ndim != len(sample_shape) + 1:
-                raise ArgumentError(
-                    f"Input '{name}' must have the shape [num_samples, "
-                    f"{', '.join(map(str, sample_shape))}]. Received: {list(array.shape)}."
-                )
-            if array.dtype.name != spec.dtype:
-                if array.dtype.kind != "f" or not np.isfinite(array).all():
-                    raise ArgumentError(
-                        f"Input '{name}' must be finite floats, or {spec.dtype}, the type of the "
-                        f"model's input. Received: {array.dtype.name}."
-                    )
-                array = quantize(array, spec.dtype, spec.quantization)
-                real = True
-            elif array.dtype.kind == "f":
-                real = True
-            columns.append(array.reshape(-1, *spec.shape))
-        lengths = {len(column) for column in columns}
-        if len(lengths) > 1:
-            raise ArgumentError(f"All inputs need equally many samples. Received: {lengths}.")
-        if lengths == {0}:
-            raise ArgumentError("Expected at least one sample. Received: none.")
-        return [list(row) for row in zip(*columns, strict=True)], real
-
-    def _stacked(self, rows: Sequence[Sequence[Array]], *, real: bool) -> Array | dict[str, Array]:
-        """The results of several inputs, as `predict` returns them."""
-        results = {}
-        for position, (name, spec) in enumerate(self.outputs.items()):
-            # A segment's output keeps its batch dimension of 1, which becomes the sample's.
-            column = [row[position] for row in rows]
-            stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
-            results[name] = dequantize(stacked, spec.quantization) if real else stacked
-        return results if len(results) > 1 else next(iter(results.values()))
-
-
-def named_specs(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    """Inputs or outputs by the names that the model's signature gives them."""
-    names = signature_names(model)
-    named: dict[str, TensorSpec] = {}
-    for spec in specs:
-        name = names.get(spec.tensor, spec.name)
-        # A tensor that the model returns twice has one name in the signature.
-        named[name if name not in named else spec.name] = spec
-    return named
-
-
-def _by_input(x: Inputs, specs: Mapping[str, TensorSpec]) -> list[npt.ArrayLike]:
-    """One array per input, in the model's order."""
-    if isinstance(x, Mapping):
-        unknown = [name for name in x if name not in specs]
-        missing = [name for name in specs if name not in x]
-        if unknown or missing:
-            raise ArgumentError(f"The model's inputs are {list(specs)}. Received: {list(x)}.")
-        return [x[name] for name in specs]
-    if len(specs) == 1:
-        return [x]  # type: ignore[list-item]  # an array, or nested lists of numbers
-    if not isinstance(x, (list, tuple)) or len(x) != len(specs):
-        raise ArgumentError(
-            f"The model has {len(specs)} inputs, {list(specs)}. Expected a dict of arrays by name, "
-            f"or a list of {len(specs)} arrays. Received: {type(x).__name__}."
-        )
-    return list(x)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._prediction import (
@@ -118,18 +117,17 @@ class Report:
 
 
 def build_report(
-    graph: OpGraph,
+    placed: PlacedGraph,
     schedule: Schedule,
     segments: Sequence[Segment],
     *,
     name: str,
-    device: EdgeTpu,
     parity: ParityReport | None,
     warnings: tuple[str, ...],
     recuts: tuple[str, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
-    placed = PlacedGraph.of(graph, schedule.stages, device)
+    graph = placed.graph
     on_device = stages_on_device(placed.prediction, segments)
     speed = predict_speed(graph, schedule, placed.prediction)
     lint = [text for stage in on_device for text in stage.warnings]
