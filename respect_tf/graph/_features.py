@@ -7,12 +7,20 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import loop
 from respect_tf._errors import ArgumentError
 from respect_tf.graph._op_graph import OpGraph
 from respect_tf.graph._quick_cuts import quick_cuts
-from respect_tf.graph._structural import ORDERS, levels, structural_orders
+from respect_tf.graph._structural import (
+    ORDERS,
+    Floats,
+    Ints,
+    Links,
+    links_of,
+    longest_paths,
+    structural_orders,
+)
 
-Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 
 OP_FEATURES = (
@@ -106,17 +114,24 @@ def graph_features(
 def _features(
     graph: OpGraph, num_stages: int, costs: Floats, transfer_cost: float
 ) -> GraphFeatures:
-    num_ops, edges = graph.num_ops, graph.edges
+    num_ops = graph.num_ops
     transfers = transfer_cost * graph.activation_bytes.astype(np.float64)
     # Where nothing has a cost, transfer sets the scale, and where nothing has any, nothing does.
     stage_cost = (costs.sum() or transfers.sum() or 1.0) / num_stages
-    walk = _walk(graph, costs, num_stages)
     mass = costs + (_LEAST_MASS * costs.mean() or 1.0)
-    before, after = _masses(walk.reachable, mass / mass.sum(), graph.topological_order)
-    longest = max(int(walk.level.max()), 1)
-    in_degree = np.bincount(edges[:, 1], minlength=num_ops)
-    out_degree = np.bincount(edges[:, 0], minlength=num_ops)
-    columns = [
+    mass /= mass.sum()
+    leaving = transfer_cost / 2 * _output_bytes(graph)
+    share = float(_share(transfers.sum(), costs.sum()))
+    # From here on, ops are numbered along the file's order.
+    order = graph.topological_order.astype(np.int64)
+    costs, transfers, mass, leaving = (x[order] for x in (costs, transfers, mass, leaving))
+    walk = _walk(graph, order, costs, num_stages)
+    before, after = _masses(walk.reachable, mass)
+    longest = max(float(walk.level.max()), 1.0)
+    in_degree, out_degree = walk.links.waiting, walk.links.unread
+    ranks = np.empty((len(ORDERS), num_ops))
+    ranks[np.arange(len(ORDERS))[:, None], walk.orders] = (np.arange(num_ops) + 0.5) / num_ops
+    rows = [
         np.log1p(costs / stage_cost),
         np.log1p(transfers / stage_cost),
         _share(transfers, costs),
@@ -131,25 +146,19 @@ def _features(
         costs > 0,
         in_degree > 1,
         out_degree > 1,
-        *(_ranks(order) for order in walk.orders),
+        *ranks,
     ]
+    ops = np.empty((num_ops, len(OP_FEATURES)), np.float32)
+    ops[order] = np.array(rows).T
     whole = [
         np.log2(num_stages) / 3,
-        float(_share(transfers.sum(), costs.sum())),
-        float(np.log1p(costs.max() / stage_cost)),
-        np.log1p(len(edges) / num_ops),
+        share,
+        np.log1p(costs.max() / stage_cost),
+        np.log1p(len(graph.edges) / num_ops),
         (longest + 1) / num_ops,
-        *_compared(
-            walk.orders,
-            edges,
-            (costs + transfer_cost / 2 * _output_bytes(graph)) / stage_cost,
-            transfers / stage_cost,
-            num_stages,
-        ),
+        *_compared(walk, (costs + leaving) / stage_cost, transfers / stage_cost, num_stages),
     ]
-    return GraphFeatures(
-        np.stack(columns, axis=1).astype(np.float32), np.array(whole, np.float32), edges
-    )
+    return GraphFeatures(ops, np.array(whole, np.float32), graph.edges)
 
 
 def _output_bytes(graph: OpGraph) -> Floats:
@@ -160,32 +169,12 @@ def _output_bytes(graph: OpGraph) -> Floats:
     return np.bincount(producer[made], sizes, graph.num_ops).astype(np.float64)
 
 
-def _compared(
-    orders: npt.NDArray[np.int64],
-    edges: npt.NDArray[np.int32],
-    costs: Floats,
-    transfers: Floats,
-    num_stages: int,
-) -> Floats:
+def _compared(walk: _Walk, costs: Floats, transfers: Floats, num_stages: int) -> Floats:
     """The features of the orders, compared with each other. [2 * num_orders]."""
-    found: dict[bytes, tuple[float, float]] = {}
-    rows = []
-    for order in orders:
-        key = order.tobytes()
-        if key not in found:
-            found[key] = quick_cuts(order, edges, costs, transfers, num_stages)
-        rows.append(found[key])
     # A tenth more than the best one counts 1.
-    values = np.log1p(np.array(rows).T)
+    values = np.log1p(quick_cuts(walk.orders, walk.links.after, costs, transfers, num_stages).T)
     compared: Floats = np.minimum(_PER_TENTH * (values - values.min(axis=1, keepdims=True)), 3.0)
     return compared.ravel()
-
-
-def _ranks(order: npt.NDArray[np.int64]) -> Floats:
-    """Places in an order, 0 to 1, by op. [num_ops]."""
-    ranks = np.empty(len(order))
-    ranks[order] = (np.arange(len(order)) + 0.5) / len(order)
-    return ranks
 
 
 def _share(part: npt.ArrayLike, rest: npt.ArrayLike) -> Floats:
@@ -196,65 +185,63 @@ def _share(part: npt.ArrayLike, rest: npt.ArrayLike) -> Floats:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Walk:
-    """What one pass over the ops finds out.
+    """What one pass over the ops, in the order of which they are numbered here, finds out.
 
     Attributes:
-        reachable: uint8 [num_ops, ceil(num_ops / 8)], bits: ancestors of each op; rows and bits
-            are in the file's order.
-        level: int64 [num_ops], edges of the longest path from a source.
-        height: int64 [num_ops], edges of the longest path to a sink.
+        links: The edges.
+        reachable: uint8 [num_ops, ceil(num_ops / 8)], bits: ancestors of each op.
+        level: float64 [num_ops], edges of the longest path from a source.
+        height: float64 [num_ops], edges of the longest path to a sink.
         orders: int64 [num_orders, num_ops], the topological orders that `ORDERS` names.
     """
 
+    links: Links
     reachable: npt.NDArray[np.uint8]
-    level: npt.NDArray[np.int64]
-    height: npt.NDArray[np.int64]
-    orders: npt.NDArray[np.int64]
+    level: Floats
+    height: Floats
+    orders: Ints
 
 
-def _walk(graph: OpGraph, costs: Floats, num_stages: int) -> _Walk:
-    num_ops = graph.num_ops
-    # Ops are numbered along the file's order here, and as in the graph in what is returned.
-    order = graph.topological_order.astype(np.int64)
-    place = np.empty(num_ops, np.int64)
-    place[order] = np.arange(num_ops)
-    before: list[list[int]] = [[] for _ in range(num_ops)]
-    after: list[list[int]] = [[] for _ in range(num_ops)]
-    edges = place[graph.edges]
-    for maker, reader in edges[np.lexsort(edges.T)].tolist():
-        before[reader].append(maker)
-        after[maker].append(reader)
+def _walk(graph: OpGraph, order: Ints, costs: Floats, num_stages: int) -> _Walk:
+    num_ops, edges = graph.num_ops, graph.edges
+    if not np.all(edges[:, 0] < edges[:, 1]):  # else the order is that of the numbers
+        place = np.empty(num_ops, np.int64)
+        place[order] = np.arange(num_ops)
+        edges = place[edges].astype(np.int32)
+        edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
+    links = links_of(edges, num_ops)
     reachable = np.zeros((num_ops, (num_ops + 7) // 8), np.uint8)
-    for op in range(num_ops):
-        row = reachable[op]
-        for maker in before[op]:
-            row |= reachable[maker]
-            row[maker >> 3] |= 0x80 >> (maker & 7)
-    level, height = levels(before), levels(after[::-1], mirrored=True)[::-1]
-    found = structural_orders(
-        before,
-        after,
-        costs[order].tolist(),
-        graph.activation_bytes[order].tolist(),
-        num_stages,
+    loop(run_reachable, len(edges) * reachable.shape[1] // 2)(*links.before, reachable)
+    return _Walk(
+        links,
+        reachable,
+        longest_paths(links.before),
+        longest_paths(links.after, backward=True),
+        structural_orders(
+            links, costs, graph.activation_bytes[order].astype(np.float64), num_stages
+        ),
     )
-    return _Walk(reachable, np.array(level)[place], np.array(height)[place], order[np.array(found)])
 
 
-def _masses(
-    reachable: npt.NDArray[np.uint8], mass: Floats, order: npt.NDArray[np.int32]
-) -> tuple[Floats, Floats]:
+def run_reachable(offsets: Ints, makers: Ints, reachable: npt.NDArray[np.uint8]) -> None:
+    """Set the bits of all ancestors of each op. A loop for `_compiled.loop`."""
+    for op in range(len(reachable)):
+        for row in range(offsets[op], offsets[op + 1]):
+            maker = makers[row]
+            for part in range((maker >> 3) + 1):  # ancestors have smaller numbers
+                reachable[op, part] |= reachable[maker, part]
+            reachable[op, maker >> 3] |= 0x80 >> (maker & 7)
+
+
+def _masses(reachable: npt.NDArray[np.uint8], mass: Floats) -> tuple[Floats, Floats]:
     """Mass of the ancestors and of the descendants of each op. Each [num_ops]."""
     num_ops = len(mass)
-    mass = mass[order]
     before, after = np.empty(num_ops), np.zeros(num_ops)
     rows = max(1, _CHUNK_BYTES // (8 * num_ops))
     for start in range(0, num_ops, rows):
         part = slice(start, start + rows)
         bits = np.unpackbits(reachable[part], axis=1, count=num_ops).astype(np.float64)
         # Not by BLAS: its threads cost more than they gain where others keep the machine busy.
-        before[order[part]] = np.einsum("ab,b->a", bits, mass)
+        before[part] = np.einsum("ab,b->a", bits, mass)
         after += np.einsum("a,ab->b", mass[part], bits)
-    scattered = np.empty(num_ops)
-    scattered[order] = after
-    return before, scattered
+    return before, after

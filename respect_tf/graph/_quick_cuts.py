@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
-import operator
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from respect_tf._compiled import loop
+from respect_tf.graph._structural import Floats, Ints, Rows
 
 _BISECTIONS, _CROSSING_BISECTIONS = 20, 9
 # The part of what crosses the borders of a stage that is made or read in it, as cuts assume it:
@@ -17,116 +14,162 @@ _SHARES_READ = (1.0, 0.4)
 
 
 def quick_cuts(
-    order: npt.NDArray[np.int64],
-    edges: npt.NDArray[np.int32],
+    orders: Ints,
+    after: Rows,
     costs: Floats,
     transfers: Floats,
     num_stages: int,
-) -> tuple[float, float]:
-    """The heaviest stage of cuts of an order that are soon made.
+) -> Floats:
+    """The heaviest stages of cuts of orders that are soon made.
 
     One is as even as can be without transfers; others fill each stage as far as a limit allows
     with what crosses its borders, under the least limit that is enough. The best cut, which takes a
     hundred times as long to find, costs less than these or as much.
 
     Args:
-        order: int64 [num_ops], a topological order.
-        edges: int32 [num_edges, 2], pairs (maker, reader).
-        costs: [num_ops], what each op adds to its stage.
-        transfers: [num_ops], what it takes to send what each op makes over a border, in both
-            stages together, once into each stage that reads it.
+        orders: int64 [num_orders, num_ops], topological orders.
+        after: The ops that read from each op.
+        costs: float64 [num_ops], what each op adds to its stage.
+        transfers: float64 [num_ops], what it takes to send what each op makes over a border, in
+            both stages together, once into each stage that reads it.
         num_stages: Number of stages; as many as ops if that is less.
 
     Returns:
-        That of the even cut without transfers, and the least one with them.
+        float64 [num_orders, 2], that of the even cut without transfers, and the least one with
+        them.
     """
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    makers, readers = place[edges[:, 0]], place[edges[:, 1]]
-    num_stages = min(num_stages, len(order))
-    sums = np.concatenate([[0.0], np.cumsum(costs[order])])
-    even = _even_cut(sums.tolist(), num_stages)
-    heaviest = float(np.diff(sums[even]).max())
-    sent = transfers[order] / 2
-    if not sent.any():
-        return heaviest, heaviest
-    cuts = [even]
-    last = np.arange(len(order))
-    np.maximum.at(last, makers, readers)
-    crossing = np.concatenate([[0.0], np.cumsum(sent)])
-    crossing -= np.cumsum(np.bincount(last + 1, sent, len(order) + 1))
-    cuts += [_filled_cut(sums, share * crossing, heaviest, num_stages) for share in _SHARES_READ]
-    return heaviest, min(_cut_cost(cut, makers, readers, sums, sent) for cut in cuts)
+    num_orders, num_ops = orders.shape
+    num_stages = min(num_stages, num_ops)
+    cut = loop(run_quick_cuts, num_orders * num_ops * num_stages * _CROSSING_BISECTIONS)
+    sent = transfers / 2
+    found: dict[bytes, tuple[float, float]] = {}
+    rows = []
+    for order in orders:
+        key = order.tobytes()  # networks without branches have one order only
+        if key not in found:
+            found[key] = cut(order, *after, costs, sent, num_stages)
+        rows.append(found[key])
+    return np.array(rows)
 
 
-def _cut_cost(
-    cut: list[int],
-    makers: npt.NDArray[np.int64],
-    readers: npt.NDArray[np.int64],
-    sums: Floats,
-    sent: Floats,
-) -> float:
-    """The cost of the heaviest stage of a cut."""
-    num_stages = len(cut) - 1
-    stage = np.repeat(np.arange(num_stages), np.diff(cut))
-    loads = np.diff(sums[cut])
-    crosses = stage[makers] != stage[readers]
-    made, reading = makers[crosses], stage[readers[crosses]]
-    leaving = np.unique(made)
-    entering = np.unique(made * num_stages + reading)
-    loads += np.bincount(stage[leaving], sent[leaving], num_stages)
-    loads += np.bincount(entering % num_stages, sent[entering // num_stages], num_stages)
-    return float(loads.max())
+# One long function: each one that is split off would have to be compiled, too.
+def run_quick_cuts(  # noqa: PLR0915
+    order: Ints, offsets: Ints, readers: Ints, costs: Floats, sent: Floats, num_stages: int
+) -> tuple[float, float]:
+    """See `quick_cuts`; `sent` is the half of `transfers`. A loop for `_compiled.loop`."""
+    num_ops = len(order)
+    place = np.empty(num_ops, np.int64)
+    sums = np.zeros(num_ops + 1)
+    largest, most_sent = 0.0, 0.0
+    for step in range(num_ops):
+        op = order[step]
+        place[op] = step
+        sums[step + 1] = sums[step] + costs[op]
+        largest = max(largest, sums[step + 1] - sums[step])
+        most_sent = max(most_sent, sent[op])
 
-
-def _even_cut(sums: list[float], num_stages: int) -> list[int]:
-    """Borders of intervals, the heaviest of which is as light as can be, up to rounding."""
-    low = max(sums[-1] / num_stages, *map(operator.sub, sums[1:], sums), 0.0)
-    high = sums[-1]
-    best = _cut_within(sums, low, num_stages)
-    if best is not None:
-        return best
-    best = [*range(num_stages), len(sums) - 1]
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        cut = _cut_within(sums, middle, num_stages)
-        if cut is None:
-            low = middle
-        else:
-            best, high = cut, middle
-    return best
-
-
-def _cut_within(sums: list[float], limit: float, num_stages: int) -> list[int] | None:
-    """Borders of intervals as long as a limit allows; `None` if these are not enough."""
-    cut, last = [0], len(sums) - 1
-    limit *= 1 + 1e-9
-    for stages_left in range(num_stages - 1, 0, -1):
-        stop = bisect.bisect_right(sums, sums[cut[-1]] + limit) - 1
-        cut.append(min(max(stop, cut[-1] + 1), last - stages_left))
-    return [*cut, last] if sums[last] - sums[cut[-1]] <= limit else None
-
-
-def _filled_cut(sums: Floats, crossing: Floats, low: float, num_stages: int) -> list[int]:
-    """The same with what crosses both borders, of which not all need be read in between."""
-    ends, starts = sums + crossing, sums - crossing
-    last = len(sums) - 1
-    best = [*range(num_stages), last]
-    high = low + 2 * float(crossing.max())
-    for _ in range(_CROSSING_BISECTIONS):
-        middle = (low + high) / 2
-        cut = [0]
-        for stages_left in range(num_stages - 1, 0, -1):
-            first = cut[-1] + 1
-            kept = ends[first : last - stages_left + 1] <= starts[cut[-1]] + middle
-            # Not the furthest border, but the one from which the next can be furthest.
-            reach = np.where(kept, starts[first : last - stages_left + 1], -np.inf)
-            chosen = int(reach.argmax())
-            if not kept[chosen]:
+    # Borders of intervals, the heaviest of which is as light as can be, up to rounding.
+    best, cut = np.zeros(num_stages + 1, np.int64), np.zeros(num_stages + 1, np.int64)
+    best[num_stages] = cut[num_stages] = num_ops
+    for stage in range(num_stages):
+        best[stage] = stage
+    low, high = max(sums[num_ops] / num_stages, largest), sums[num_ops]
+    for bisection in range(_BISECTIONS + 1):
+        middle = low if bisection == 0 else (low + high) / 2
+        limit = middle * (1 + 1e-9)
+        for stage in range(1, num_stages):
+            start = cut[stage - 1]
+            # The last border that the limit allows, by bisection.
+            stop, above = start, num_ops + 1
+            while stop + 1 < above:
+                border = (stop + above) // 2
+                if sums[border] <= sums[start] + limit:
+                    stop = border
+                else:
+                    above = border
+            cut[stage] = min(max(stop, start + 1), num_ops - num_stages + stage)
+        if sums[num_ops] - sums[cut[num_stages - 1]] <= limit:
+            for stage in range(num_stages):
+                best[stage] = cut[stage]
+            high = middle
+            if bisection == 0:
                 break
-            cut.append(first + chosen)
-        if len(cut) == num_stages and ends[last] <= starts[cut[-1]] + middle:
-            best, high = [*cut, last], middle
-        else:
+        elif bisection > 0:
             low = middle
-    return best
+    heaviest = 0.0
+    for stage in range(num_stages):
+        heaviest = max(heaviest, sums[best[stage + 1]] - sums[best[stage]])
+    if most_sent == 0:
+        return heaviest, heaviest
+
+    # What crosses each border: made before it and read after it.
+    gone, crossing = np.zeros(num_ops + 1), np.zeros(num_ops + 1)
+    for step in range(num_ops):
+        op, last = order[step], step
+        for row in range(offsets[op], offsets[op + 1]):
+            last = max(last, place[readers[row]])
+        gone[last + 1] += sent[op]
+    made = left = most_crossing = 0.0
+    for border in range(num_ops + 1):
+        if border > 0:
+            made += sent[order[border - 1]]
+        left += gone[border]
+        crossing[border] = made - left
+    least = np.inf
+    ends, starts = np.empty(num_ops + 1), np.empty(num_ops + 1)
+    stage_of = np.empty(num_ops, np.int64)
+    leaving, entering = np.empty(num_stages), np.empty(num_stages)
+    entered = np.empty(num_stages, np.int64)
+    for number in range(len(_SHARES_READ) + 1):
+        if number > 0:
+            # The same limit for all, with what crosses both borders: not all is read in between.
+            most_crossing = -np.inf
+            for border in range(num_ops + 1):
+                part = _SHARES_READ[number - 1] * crossing[border]
+                ends[border], starts[border] = sums[border] + part, sums[border] - part
+                most_crossing = max(most_crossing, part)
+            for stage in range(num_stages):
+                best[stage] = stage
+            low, high = heaviest, heaviest + 2 * most_crossing
+            for _ in range(_CROSSING_BISECTIONS):
+                middle = (low + high) / 2
+                fits = True
+                for stage in range(1, num_stages):
+                    limit = starts[cut[stage - 1]] + middle
+                    # Not the furthest border, but the one from which the next can be furthest.
+                    chosen, reach = -1, -np.inf
+                    for border in range(cut[stage - 1] + 1, num_ops - num_stages + stage + 1):
+                        if ends[border] <= limit and starts[border] > reach:
+                            chosen, reach = border, starts[border]
+                    if chosen < 0:
+                        fits = False
+                        break
+                    cut[stage] = chosen
+                if fits and ends[num_ops] <= starts[cut[num_stages - 1]] + middle:
+                    for stage in range(num_stages):
+                        best[stage] = cut[stage]
+                    high = middle
+                else:
+                    low = middle
+        # The cost of the heaviest stage of the cut.
+        for stage in range(num_stages):
+            leaving[stage] = entering[stage] = 0.0
+            entered[stage] = -1
+            for step in range(best[stage], best[stage + 1]):
+                stage_of[step] = stage
+        for step in range(num_ops):
+            op, leaves = order[step], False
+            for row in range(offsets[op], offsets[op + 1]):
+                stage = stage_of[place[readers[row]]]
+                if stage != stage_of[step] and entered[stage] != step:
+                    entered[stage] = step
+                    entering[stage] += sent[op]
+                    leaves = True
+            if leaves:
+                leaving[stage_of[step]] += sent[op]
+        dearest = 0.0
+        for stage in range(num_stages):
+            load = sums[best[stage + 1]] - sums[best[stage]] + leaving[stage] + entering[stage]
+            dearest = max(dearest, load)
+        least = min(least, dearest)
+    return heaviest, least

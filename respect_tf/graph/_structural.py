@@ -1,15 +1,21 @@
 """Topological orders that follow from structure and costs: what the network starts from.
 
-In plain Python on lists of rows, because a graph of some hundred ops is done before anything
-compiled is loaded. Ops are numbered in a topological order here.
+Nodes (ops, or items of ops that share a stage) are numbered in a topological order here. Functions
+that begin with `run_` are loops for `respect_tf._compiled.loop`: they run compiled, or as they are.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-Rows = list[list[int]]
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._compiled import loop
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 ORDERS = (
     "file",  # as the ops are numbered
@@ -27,146 +33,328 @@ ORDERS = (
 # Packed stages hold this much more than an equal share: few of them come out even.
 _MORE_ROOM = 1.05
 
+_HEAP_STEPS = 4  # what a heap takes for an op, in steps of other loops
 
-def structural_orders(
-    before: Rows,
-    after: Rows,
-    costs: Sequence[float],
-    num_bytes: Sequence[float],
-    num_stages: int,
-) -> tuple[list[int], ...]:
-    """The orders that `ORDERS` names, each a list of all ops.
+
+class Rows(NamedTuple):
+    """Lists of nodes, one of each node or tensor, as compressed rows.
+
+    Attributes:
+        offsets: int64 [num_rows + 1]; row `i` is `nodes[offsets[i]:offsets[i + 1]]`.
+        nodes: int64 [num_entries].
+    """
+
+    offsets: Ints
+    nodes: Ints
+
+    @property
+    def counts(self) -> Ints:
+        """How long each row is. int64 [num_rows]."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def mirrored(self) -> Rows:
+        """The rows, and what they list, numbered from the end on; each row backwards."""
+        last = len(self.offsets) - 2
+        return Rows(
+            np.ascontiguousarray(len(self.nodes) - self.offsets[::-1]),
+            np.ascontiguousarray(last - self.nodes[::-1]),
+        )
+
+
+class Links(NamedTuple):
+    """The edges of a graph, both ways, ascending in each row.
+
+    Attributes:
+        before: The nodes that each node reads from.
+        after: The nodes that read from each node.
+        waiting: int64 [num_nodes], how many nodes each node reads from.
+        unread: int64 [num_nodes], how many nodes read from it.
+    """
+
+    before: Rows
+    after: Rows
+    waiting: Ints
+    unread: Ints
+
+    @property
+    def num_steps(self) -> int:
+        """Number of nodes and edges."""
+        return len(self.before.offsets) + len(self.before.nodes)
+
+
+def links_of(edges: npt.NDArray[np.integer[Any]], num_nodes: int) -> Links:
+    """Compressed rows of edges.
 
     Args:
-        before: The ops that each op reads from; they have smaller numbers.
-        after: The ops that read from each op.
-        costs: What each op adds to the cost of its stage.
-        num_bytes: What each op makes.
+        edges: int [num_edges, 2], pairs (maker, reader), sorted.
+        num_nodes: Number of nodes.
+    """
+    makers, readers = np.ascontiguousarray(edges.T, np.int64)
+    by_maker = Rows(_offsets(makers, num_nodes), readers)
+    before = rows_of(readers, makers, num_nodes)
+    return Links(before, by_maker, before.counts, by_maker.counts)
+
+
+def rows_of(rows: Ints, nodes: Ints, num_rows: int) -> Rows:
+    """Compressed rows of pairs.
+
+    Args:
+        rows: int64 [num_pairs], in which row each node is.
+        nodes: int64 [num_pairs], which keep their order within each row.
+        num_rows: Number of rows.
+    """
+    return Rows(_offsets(rows, num_rows), nodes[np.argsort(rows, kind="stable")])
+
+
+def _offsets(rows: Ints, num_rows: int) -> Ints:
+    offsets = np.zeros(num_rows + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=num_rows), out=offsets[1:])
+    return offsets
+
+
+def structural_orders(links: Links, costs: Floats, num_bytes: Floats, num_stages: int) -> Ints:
+    """The orders that `ORDERS` names. int64 [num_orders, num_ops].
+
+    Args:
+        links: The edges.
+        costs: float64 [num_ops], what each op adds to the cost of its stage.
+        num_bytes: float64 [num_ops], what each op makes.
         num_stages: How many stages packed orders fill.
     """
-    file = list(range(len(costs)))
-    chains = depth_first(after)
-    live = _least_live(before, after, num_bytes)
-    level, height = levels(before), levels(after[::-1], mirrored=True)[::-1]
-    early = sorted(file, key=level.__getitem__)
-    late = sorted(file, key=lambda op: -height[op])
-    mirrored = [[len(file) - 1 - maker for maker in row] for row in reversed(before)]
-    backward = [len(file) - 1 - op for op in reversed(depth_first(mirrored))]
-    packed: list[list[int]] = []
-    orders = (file, chains, early, late, live)
-    for number, order in enumerate(orders):
-        # Networks without branches have one order only.
-        same = orders.index(order)
-        found = _packed(after, order, costs, num_stages) if same == number else packed[same]
-        packed.append(found)
-    return (file, chains, backward, live, late, *packed)
+    num_ops = len(costs)
+    orders = np.empty((len(ORDERS), num_ops), np.int64)
+    file, chains, backward, live, late = orders[:5]
+    file[:] = np.arange(num_ops)
+    chains[:] = depth_first(links.after, links.waiting)
+    backward[:] = num_ops - 1 - depth_first(links.before.mirrored(), links.unread[::-1])[::-1]
+    growth = growths(num_bytes, num_bytes, links.after)
+    growth[links.unread == 0] = 0.0  # also where they end a tensor: the network knows them so
+    live[:] = least_live(links, growth, num_bytes, links.after, links.before)
+    late[:] = np.argsort(-longest_paths(links.after, backward=True), kind="stable")
+    early = np.argsort(longest_paths(links.before), kind="stable")
+    pack = loop(run_packed, 5 * (links.num_steps + _HEAP_STEPS * num_ops))
+    pack(
+        *links.after,
+        links.waiting,
+        np.stack([file, chains, early, late, live]),
+        costs,
+        num_stages,
+        orders[5:],
+    )
+    return orders
 
 
-def levels(before: Rows, *, mirrored: bool = False) -> list[int]:
-    """Edges of the longest path to each op.
+def depth_first(after: Rows, waiting: Ints) -> Ints:
+    """The topological order that goes on with the newest ready node, the first one of its row.
 
     Args:
-        before: The ops that each op reads from.
-        mirrored: Whether these are numbered from the end of the list on.
+        after: The nodes that read from each node.
+        waiting: int64 [num_nodes], how many nodes each node reads from.
+
+    Returns:
+        int64 [num_nodes].
     """
-    last = len(before) - 1
-    level = [0] * len(before)
-    for op, row in enumerate(before):
-        if row:
-            makers = [last - maker for maker in row] if mirrored else row
-            level[op] = 1 + max([level[maker] for maker in makers])
-    return level
-
-
-def depth_first(after: Rows) -> list[int]:
-    """The topological order that goes on with the newest ready op, the first of several."""
-    waiting = _waiting(after)
-    ready = [op for op in reversed(range(len(after))) if not waiting[op]]
-    order = []
-    while ready:
-        op = ready.pop()
-        order.append(op)
-        for reader in sorted(after[op], reverse=True):
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
+    order: Ints = loop(run_depth_first, len(waiting) + len(after.nodes))(*after, waiting.copy())
     return order
 
 
-def _waiting(after: Rows) -> list[int]:
-    waiting = [0] * len(after)
-    for row in after:
-        for reader in row:
-            waiting[reader] += 1
-    return waiting
+def growths(made: Floats, sizes: Floats, readers: Rows) -> Floats:
+    """Bytes that wait after each node and not before it, if none of the others has come.
+
+    Args:
+        made: float64 [num_nodes], bytes that each node makes.
+        sizes: float64 [num_tensors], bytes.
+        readers: The nodes that read each tensor.
+
+    Returns:
+        float64 [num_nodes].
+    """
+    growth = made.copy()
+    single = np.flatnonzero(readers.counts == 1)
+    np.subtract.at(growth, readers.nodes[readers.offsets[single]], sizes[single])
+    return growth
 
 
-def _least_live(before: Rows, after: Rows, num_bytes: Sequence[float]) -> list[int]:
-    growth = list(num_bytes)  # bytes that start to wait less bytes that no longer do
-    unread = [len(row) for row in after]
-    done = [False] * len(after)
-    for op, row in enumerate(after):
-        if not row:
-            growth[op] = 0
-        elif len(row) == 1:
-            growth[row[0]] -= num_bytes[op]
-    waiting = _waiting(after)
-    ready = [(growth[op], op) for op in range(len(after)) if not waiting[op]]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        known, op = heapq.heappop(ready)
-        if done[op] or known != growth[op]:
+def least_live(links: Links, growth: Floats, sizes: Floats, readers: Rows, read: Rows) -> Ints:
+    """The topological order in which the ready node comes next after which fewest bytes wait.
+
+    Kahn's algorithm; a node's priority falls when it becomes the last reader of a tensor.
+
+    Args:
+        links: The edges.
+        growth: float64 [num_nodes], `growths`.
+        sizes: float64 [num_tensors], bytes.
+        readers: The nodes that read each tensor.
+        read: The tensors that each node reads.
+
+    Returns:
+        int64 [num_nodes].
+    """
+    steps = links.num_steps + len(readers.nodes) + _HEAP_STEPS * len(growth)
+    order: Ints = loop(run_least_live, steps)(
+        *links.after, links.waiting.copy(), growth.copy(), sizes, *readers, *read
+    )
+    return order
+
+
+def longest_paths(rows: Rows, weights: Floats | None = None, *, backward: bool = False) -> Floats:
+    """The heaviest path to each node from those in its row, itself left out.
+
+    Args:
+        rows: The nodes before each node, or after it.
+        weights: float64 [num_nodes]; 1 where none are given.
+        backward: Whether the rows list nodes with larger numbers.
+
+    Returns:
+        float64 [num_nodes].
+    """
+    num_nodes = len(rows.offsets) - 1
+    weights = np.ones(num_nodes) if weights is None else weights
+    paths: Floats = loop(run_longest_paths, num_nodes + len(rows.nodes))(*rows, weights, backward)
+    return paths
+
+
+def run_depth_first(offsets: Ints, readers: Ints, waiting: Ints) -> Ints:
+    """See `depth_first`; `waiting` is used up."""
+    num_nodes = len(waiting)
+    ready, order = np.empty(num_nodes, np.int64), np.empty(num_nodes, np.int64)
+    count = 0
+    for node in range(num_nodes - 1, -1, -1):
+        if waiting[node] == 0:
+            ready[count] = node
+            count += 1
+    for place in range(num_nodes):
+        count -= 1
+        node = ready[count]
+        order[place] = node
+        for row in range(offsets[node + 1] - 1, offsets[node] - 1, -1):
+            reader = readers[row]
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                ready[count] = reader
+                count += 1
+    return order
+
+
+def run_longest_paths(offsets: Ints, nodes: Ints, weights: Floats, backward: bool) -> Floats:
+    """See `longest_paths`."""
+    num_nodes = len(weights)
+    longest = np.zeros(num_nodes)
+    for step in range(num_nodes):
+        node = num_nodes - 1 - step if backward else step
+        for row in range(offsets[node], offsets[node + 1]):
+            other = nodes[row]
+            longest[node] = max(longest[node], longest[other] + weights[other])
+    return longest
+
+
+def run_least_live(
+    after_offsets: Ints,
+    after: Ints,
+    waiting: Ints,
+    growth: Floats,
+    sizes: Floats,
+    reader_offsets: Ints,
+    readers: Ints,
+    read_offsets: Ints,
+    read: Ints,
+) -> Ints:
+    """See `least_live`; `waiting` and `growth` are used up."""
+    num_nodes = len(waiting)
+    unread = reader_offsets[1:] - reader_offsets[:-1]
+    heap = [(0.0, 0)]
+    heap.pop()
+    for node in range(num_nodes):
+        if waiting[node] == 0:
+            heapq.heappush(heap, (growth[node], node))
+    done = np.zeros(num_nodes, np.bool_)
+    order = np.empty(num_nodes, np.int64)
+    place = 0
+    while len(heap) > 0:
+        known, node = heapq.heappop(heap)
+        if done[node] or known != growth[node]:
             continue
-        done[op] = True
-        order.append(op)
-        for maker in before[op]:
-            unread[maker] -= 1
-            if unread[maker] == 1:
-                last = next(reader for reader in after[maker] if not done[reader])
-                growth[last] -= num_bytes[maker]
-                if not waiting[last]:
-                    heapq.heappush(ready, (growth[last], last))
-        for reader in after[op]:
+        done[node] = True
+        order[place] = node
+        place += 1
+        for row in range(read_offsets[node], read_offsets[node + 1]):
+            tensor = read[row]
+            unread[tensor] -= 1
+            if unread[tensor] == 1:
+                first = reader_offsets[tensor]
+                while done[readers[first]]:
+                    first += 1
+                last = readers[first]
+                growth[last] -= sizes[tensor]
+                if waiting[last] == 0:
+                    heapq.heappush(heap, (growth[last], last))
+        for row in range(after_offsets[node], after_offsets[node + 1]):
+            reader = after[row]
             waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, (growth[reader], reader))
+            if waiting[reader] == 0:
+                heapq.heappush(heap, (growth[reader], reader))
     return order
 
 
-def _packed(
-    after: Rows, order: Sequence[int], costs: Sequence[float], num_stages: int
-) -> list[int]:
+def run_packed(
+    offsets: Ints,
+    readers: Ints,
+    waiting: Ints,
+    orders: Ints,
+    costs: Floats,
+    num_stages: int,
+    packed: Ints,
+) -> None:
     """Fill stage after stage with the first op of an order that is ready and fits.
 
     List scheduling (Graham 1969) where the time of an op is when its stage is full enough.
+
+    Args:
+        offsets: This and the next one are the ops that read from each op.
+        readers: See there.
+        waiting: int64 [num_ops], how many ops each op reads from.
+        orders: int64 [num_orders, num_ops], topological orders.
+        costs: float64 [num_ops].
+        num_stages: How many stages there are.
+        packed: int64 [num_orders, num_ops], the orders that result.
     """
-    rank = [0] * len(order)
-    for place, op in enumerate(order):
-        rank[op] = place
-    waiting = _waiting(after)
-    ready = [rank[op] for op in range(len(rank)) if not waiting[op]]
-    heapq.heapify(ready)
-    held: list[int] = []
-    left, stages_left = float(sum(costs)), num_stages
-    largest = max(costs)
-    room, filled = _MORE_ROOM * max(left / num_stages, largest), 0.0
-    packed = []
-    while ready or held:
-        if not ready:
-            ready, held = held, []  # in the order in which a heap gave them, so a heap
-            stages_left, filled = stages_left - 1, 0.0
-            room = _MORE_ROOM * max(left / max(stages_left, 1), largest)
-        place = heapq.heappop(ready)
-        op = order[place]
-        if filled > 0 and filled + costs[op] > room and stages_left > 1:
-            held.append(place)
-            continue
-        filled += costs[op]
-        left -= costs[op]
-        packed.append(op)
-        for reader in after[op]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, rank[reader])
-    return packed
+    num_ops = len(costs)
+    total, largest = 0.0, 0.0
+    for op in range(num_ops):
+        total += costs[op]
+        largest = max(largest, costs[op])
+    rank, held = np.empty(num_ops, np.int64), np.empty(num_ops, np.int64)
+    for number in range(len(orders)):
+        order, missing = orders[number], waiting.copy()
+        for place in range(num_ops):
+            rank[order[place]] = place
+        heap = [0]
+        heap.pop()
+        for op in range(num_ops):
+            if missing[op] == 0:
+                heapq.heappush(heap, rank[op])
+        left, stages_left, num_held, filled = total, num_stages, 0, 0.0
+        room = _MORE_ROOM * max(left / num_stages, largest)
+        done = 0
+        while done < num_ops:
+            if len(heap) == 0:
+                for row in range(num_held):
+                    heapq.heappush(heap, held[row])
+                num_held, filled = 0, 0.0
+                stages_left -= 1
+                room = _MORE_ROOM * max(left / max(stages_left, 1), largest)
+            place = heapq.heappop(heap)
+            op = order[place]
+            if filled > 0 and filled + costs[op] > room and stages_left > 1:
+                held[num_held] = place
+                num_held += 1
+                continue
+            filled += costs[op]
+            left -= costs[op]
+            packed[number, done] = op
+            done += 1
+            for row in range(offsets[op], offsets[op + 1]):
+                reader = readers[row]
+                missing[reader] -= 1
+                if missing[reader] == 0:
+                    heapq.heappush(heap, rank[reader])

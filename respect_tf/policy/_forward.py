@@ -1,4 +1,4 @@
-"""The network's forward pass in numpy, for one graph: no TensorFlow to wait for."""
+"""The network's forward pass for one graph, without TensorFlow: there is nothing to wait for."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import loop
 from respect_tf.graph._features import FIRST_RANK, GraphFeatures
+from respect_tf.graph._structural import Ints, Rows, links_of
 
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
-
 
 # Priorities of ops that are a stage apart differ by this much: random orders are about those of the
 # structural order, with ops moved by some part of a stage.
@@ -58,31 +58,29 @@ def forward(weights: Mapping[str, Floats], features: GraphFeatures, num_stages: 
         features: The graph.
         num_stages: Number of stages.
     """
-    makers, readers = features.edges[:, 0], features.edges[:, 1]
     num_ops = len(features.ops)
-    ways = {"feeds": _Way(makers, readers, num_ops), "fed_by": _Way(readers, makers, num_ops)}
+    links = links_of(features.edges, num_ops)
+    # In the order in which TF-GNN concatenates: edge sets by name.
+    ways = {"fed_by": links.after, "feeds": links.before}
     states = _dense(weights, "encode_op", features.ops)
     whole = _dense(weights, "encode_graph", features.graph)
     number = 0
     while f"round_{number}_op_inner/kernel" in weights:
         name = f"round_{number}"
-        # In the order in which TF-GNN concatenates: edge sets by name.
-        messages = [
-            ways[edges].pool(
-                states, weights[f"{name}_{edges}/kernel"], weights[f"{name}_{edges}/bias"]
-            )
-            for edges in ("fed_by", "feeds")
-        ]
+        pooled = _pooled(weights, name, states, ways)
         # The part that the graph's state adds is the same for all ops.
-        parts = [states, *messages]
         kernel, bias = weights[f"{name}_op_inner/kernel"], weights[f"{name}_op_inner/bias"]
-        own = sum(part.shape[1] for part in parts)
-        inner = _product(np.concatenate(parts, axis=1), kernel[:own])
+        own = pooled.shape[1]
+        inner = _product(pooled, kernel[:own])
         inner += whole @ kernel[own:] + bias
-        block = _dense(weights, f"{name}_op_outer", np.maximum(inner, 0), rectified=False)
-        states = np.maximum(states + block, 0)
-        pooled = np.concatenate([whole, states.mean(axis=0), states.max(axis=0)])
-        whole = _dense(weights, f"{name}_graph", pooled)
+        block = _dense(
+            weights, f"{name}_op_outer", np.maximum(inner, 0, out=inner), rectified=False
+        )
+        block += states
+        states = np.maximum(block, 0, out=block)
+        mean = np.add.reduce(states) / np.float32(num_ops)
+        summary = np.concatenate([whole, mean, np.maximum.reduce(states)])
+        whole = _dense(weights, f"{name}_graph", summary)
         number += 1
     spread = np.broadcast_to(whole, (len(states), len(whole)))
     inner = _dense(weights, "head_inner", np.concatenate([states, features.ops, spread], axis=1))
@@ -102,6 +100,8 @@ def _product(values: Floats, kernel: Floats) -> Floats:
     On a busy machine it would wait for these a hundred times as long as the product takes.
     """
     rows = max(1, _ONE_THREAD // kernel.size)
+    if len(values) <= rows:
+        return values @ kernel
     whole = len(values) // rows * rows
     result = np.empty((len(values), kernel.shape[1]), np.float32)
     blocks = values[:whole].reshape(-1, rows, len(kernel))
@@ -114,54 +114,71 @@ def _dense(
     weights: Mapping[str, Floats], name: str, values: Floats, *, rectified: bool = True
 ) -> Floats:
     kernel = weights[f"{name}/kernel"]
-    product = values @ kernel if values.ndim == 1 else _product(values, kernel)
-    result = product + weights[f"{name}/bias"]
-    return np.maximum(result, 0) if rectified else result
+    result: Floats = values @ kernel if values.ndim == 1 else _product(values, kernel)
+    result += weights[f"{name}/bias"]
+    return np.maximum(result, 0, out=result) if rectified else result
 
 
-class _Way:
-    """Edges in one direction, arranged so that messages are pooled by slices.
-
-    Ops are put in the order of their numbers of messages, most first. The first messages of all
-    ops come first, then the second ones of those ops that have a second one, and so on: the n-th
-    messages belong to the first ops in that order.
+def _pooled(
+    weights: Mapping[str, Floats], name: str, states: Floats, ways: Mapping[str, Rows]
+) -> Floats:
+    """The state of each op, and mean and maximum of the messages to it, 0 without any.
 
     Args:
-        sources: int32 [num_edges].
-        targets: int32 [num_edges].
-        num_ops: Number of ops.
+        weights: See `forward`.
+        name: The round.
+        states: float32 [num_ops, units].
+        ways: By edge set, the ops that each op has messages from.
+
+    Returns:
+        float32 [num_ops, units + 2 * width for each edge set].
     """
+    num_ops, units = states.shape
+    # A dense layer of two concatenated states is the sum of two, each once per op.
+    kernels = [weights[f"{name}_{edges}/kernel"] for edges in ways]
+    width = kernels[0].shape[1]
+    both = [half for kernel in kernels for half in (kernel[:units], kernel[units:])]
+    halves = _product(states, np.concatenate(both, axis=1))
+    pooled = np.empty((num_ops, units + 2 * width * len(ways)), np.float32)
+    pooled[:, :units] = states
+    for way, (edges, rows) in enumerate(ways.items()):
+        pool = loop(run_pool, (num_ops + len(rows.nodes)) * width)
+        pool(*rows, halves, weights[f"{name}_{edges}/bias"].copy(), 2 * width * way, pooled)
+    return pooled
 
-    def __init__(self, sources: Ints, targets: Ints, num_ops: int) -> None:
-        counts = np.bincount(targets, minlength=num_ops)
-        self._ops = np.argsort(-counts, kind="stable")
-        rank = np.empty(num_ops, np.int64)
-        rank[self._ops] = np.arange(num_ops)
-        by_target = np.argsort(targets, kind="stable")
-        number = np.arange(len(targets)) - (np.cumsum(counts) - counts)[targets[by_target]]
-        arranged = by_target[np.lexsort((rank[targets[by_target]], number))]
-        self._sources = sources[arranged]
-        self._sizes = np.bincount(number).tolist()
-        self._shares = (1 / np.maximum(counts[self._ops], 1)).astype(np.float32)[:, None]
 
-    def pool(self, states: Floats, kernel: Floats, bias: Floats) -> Floats:
-        """Mean and maximum of the messages to each op, 0 without any. [num_ops, 2 * units]."""
-        num_ops, units = states.shape
-        # A dense layer of two concatenated states is the sum of two, each once per op.
-        sent = _product(states, kernel[:units])
-        received = _product(states[self._ops], kernel[units:]) + bias
-        width = kernel.shape[1]
-        mean, largest = np.zeros((2, num_ops, width), np.float32)
-        start = 0
-        for size in self._sizes:
-            messages = sent[self._sources[start : start + size]]
-            messages += received[:size]
-            np.maximum(messages, 0, out=messages)
-            mean[:size] += messages
-            np.maximum(largest[:size], messages, out=largest[:size])
-            start += size
-        mean *= self._shares
-        pooled = np.empty((num_ops, 2 * width), np.float32)
-        pooled[self._ops, :width] = mean
-        pooled[self._ops, width:] = largest
-        return pooled
+def run_pool(
+    offsets: Ints, sources: Ints, halves: Floats, bias: Floats, column: int, pooled: Floats
+) -> None:
+    """Mean and maximum of the messages to each op. A loop for `_compiled.loop`.
+
+    Args:
+        offsets: This and the next one are the ops that each op has messages from.
+        sources: See there.
+        halves: float32 [num_ops, num_halves], what ops add to messages that they send, and, in
+            columns after these, to those that they receive.
+        bias: float32 [width], what is added to all messages.
+        column: Where `halves` begin for these messages.
+        pooled: float32 [num_ops, num_columns], what results, in the same place from the end of the
+            states on: means, and maxima after them.
+    """
+    width = len(bias)
+    first = pooled.shape[1] - halves.shape[1] + column
+    received = np.empty(width, np.float32)
+    for op in range(len(pooled)):
+        # Slices, because compiled loops over them are the fast ones.
+        mean, largest = pooled[op, first : first + width], pooled[op, first + width :][:width]
+        mean[:] = 0
+        largest[:] = 0
+        half = halves[op, column + width :]
+        for unit in range(width):
+            received[unit] = half[unit] + bias[unit]
+        for row in range(offsets[op], offsets[op + 1]):
+            sent = halves[sources[row], column:]
+            for unit in range(width):
+                message = max(sent[unit] + received[unit], np.float32(0))
+                mean[unit] += message
+                largest[unit] = max(largest[unit], message)
+        share = np.float32(1 / max(offsets[op + 1] - offsets[op], 1))
+        for unit in range(width):
+            mean[unit] *= share

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import compiled_once
 from respect_tf.policy._batches import TrainingGraph, merged_tensor
 from respect_tf.policy._forward import Forward
-from respect_tf.policy._rollout import compiled, run_race
+from respect_tf.policy._rollout import run_race
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -29,7 +30,7 @@ def opinions(found: Forward, graphs: Sequence[TrainingGraph]) -> Iterator[tuple[
 
 def greedy_orders(forward: Callable[[Any], Forward], graphs: Sequence[TrainingGraph]) -> list[Ints]:
     """The likeliest order of each graph, each int64 [num_ops]."""
-    race = compiled(run_race)
+    race = compiled_once(run_race)
     nothing = np.empty(0)
     found = forward(merged_tensor(graphs))
     return [

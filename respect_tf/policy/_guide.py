@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph._features import graph_features
 from respect_tf.policy._forward import forward
-from respect_tf.policy._rollout import greedy_order, sample_orders, successors_of
+from respect_tf.policy._orders import ORDER_NAMES, structural_order
+from respect_tf.policy._rollout import Successors, greedy_order, sample_orders, successors_of
 from respect_tf.policy._weights import Weights, load_weights
 from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._items import Ints
@@ -45,10 +47,13 @@ class Guidance:
     order_probabilities: npt.NDArray[np.float64]
     stage_probabilities: Floats
 
+    @functools.cached_property
+    def _successors(self) -> Successors:
+        return successors_of(self.problem.graph)
+
     def greedy_order(self) -> Ints:
         """The likeliest order. int64 [num_items], topological."""
-        graph = self.problem.graph
-        return self.problem.item_order(greedy_order(successors_of(graph), self.priorities))
+        return self.problem.item_order(greedy_order(self._successors, self.priorities))
 
     def sample_orders(self, num_samples: int, seed: int, *, temperature: float = 1.0) -> Ints:
         """Random orders, each from a structural order that is drawn as well.
@@ -70,7 +75,10 @@ class Guidance:
         random = np.random.default_rng([seed, _ORDER_STREAM])
         drawn = random.choice(len(probabilities), num_samples, p=probabilities)
         priorities = self.order_priorities[drawn] / temperature
-        orders = sample_orders(successors_of(self.problem.graph), priorities, num_samples, seed)
+        orders = sample_orders(self._successors, priorities, num_samples, seed)
+        if self.problem.num_items == self.problem.graph.num_ops:
+            items: Ints = self.problem.item_of[orders]
+            return items
         return np.stack([self.problem.item_order(order) for order in orders])
 
 
@@ -105,7 +113,10 @@ def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
     gate = np.exp(found.gate.astype(np.float64) - found.gate.max())
     stages = stage_probabilities(found.places.astype(np.float64), problem.num_stages)
     probabilities = np.zeros((problem.num_items, problem.num_stages))
-    np.add.at(probabilities, problem.item_of, stages)
+    if problem.num_items == len(stages):
+        probabilities[problem.item_of] = stages
+    else:
+        np.add.at(probabilities, problem.item_of, stages)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return Guidance(
         problem, priorities[gate.argmax()], priorities, gate / gate.sum(), probabilities
@@ -135,3 +146,12 @@ def solve_policy_greedy(problem: Problem, deadline: float) -> Answer:
     """`"policy-greedy"`: the network's likeliest order, cut as well as it can be cut."""
     chain = slice_items(problem, guide(problem).greedy_order(), deadline)
     return answer_of(problem, chain.stages)
+
+
+def warm_up(problem: Problem) -> None:
+    """Load the compiled loops of the network's guidance, or compile them for the first time."""
+    import numba  # noqa: F401  # from now on, loops run compiled
+
+    guide(problem).sample_orders(1, 0)
+    for name in ORDER_NAMES:
+        structural_order(problem, name)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import loop
 from respect_tf._errors import ArgumentError
-from respect_tf.schedule._fallback import depth_first
+from respect_tf.graph._structural import (
+    Rows,
+    depth_first,
+    growths,
+    least_live,
+    longest_paths,
+    rows_of,
+)
+from respect_tf.policy._rollout import Successors, greedy_order
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 
@@ -77,22 +85,7 @@ def priority_order(problem: Problem, priorities: npt.ArrayLike) -> Ints:
             f"priorities must be numbers, not NaN, of the shape [{problem.num_items}]. "
             f"Received: {values.dtype} {list(values.shape)}, {int(np.isnan(values).sum())} NaN."
         )
-    ranks = np.empty(len(values), np.int64)
-    by_rank = np.lexsort((np.arange(len(values)), values))
-    ranks[by_rank] = np.arange(len(values))
-    rank, item_of = ranks.tolist(), by_rank.tolist()
-    successors, waiting = _successors(problem), _num_predecessors(problem)
-    ready = [rank[item] for item in range(len(rank)) if not waiting[item]]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        item = item_of[heapq.heappop(ready)]
-        order.append(item)
-        for after in successors[item]:
-            waiting[after] -= 1
-            if not waiting[after]:
-                heapq.heappush(ready, rank[after])
-    return np.array(order, np.int64)
+    return greedy_order(Successors(*problem.links.after, problem.links.waiting), -values)
 
 
 def _file(problem: Problem) -> Ints:
@@ -100,39 +93,34 @@ def _file(problem: Problem) -> Ints:
 
 
 def _depth_first(problem: Problem) -> Ints:
-    return depth_first(_successors(problem), _num_predecessors(problem))
+    return depth_first(problem.links.after, problem.links.waiting)
 
 
 def _depth_first_backward(problem: Problem) -> Ints:
-    last = problem.num_items - 1
-    mirrored = [[last - item for item in row] for row in reversed(problem.predecessors)]
-    waiting = [len(row) for row in reversed(_successors(problem))]
-    return last - depth_first(mirrored, waiting)[::-1]
+    """Of several inputs, the first one first: unlike the "backward" order of the network."""
+    last, (makers, readers) = problem.num_items - 1, problem.edges.T
+    mirrored = rows_of(last - readers, last - makers, problem.num_items)
+    return last - depth_first(mirrored, problem.links.unread[::-1])[::-1]
 
 
 def _breadth_first(problem: Problem) -> Ints:
-    successors, waiting = _successors(problem), _num_predecessors(problem)
-    order = [item for item in range(problem.num_items) if not waiting[item]]
-    for item in order:  # grows while it is read
-        for after in successors[item]:
-            waiting[after] -= 1
-            if not waiting[after]:
-                order.append(after)
-    return np.array(order, np.int64)
+    links = problem.links
+    order: Ints = loop(run_breadth_first, links.num_steps)(*links.after, links.waiting.copy())
+    return order
 
 
 def _levels(problem: Problem) -> Ints:
-    return np.argsort(_longest_paths(problem.predecessors), kind="stable")
+    return np.argsort(longest_paths(problem.links.before), kind="stable")
 
 
 def _late_levels(problem: Problem) -> Ints:
-    return np.argsort(-_paths_to_end(problem, None), kind="stable")
+    return np.argsort(-longest_paths(problem.links.after, backward=True), kind="stable")
 
 
 def _critical_path(problem: Problem) -> Ints:
-    weights = problem.weights
-    before = _longest_paths(problem.predecessors, weights)  # up to the item, without it
-    after = _paths_to_end(problem, weights)
+    links, weights = problem.links, problem.weights
+    before = longest_paths(links.before, weights)
+    after = longest_paths(links.after, weights, backward=True)
     return priority_order(problem, _share(before, after, weights))
 
 
@@ -141,89 +129,69 @@ def _mass(problem: Problem) -> Ints:
 
     A stand-in for the weight of all ancestors and descendants, which takes no closure.
     """
-    successors, weights = _successors(problem), problem.weights
-    before = _handed_on(problem.predecessors, [len(row) for row in successors], weights)
-    last = problem.num_items - 1
-    mirrored = [[last - item for item in row] for row in reversed(successors)]
-    counts = [len(row) for row in reversed(problem.predecessors)]
-    after = _handed_on(mirrored, counts, weights[::-1])[::-1]
-    return priority_order(problem, _share(before, after, weights))
+    links, weights = problem.links, problem.weights
+    hand_on = loop(run_handed_on, 2 * links.num_steps)
+    handed = hand_on(*links.before, links.unread, weights, False)
+    handed_back = hand_on(*links.after, links.waiting, weights, True)
+    return priority_order(problem, _share(handed, handed_back, weights))
 
 
 def _least_live(problem: Problem) -> Ints:
-    """Kahn's algorithm; an item's priority falls when it becomes the last reader of a tensor."""
-    sizes = problem.tensor_bytes.tolist()
-    offsets, readers = problem.reader_offsets.tolist(), problem.reader_items.tolist()
-    unread = [offsets[tensor + 1] - offsets[tensor] for tensor in range(len(sizes))]
-    read: list[list[int]] = [[] for _ in range(problem.num_items)]
-    growth = [0.0] * problem.num_items  # bytes that start to wait less bytes that no longer do
-    for tensor, maker in enumerate(problem.tensor_items.tolist()):
-        row = readers[offsets[tensor] : offsets[tensor + 1]]
-        for item in row:
-            read[item].append(tensor)
-        if maker >= 0:
-            growth[maker] += sizes[tensor]
-        if len(row) == 1:
-            growth[row[0]] -= sizes[tensor]
-    successors, waiting = _successors(problem), _num_predecessors(problem)
-    ready = [(growth[item], item) for item in range(problem.num_items) if not waiting[item]]
-    heapq.heapify(ready)
-    done = [False] * problem.num_items
-    order = []
-    while ready:
-        known, item = heapq.heappop(ready)
-        if done[item] or known != growth[item]:
-            continue
-        done[item] = True
-        order.append(item)
-        for tensor in read[item]:
-            unread[tensor] -= 1
-            if unread[tensor] == 1:
-                row = readers[offsets[tensor] : offsets[tensor + 1]]
-                last = next(other for other in row if not done[other])
-                growth[last] -= sizes[tensor]
-                if not waiting[last]:
-                    heapq.heappush(ready, (growth[last], last))
-        for after in successors[item]:
-            waiting[after] -= 1
-            if not waiting[after]:
-                heapq.heappush(ready, (growth[after], after))
-    return np.array(order, np.int64)
+    """By tensors, of which an item may make several, or none that others read."""
+    sizes, makers = problem.tensor_bytes, problem.tensor_items
+    readers = Rows(problem.reader_offsets, problem.reader_items)
+    inner = makers >= 0
+    made = np.bincount(makers[inner], sizes[inner], problem.num_items).astype(np.float64)
+    tensors = np.repeat(np.arange(len(sizes)), readers.counts)
+    read = rows_of(readers.nodes, tensors, problem.num_items)
+    return least_live(problem.links, growths(made, sizes, readers), sizes, readers, read)
 
 
-def _successors(problem: Problem) -> list[list[int]]:
-    rows: list[list[int]] = [[] for _ in range(problem.num_items)]
-    for before, after in problem.edges.tolist():
-        rows[before].append(after)
-    return rows
+def run_breadth_first(offsets: Ints, readers: Ints, waiting: Ints) -> Ints:
+    """What became ready first comes first; `waiting` is used up. A loop for `_compiled.loop`."""
+    num_nodes = len(waiting)
+    order = np.empty(num_nodes, np.int64)
+    count = 0
+    for node in range(num_nodes):
+        if waiting[node] == 0:
+            order[count] = node
+            count += 1
+    for place in range(num_nodes):
+        node = order[place]
+        for row in range(offsets[node], offsets[node + 1]):
+            reader = readers[row]
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                order[count] = reader
+                count += 1
+    return order
 
 
-def _num_predecessors(problem: Problem) -> list[int]:
-    return [len(row) for row in problem.predecessors]
+def run_handed_on(
+    offsets: Ints, nodes: Ints, counts: Ints, weights: Floats, backward: bool
+) -> Floats:
+    """What nodes are handed by those in their rows, each of which splits it into equal parts.
 
+    A loop for `_compiled.loop`.
 
-def _longest_paths(predecessors: Sequence[list[int]], weights: Floats | None = None) -> Floats:
-    """The heaviest path to each item, itself left out; weights are 1 where none are given."""
-    weight = [1.0] * len(predecessors) if weights is None else weights.tolist()
-    longest = [0.0] * len(predecessors)
-    for item, row in enumerate(predecessors):
-        longest[item] = max((longest[other] + weight[other] for other in row), default=0.0)
-    return np.array(longest)
+    Args:
+        offsets: This and the next one are `Rows`.
+        nodes: See there.
+        counts: int64 [num_nodes], into how many parts each node splits what it has.
+        weights: float64 [num_nodes].
+        backward: Whether the rows list nodes with larger numbers.
 
-
-def _paths_to_end(problem: Problem, weights: Floats | None) -> Floats:
-    last = problem.num_items - 1
-    mirrored = [[last - item for item in row] for row in reversed(_successors(problem))]
-    return _longest_paths(mirrored, None if weights is None else weights[::-1])[::-1]
-
-
-def _handed_on(predecessors: Sequence[list[int]], counts: list[int], weights: Floats) -> Floats:
-    """What items are handed by those before them, each of which splits it among its readers."""
-    weight = weights.tolist()
-    handed = [0.0] * len(predecessors)
-    for item, row in enumerate(predecessors):
-        handed[item] = sum((handed[other] + weight[other]) / counts[other] for other in row)
-    return np.array(handed)
+    Returns:
+        float64 [num_nodes].
+    """
+    num_nodes = len(weights)
+    handed = np.zeros(num_nodes)
+    for step in range(num_nodes):
+        node = num_nodes - 1 - step if backward else step
+        for row in range(offsets[node], offsets[node + 1]):
+            other = nodes[row]
+            handed[node] += (handed[other] + weights[other]) / counts[other]
+    return handed
 
 
 def _share(before: Floats, after: Floats, weights: Floats) -> Floats:

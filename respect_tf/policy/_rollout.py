@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import compiled_once, loop
 from respect_tf.graph import OpGraph
+from respect_tf.graph._structural import links_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+_HEAP_STEPS = 4  # what a heap takes for an op, in steps of other loops
 
 
 class Successors(NamedTuple):
@@ -32,13 +34,8 @@ class Successors(NamedTuple):
 
 def successors_of(graph: OpGraph) -> Successors:
     """The edges of a graph."""
-    edges = graph.edges.astype(np.int64)  # sorted by maker
-    counts = np.bincount(edges[:, 0], minlength=graph.num_ops)
-    return Successors(
-        np.concatenate([[0], np.cumsum(counts)]),
-        np.ascontiguousarray(edges[:, 1]),
-        np.bincount(edges[:, 1], minlength=graph.num_ops),
-    )
+    links = links_of(graph.edges, graph.num_ops)
+    return Successors(*links.after, links.waiting)
 
 
 def run_race(
@@ -51,7 +48,7 @@ def run_race(
     next op is each of those that are ready with a probability proportional to its rate. Times are
     kept as logarithms, so that no rate is too large or too small.
 
-    Plain Python that numba can compile; `compiled_race` does.
+    A loop for `respect_tf._compiled`: it runs compiled, or as it is.
 
     Args:
         offsets: This and the next two are `Successors`.
@@ -99,7 +96,7 @@ def score_order(
     """The gradient of the logarithm of an order's probability by the priorities.
 
     The chosen op's is 1 less its probability among the ready ones, at each step; theirs are less
-    by their probabilities. Plain Python for numba, like `run_race`.
+    by their probabilities. A loop for `respect_tf._compiled`, like `run_race`.
 
     Args:
         offsets: This and the next two are `Successors`.
@@ -144,23 +141,11 @@ def score_order(
     return score
 
 
-@functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of this module, compiled: a second where no compiled code is on disk."""
-    import numba
-
-    result: Callable[..., Any]
-    try:
-        result = numba.njit(cache=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in can be written to
-        result = numba.njit(function)
-    return result
-
-
 def greedy_order(successors: Successors, priorities: npt.ArrayLike) -> Ints:
     """The order in which the ready op of the highest priority comes next. int64 [num_ops]."""
     keys = np.asarray(priorities, np.float64)
-    order, _ = run_race(*successors, keys, np.empty(0))
+    race = loop(run_race, len(successors.readers) + _HEAP_STEPS * len(keys))
+    order: Ints = race(*successors, keys, np.empty(0))[0]
     return order
 
 
@@ -179,9 +164,9 @@ def sample_orders(
         int64 [num_samples, num_ops].
     """
     shape = (num_samples, len(successors.waiting))
-    keys = np.ascontiguousarray(np.broadcast_to(np.asarray(priorities, np.float64), shape))
+    keys = np.broadcast_to(np.asarray(priorities, np.float64), shape).copy()
     draws = np.random.default_rng(seed).standard_exponential(shape)
-    race = compiled(run_race)
+    race = compiled_once(run_race)  # plain Python would round logarithms in another way
     orders = np.empty(shape, np.int64)
     for row in range(num_samples):
         orders[row] = race(*successors, keys[row], draws[row])[0]

@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.policy._guide import warm_up as warm_up_guide
 from respect_tf.policy._orders import ORDER_NAMES, priority_order, structural_order
+from respect_tf.policy._search_bands import Bands
 from respect_tf.policy._search_ideals import (
     has_few_ideals,
     mix,
     neighbours,
-    within_stages,
 )
 from respect_tf.policy._search_rounds import Rounds, is_loaded_soon
 from respect_tf.schedule._answers import Answer, answer_of
@@ -57,8 +58,8 @@ _THOROUGH = 1000
 # Rounds after which moves are over if none of them found anything better.
 _PATIENCE, _QUICKLY = 10, 4
 
-# The part of the time left that is spent on few moves, on more of them, and on a proof.
-_FEW_SHARE, _MOVING_SHARE, _PROOF_SHARE = 0.15, 0.4, 0.3
+# The part of the time left that is spent on few moves, on more of them, and on complete searches.
+_FEW_SHARE, _MOVING_SHARE, _PROOF_SHARE = 0.1, 0.4, 0.35
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
@@ -222,7 +223,10 @@ def warm_up() -> None:
     rounds = Rounds(problem, seed=0)
     rounds.add_orders([steps], math.inf)
     rounds.run_round(1)
-    IdealSearch(problem).optimum(rounds.best, Budget())
+    ideals = IdealSearch(problem)
+    ideals.optimum(rounds.best, Budget())
+    Bands(rounds, ideals, seed=0).run(1, math.inf)
+    warm_up_guide(problem)
 
 
 class _Search:
@@ -236,7 +240,9 @@ class _Search:
         self._is_limited = math.isfinite(deadline)
         self._is_thorough = self._is_limited or budget >= _THOROUGH
         self._rounds = Rounds(problem, seed)
+        self._seed = seed
         self._ideals: IdealSearch | None = None
+        self._bands: Bands | None = None
 
     def run(self, orders: Iterable[Ints]) -> Answer:
         """Search from the best cuts of some orders on."""
@@ -246,21 +252,21 @@ class _Search:
             return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
         probabilities = None
         if self._num_moves:
-            self._prove(_FIRST_WORK)
+            self._prove(_FIRST_WORK, is_first=True)
         if not rounds.is_solved and self._advice is not None:
             advised, probabilities = _advised(problem, self._advice)
             rounds.add_orders(advised, deadline)
         if not rounds.is_solved and self._is_thorough:
             rounds.add_random_orders(_num_random(problem), deadline)
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
-        self._move(few, _FEW_SHARE)
-        self._prove(_SECOND_WORK if self._num_moves else 0)
-        self._move(self._num_moves - few, _MOVING_SHARE)
+        self._explore(few, _FEW_SHARE)
+        self._prove(_SECOND_WORK if self._num_moves else 0, is_first=False)
+        self._explore(self._num_moves - few, _MOVING_SHARE)
         if self._is_thorough:
             self._combine(probabilities)
-        self._prove(_WORK_PER_MOVE * self._num_moves, is_last=True)
+        self._prove(_WORK_PER_MOVE * self._num_moves, is_first=False)
         if self._is_limited:
-            rounds.run(self._num_moves, deadline)
+            self._explore(self._num_moves, 1.0)
         # Sums of compiled loops may be rounded otherwise than those of the checker.
         best = answer_of(problem, rounds.best.stages).chain
         return Answer(best, best.cost if rounds.is_solved else min(rounds.bound, best.cost))
@@ -273,20 +279,47 @@ class _Search:
         cells = _MAX_CELLS // self._problem.num_stages
         return Budget(self._part_of_time(_PROOF_SHARE), work, cells)
 
-    def _move(self, num_moves: int, share: float) -> None:
-        patience = _PATIENCE if self._is_thorough else _QUICKLY
-        self._rounds.run(num_moves, self._part_of_time(share), patience)
+    def _explore(self, num_moves: int, share: float) -> None:
+        """Moves, and complete search of neighbourhoods, by turns.
 
-    def _prove(self, work: float, *, is_last: bool = False) -> None:
-        """Complete search, as far as it goes."""
-        rounds = self._rounds
-        if rounds.is_solved or work <= 0 or self._problem.num_items > _MOST_PROVED:
-            return
-        if self._ideals is None:
+        Args:
+            num_moves: How many moves, where there is no deadline.
+            share: The part of the time left.
+        """
+        rounds, deadline, stale = self._rounds, self._part_of_time(share), 0
+        patience = _PATIENCE if self._is_thorough else _QUICKLY
+        while not rounds.is_solved and (self._is_limited or stale < patience):
+            if time.perf_counter() > deadline or (not self._is_limited and num_moves <= 0):
+                return
+            before = rounds.best
+            done = rounds.run_round(rounds.moves_per_round)
+            num_moves -= done
+            bands = self._neighbourhoods()
+            if bands is not None:
+                bands.run(_WORK_PER_MOVE * done, deadline)
+            stale = 0 if rounds.best is not before else stale + 1
+
+    def _complete(self) -> IdealSearch | None:
+        """The complete search, `None` where it takes too long to begin with."""
+        if self._ideals is None and self._problem.num_items <= _MOST_PROVED:
             self._ideals = IdealSearch(self._problem)
-        if is_last and self._is_limited:
+        return self._ideals
+
+    def _neighbourhoods(self) -> Bands | None:
+        ideals = self._complete()
+        if self._bands is None and ideals is not None:
+            self._bands = Bands(self._rounds, ideals, self._seed)
+        return self._bands
+
+    def _prove(self, work: float, *, is_first: bool) -> None:
+        """Complete search, as far as it goes: the first one with little work in any case."""
+        rounds = self._rounds
+        ideals = None if rounds.is_solved or work <= 0 else self._complete()
+        if ideals is None:
+            return
+        if self._is_limited and not is_first:
             work = math.inf
-        chain, rounds.bound = self._ideals.raise_bound(
+        chain, rounds.bound = ideals.raise_bound(
             rounds.best, rounds.bound, self._part_of_work(work)
         )
         rounds.add(chain)
@@ -301,11 +334,11 @@ class _Search:
         windows = [_agreed(rounds)]
         if probabilities is not None:
             windows.append(_likely(probabilities))
+        ideals = self._complete()
         for first, last in windows:
-            part = within_stages(problem, first, last)
-            if part is not None and not rounds.is_solved:
-                better = IdealSearch(part).better_within(rounds.best, self._part_of_work(work))
-                rounds.add(better)
+            if ideals is not None and not rounds.is_solved:
+                part = ideals.within_stages(first, last)
+                rounds.add(part.better_within(rounds.best, self._part_of_work(work)))
 
 
 def _search_true_costs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from respect_tf._compiled import compiled
 from respect_tf.policy._search_random import next_random
 from respect_tf.policy._search_shift import effect, gather, shift
 from respect_tf.policy._search_state import (
@@ -24,7 +25,6 @@ from respect_tf.policy._search_state import (
     STAGE,
     VALUE,
 )
-from respect_tf.schedule._compiled import compiled
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from respect_tf._compiled import compiled
 from respect_tf.policy._search_random import next_random
 from respect_tf.policy._search_state import (
     AFTER,
@@ -25,7 +26,6 @@ from respect_tf.policy._search_state import (
     ROOM,
     ROWS_END,
 )
-from respect_tf.schedule._compiled import compiled
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats
 

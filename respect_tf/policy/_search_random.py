@@ -5,8 +5,8 @@ Import this module only where it is needed.
 
 from __future__ import annotations
 
+from respect_tf._compiled import compiled
 from respect_tf.policy._search_state import MODULUS
-from respect_tf.schedule._compiled import compiled
 
 
 @compiled

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from respect_tf._compiled import is_on_disk
 from respect_tf.policy._orders import priority_order
 from respect_tf.policy._search_state import (
     ENTERING,
@@ -20,7 +21,6 @@ from respect_tf.policy._search_state import (
     wiring_of,
 )
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._compiled import is_on_disk
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._slicing import balanced_chain

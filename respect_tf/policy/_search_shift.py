@@ -6,6 +6,7 @@ in them are exact, so that the same seed gives the same schedule everywhere.
 
 from __future__ import annotations
 
+from respect_tf._compiled import compiled
 from respect_tf.policy._search_state import (
     AFTER,
     AHEAD,
@@ -29,7 +30,6 @@ from respect_tf.policy._search_state import (
     ROWS_END,
     STAGE,
 )
-from respect_tf.schedule._compiled import compiled
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats
 

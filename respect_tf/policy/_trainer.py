@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import compiled_once
 from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, report
 from respect_tf.policy._batches import TrainingGraph, training_graph
@@ -20,7 +21,7 @@ from respect_tf.policy._labels import MIX, STRUCTURED, Label, label_task
 from respect_tf.policy._network import build_network, named_weights
 from respect_tf.policy._plan import TrainingPlan, Validation, read_history, write_history
 from respect_tf.policy._reward import cosine_reward
-from respect_tf.policy._rollout import compiled, run_race, score_order
+from respect_tf.policy._rollout import run_race, score_order
 from respect_tf.policy._steps import Steps, forward_function
 
 Floats = npt.NDArray[np.float64]
@@ -177,7 +178,7 @@ class Trainer:
         saved = np.empty((len(graphs), plan.samples))
 
         def draw(found: Forward) -> Floats:
-            race, score = compiled(run_race), compiled(score_order)
+            race, score = compiled_once(run_race), compiled_once(score_order)
             drawn: list[list[tuple[int, Floats]]] = []
             for row, (graph, (priorities, gate)) in enumerate(
                 zip(graphs, opinions(found, [*graphs, *more]), strict=False)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from respect_tf._errors import ScheduleError, SolverError
+from respect_tf.graph._structural import depth_first
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._chain import Chain
 from respect_tf.schedule._items import Ints
@@ -131,30 +132,4 @@ def _orders(problem: Problem) -> Iterator[Callable[[], Ints]]:
     restrictions = problem.restrictions
     if restrictions is not None:
         yield lambda: np.lexsort((restrictions.earliest, restrictions.latest))
-    yield lambda: _depth_first(problem)
-
-
-def _depth_first(problem: Problem) -> Ints:
-    successors: list[list[int]] = [[] for _ in range(problem.num_items)]
-    for before, after in problem.edges.tolist():
-        successors[before].append(after)
-    return depth_first(successors, [len(row) for row in problem.predecessors])
-
-
-def depth_first(successors: list[list[int]], waiting: list[int]) -> Ints:
-    """The topological order that follows each chain of items to its end.
-
-    Args:
-        successors: Of each item.
-        waiting: How many predecessors each item has; used up.
-    """
-    ready = [item for item in reversed(range(len(waiting))) if not waiting[item]]
-    order = []
-    while ready:
-        item = ready.pop()
-        order.append(item)
-        for after in reversed(successors[item]):
-            waiting[after] -= 1
-            if not waiting[after]:
-                ready.append(after)
-    return np.array(order, np.int64)
+    yield lambda: depth_first(problem.links.after, problem.links.waiting)

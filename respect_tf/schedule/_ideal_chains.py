@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respect_tf.schedule._compiled import compiled
+from respect_tf._compiled import compiled
 from respect_tf.schedule._ideal_arrays import (
     ALWAYS,
     COUNT,
@@ -22,7 +22,7 @@ from respect_tf.schedule._ideal_arrays import (
 )
 from respect_tf.schedule._ideal_loops import cost_of, has, is_within, num_words, place_of, put
 from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats
+from respect_tf.schedule._problem import Bools, Floats
 
 _ONE = np.uint64(1)
 
@@ -196,6 +196,34 @@ def advance(
             if total < reached[column] and (by_crossing or total <= limit):
                 reached[column], origin[column] = total, row
     return num_pairs, reached, origin
+
+
+@compiled
+def largest(sets: Words, max_pairs: int) -> tuple[int, Bools]:
+    """Which of some sets are no subsets of others, but for sets of the same weight.
+
+    Args:
+        sets: uint64 [num_sets, words], by weight.
+        max_pairs: Pairs of sets after which to give up: the sets left are kept.
+
+    Returns:
+        How many pairs were looked at; and bool [num_sets].
+    """
+    kept = np.empty(len(sets), np.int64)
+    is_kept = np.ones(len(sets), np.bool_)
+    num_kept = num_pairs = 0
+    for row in range(len(sets) - 1, -1, -1):
+        for index in range(num_kept):
+            num_pairs += 1
+            if is_within(sets[row], sets[kept[index]]):
+                is_kept[row] = False
+                break
+        if is_kept[row]:
+            kept[num_kept] = row
+            num_kept += 1
+        if num_pairs > max_pairs:
+            break
+    return num_pairs, is_kept
 
 
 @compiled

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.schedule._compiled import compiled
+from respect_tf._compiled import compiled
 from respect_tf.schedule._ideal_arrays import (
     AFTER,
     ALWAYS,
@@ -119,8 +119,46 @@ def needed_sums(starts: Ints, before: Ints, weights: Floats) -> Floats:
 
 
 @compiled
-def find_places(wires: Wires, k: int, num_stages: int, low: float, high: float) -> tuple[Ints, int]:
+def spread_ranges(wires: Wires, earliest: Ints, latest: Ints) -> None:
+    """Narrow ranges of stages to what edges leave of them, in place; those of `wires` count too."""
+    for item in range(len(earliest)):
+        earliest[item] = max(earliest[item], wires.earliest[item])
+        for row in range(wires.before_starts[item], wires.before_starts[item + 1]):
+            earliest[item] = max(earliest[item], earliest[wires.before[row]])
+    for item in range(len(latest) - 1, -1, -1):
+        latest[item] = min(latest[item], wires.latest[item])
+        for row in range(wires.after_starts[item], wires.after_starts[item + 1]):
+            latest[item] = min(latest[item], latest[wires.after[row]])
+
+
+@compiled
+def in_all(ideals: Candidates) -> Bools:
+    """Which items are in all of some ideals. bool [num_items]."""
+    held: Bools = ideals.places == ALWAYS
+    for item in range(len(held)):
+        place = ideals.places[item]
+        if place >= 0:
+            held[item] = True
+            for index in range(len(ideals.sets)):
+                if not has(ideals.sets[index], place):
+                    held[item] = False
+                    break
+    return held
+
+
+@compiled
+def find_places(
+    wires: Wires, k: int, num_stages: int, held: Bools, low: float, high: float
+) -> tuple[Ints, int]:
     """Which items are before a boundary in any schedule whose weight there is in range, or in none.
+
+    Args:
+        wires: The problem.
+        k: Stages before the boundary.
+        num_stages: Number of stages.
+        held: bool [num_items], items that are before it in any case.
+        low: The least weight before the boundary.
+        high: The most.
 
     Returns:
         `Candidates.places`, and the number of items that are neither; -1 if there is no such
@@ -135,7 +173,8 @@ def find_places(wires: Wires, k: int, num_stages: int, low: float, high: float) 
     for item in range(num_items):
         sums = wires.sums[item]
         always = (
-            total - sums[AFTER] < low
+            held[item]
+            or total - sums[AFTER] < low
             or num_items - sums[NUM_AFTER] < least
             or wires.latest[item] < k
         )
@@ -222,6 +261,7 @@ def _describe(
 @compiled
 def list_candidates(  # noqa: PLR0915
     wires: Wires,
+    rows: Candidates,
     k: int,
     num_stages: int,
     is_sum: bool,
@@ -238,6 +278,7 @@ def list_candidates(  # noqa: PLR0915
 
     Args:
         wires: The problem.
+        rows: Candidates of the boundary before, by weight; none for the first boundary.
         k: Stages before the boundary.
         num_stages: Number of stages.
         is_sum: Whether the costs of stages are added up; else the largest counts.
@@ -252,8 +293,9 @@ def list_candidates(  # noqa: PLR0915
     is_end = k in (0, num_stages)
     low, high = -np.inf, np.inf
     if not (is_end or is_sum):
-        low, high = wires.weights.sum() - (num_stages - k) * limit, k * limit
-    places, num_free = find_places(wires, k, num_stages, low, high)
+        low = max(wires.weights.sum() - (num_stages - k) * limit, rows.numbers[0, WEIGHT])
+        high = min(k * limit, rows.numbers[-1, WEIGHT] + limit)
+    places, num_free = find_places(wires, k, num_stages, in_all(rows), low, high)
     width = num_words(num_free)
     if num_free < 0:
         nothing = np.zeros((0, 1), np.uint64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import math
@@ -11,10 +12,19 @@ import time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from respect_tf.schedule._answers import costs_of
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
-from respect_tf.schedule._ideal_arrays import ALWAYS, WEIGHT, Candidates, Stage, Wires
+from respect_tf.schedule._ideal_arrays import (
+    ALWAYS,
+    NEVER,
+    NUM_NUMBERS,
+    WEIGHT,
+    Candidates,
+    Stage,
+    Wires,
+)
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import network_of
 from respect_tf.schedule._problem import Bools, Floats, Problem
@@ -51,7 +61,7 @@ class IdealSearch:
         network = network_of(problem)
         self._rooms = network.rooms
         self._is_sum = problem.combine == "sum"
-        self._wires = Wires(
+        self.wires = Wires(
             *network.before,
             *network.after,
             network.makers,
@@ -67,6 +77,18 @@ class IdealSearch:
             network.latest,
             needed_sums(*network.before, problem.weights),
             np.array([problem.linear.enter, problem.linear.leave], np.float64),
+        )
+        # Without transfers, what can follow an ideal can follow a larger one: stages only lose
+        # items, and where one of them loses all, another one can be split.
+        self._can_prune = (
+            problem.integral
+            and not self._is_sum
+            and problem.restrictions is None
+            and problem.linear.enter == problem.linear.leave == 0
+        )
+        nowhere, no_words = np.full(problem.num_items, NEVER), np.zeros((0, 1), np.uint64)
+        self._nothing = Candidates(
+            nowhere, np.zeros(0, np.int64), no_words, no_words, np.zeros((0, NUM_NUMBERS))
         )
 
     def optimum(self, known: Chain, budget: Budget) -> Chain:
@@ -102,9 +124,14 @@ class IdealSearch:
         try:
             while low < known.cost:
                 before = budget.spent
-                found = self.best_within(limit, budget)
-                if found is not None:
-                    return found, found.cost
+                chains = self._chains(limit, budget, prune=self._can_prune)
+                if chains is not None and not self._can_prune:
+                    best = self._chosen(chains, _MAX_TIES)
+                    return best, best.cost
+                if chains is not None:
+                    known = self._chosen(chains, 0)
+                    limit = known.cost - 1
+                    continue
                 low = min(limit + 1.0 if integral else limit, known.cost)
                 work = budget.spent - before
                 step *= _FAR if work < max(_LITTLE_WORK, _LITTLE_GROWTH * last) else _NEAR
@@ -118,11 +145,25 @@ class IdealSearch:
             pass
         return known, low
 
+    def within_stages(self, earliest: Ints, latest: Ints) -> IdealSearch:
+        """The same search over schedules with items in ranges of stages, int64 [num_items] each."""
+        from respect_tf.schedule._ideal_loops import spread_ranges
+
+        part = copy.copy(self)
+        earliest, latest = earliest.copy(), latest.copy()
+        spread_ranges(self.wires, earliest, latest)
+        part.wires = self.wires._replace(earliest=earliest, latest=latest)
+        part._can_prune = False
+        return part
+
     def better_within(self, known: Chain, budget: Budget) -> Chain | None:
         """A schedule that costs less than a known one, if one is found within the budget."""
         limit = known.cost - 1 if self.problem.integral else known.cost * (1 - 1e-9)
+        if limit >= known.cost:  # nothing costs less than nothing
+            return None
         with contextlib.suppress(BudgetExceededError):
-            return self.best_within(limit, budget)
+            chains = self._chains(limit, budget, prune=self._can_prune)
+            return None if chains is None else self._chosen(chains, 0)
         return None
 
     def best_within(self, limit: float, budget: Budget, ties: float = _MAX_TIES) -> Chain | None:
@@ -141,81 +182,122 @@ class IdealSearch:
         Raises:
             BudgetExceededError: The budget did not last.
         """
-        boundaries = self._boundaries(limit, budget)
-        if boundaries is None:
-            return None
-        chains = self._chains(boundaries, limit, budget, by_crossing=False)
-        if chains is None:
-            return None
+        chains = self._chains(limit, budget)
+        return None if chains is None else self._chosen(chains, ties)
+
+    def _chosen(self, chains: _Chains, ties: float) -> Chain:
+        """The cheapest of some chains; of several, the best one, unless there are too many."""
         cost, stages = float(chains.best[-1][0]), chains.stages()
         if not self._is_sum:
             with contextlib.suppress(BudgetExceededError):
-                chosen = self._chains(boundaries, cost, Budget(work=ties), by_crossing=True)
-                stages = stages if chosen is None else self._smallest_stages(chosen, cost)
+                crossings = self._least_crossing(chains, cost, ties)
+                stages = self._smallest_stages(chains, crossings, cost)
         return Chain(stages, cost, costs_of(self.problem, stages)[1])
 
-    def _boundaries(self, limit: float, budget: Budget) -> list[Candidates] | None:
-        """Candidates for all boundaries, `None` if one of them has none."""
+    def _chains(self, limit: float, budget: Budget, *, prune: bool = False) -> _Chains | None:
+        """The cheapest chains up to all candidates that keep a cost limit.
+
+        Each boundary is listed beyond those candidates of the one before that chains get to.
+
+        Args:
+            limit: The limit.
+            budget: What may be used.
+            prune: Leave out candidates that others hold. If some chain keeps the limit, one of
+                those left does, if not the cheapest one.
+        """
+        from respect_tf.schedule._ideal_chains import join, largest
+
+        found = _Chains([self._listed(self._nothing, 0, limit, budget)], [np.zeros(1)], [], [])
+        for k in range(self.problem.num_stages):
+            rows = found.boundaries[-1]
+            columns = self._listed(rows, k + 1, limit, budget)
+            stage = join(self.wires, rows, columns)
+            best, origin = self._advance(k, (rows, columns), stage, found.best[-1], limit, budget)
+            near = np.isfinite(best)
+            if not near.any():
+                return None
+            if prune:
+                count, is_kept = largest(columns.sets[near], _work_left(budget))
+                budget.spend_pairs(count)
+                near[near] = is_kept
+            found.boundaries.append(_selected(columns, near))
+            found.between.append(
+                stage._replace(
+                    outside=stage.outside[near],
+                    column_waiting=stage.column_waiting[near],
+                    column_reads=stage.column_reads[near],
+                )
+            )
+            found.best.append(best[near])
+            found.origins.append(origin[near])
+        return found
+
+    def _listed(self, rows: Candidates, k: int, limit: float, budget: Budget) -> Candidates:
+        """The candidates for a boundary, by weight."""
         from respect_tf.schedule._ideal_loops import list_candidates
 
         problem, held = self.problem, (-math.inf, math.inf)
-        boundaries = []
-        for k in range(problem.num_stages + 1):
-            if problem.restrictions is not None and problem.rooms is not None:
-                held = problem.restrictions.boundary_bytes(k)
-            work, found = list_candidates(
-                self._wires,
-                k,
-                problem.num_stages,
-                self._is_sum,
-                limit + problem.slack,
-                *held,
-                _work_left(budget),
-            )
-            budget.spend_pairs(work)
-            budget.check_cells(found.sets.nbytes + found.waiting.nbytes + found.numbers.nbytes)
-            if len(found.sets) == 0:
-                return None
-            by_weight = np.argsort(found.numbers[:, WEIGHT], kind="stable")
-            boundaries.append(
-                found._replace(
-                    sets=found.sets[by_weight],
-                    waiting=found.waiting[by_weight],
-                    numbers=found.numbers[by_weight],
-                )
-            )
-        return boundaries
+        if problem.restrictions is not None and problem.rooms is not None:
+            held = problem.restrictions.boundary_bytes(k)
+        most = _work_left(budget)
+        work, found = list_candidates(
+            self.wires,
+            rows,
+            k,
+            problem.num_stages,
+            self._is_sum,
+            limit + problem.slack,
+            *held,
+            most,
+        )
+        _spend(budget, work, most)
+        budget.check_cells(found.sets.nbytes + found.waiting.nbytes + found.numbers.nbytes)
+        return _selected(found, np.argsort(found.numbers[:, WEIGHT], kind="stable"))
 
-    def _chains(
-        self, boundaries: list[Candidates], limit: float, budget: Budget, *, by_crossing: bool
-    ) -> _Chains | None:
-        """The best chains within a cost limit."""
-        from respect_tf.schedule._ideal_chains import advance, join
+    def _advance(
+        self,
+        k: int,
+        boundaries: tuple[Candidates, Candidates],
+        stage: Stage,
+        best: Floats,
+        limit: float,
+        budget: Budget,
+        *,
+        by_crossing: bool = False,
+    ) -> tuple[Floats, Ints]:
+        from respect_tf.schedule._ideal_chains import advance
 
-        found = _Chains(boundaries, [np.zeros(1)], [], [])
-        for k, (rows, columns) in enumerate(itertools.pairwise(boundaries)):
-            stage = join(self._wires, rows, columns)
-            count, best, origin = advance(
-                self._wires,
-                rows,
-                columns,
-                stage,
-                found.best[-1],
-                self._is_sum,
-                by_crossing,
-                limit,
-                self._rooms[k],
-                _work_left(budget),
+        most = _work_left(budget)
+        count, reached, origin = advance(
+            self.wires,
+            *boundaries,
+            stage,
+            best,
+            self._is_sum,
+            by_crossing,
+            limit,
+            self._rooms[k],
+            most,
+        )
+        _spend(budget, count, most)
+        return reached, origin
+
+    def _least_crossing(self, chains: _Chains, limit: float, ties: float) -> list[Floats]:
+        """The fewest crossing bytes of chains within a cost limit, up to each candidate.
+
+        Raises:
+            BudgetExceededError: There are too many.
+        """
+        budget, crossings = Budget(work=ties), [np.zeros(1)]
+        pairs = itertools.pairwise(chains.boundaries)
+        for k, (boundaries, stage) in enumerate(zip(pairs, chains.between, strict=True)):
+            reached, _ = self._advance(
+                k, boundaries, stage, crossings[-1], limit, budget, by_crossing=True
             )
-            budget.spend_pairs(count)
-            if not np.isfinite(best).any():
-                return None
-            found.best.append(best)
-            found.origins.append(origin)
-            found.between.append(stage)
-        return found
+            crossings.append(reached)
+        return crossings
 
-    def _smallest_stages(self, chains: _Chains, limit: float) -> Ints:
+    def _smallest_stages(self, chains: _Chains, crossings: list[Floats], limit: float) -> Ints:
         """The lexicographically smallest stages of the chains of fewest crossing bytes.
 
         Of two chains that meet in an ideal, the smaller before it stays the smaller whatever
@@ -227,10 +309,10 @@ class IdealSearch:
         pairs: list[tuple[Ints, Ints]] = []
         for k in reversed(range(len(chains.between))):
             rows, columns = best_pairs(
-                self._wires,
+                self.wires,
                 *chains.boundaries[k : k + 2],
                 chains.between[k],
-                *chains.best[k : k + 2],
+                *crossings[k : k + 2],
                 wanted,
                 limit,
                 self._rooms[k],
@@ -258,7 +340,7 @@ class _Chains:
 
     Attributes:
         boundaries: The candidates.
-        best: Cost or crossing bytes up to each candidate, [num_candidates] for each boundary.
+        best: The least cost up to each candidate, [num_candidates] for each boundary.
         origins: The candidate that each one comes from, for each boundary but the first.
         between: What `join` makes of each two boundaries.
     """
@@ -278,12 +360,28 @@ class _Chains:
         return stages
 
 
+def _selected(ideals: Candidates, which: npt.NDArray[Any]) -> Candidates:
+    """Some of the candidates, by indices or a mask."""
+    return ideals._replace(
+        sets=ideals.sets[which],
+        waiting=ideals.waiting[which],
+        numbers=ideals.numbers[which],
+    )
+
+
 def _members(ideals: Candidates, row: int) -> Bools:
     """Which items an ideal holds. bool [num_items]."""
     places = ideals.places
     bits = np.unpackbits(ideals.sets[row].view(np.uint8), bitorder="little").astype(bool)
     held: Bools = np.where(places >= 0, bits[np.maximum(places, 0)], places == ALWAYS)
     return held
+
+
+def _spend(budget: Budget, work: int, most: int) -> None:
+    """Raise `BudgetExceededError` if a loop gave up after more work than it was given."""
+    budget.spend_pairs(work)
+    if work > most:
+        raise BudgetExceededError
 
 
 def _work_left(budget: Budget) -> int:

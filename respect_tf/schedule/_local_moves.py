@@ -7,7 +7,7 @@ module, where `compile_moves` replaces them.
 
 from __future__ import annotations
 
-from respect_tf.schedule._compiled import compiled, is_on_disk
+from respect_tf._compiled import compiled, is_on_disk
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import Network, State
 from respect_tf.schedule._problem import Floats

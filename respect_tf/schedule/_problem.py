@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
+from respect_tf.graph._structural import Links, links_of
 from respect_tf.schedule._arguments import checked_count
 from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._constraints import Constraints
@@ -112,6 +113,11 @@ class Problem:
         for before, after in self.edges.tolist():
             rows[after].append(before)
         return rows
+
+    @functools.cached_property
+    def links(self) -> Links:
+        """The edges of items, as compressed rows both ways."""
+        return links_of(self.edges, self.num_items)
 
     def readers_of(self, tensors: Ints) -> tuple[Ints, Ints]:
         """The readers of some tensors, one after the other, and where each tensor's begin."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from respect_tf._compiled import compiled, is_on_disk
 from respect_tf.schedule._chain import Budget
-from respect_tf.schedule._compiled import compiled, is_on_disk
 from respect_tf.schedule._intervals import Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats

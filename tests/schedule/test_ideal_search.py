@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from schedule_reference import Latency, best_stages, graphs
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.schedule import PeakMemory, schedule
+from respect_tf.schedule import _ideal_search as module
 from respect_tf.schedule._answers import answer_of
 from respect_tf.schedule._chain import Budget, BudgetExceededError
 from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
@@ -92,3 +94,47 @@ def test_a_passed_deadline_and_little_memory_end_the_search():
         known = slice_items(problem, np.arange(problem.num_items))
         assert search.raise_bound(known, 0.0, budget)[0] is known
     assert is_loaded()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), graphs(max_ops=6, colocated=False), st.sampled_from(OBJECTIVES))
+def test_ranges_of_stages_hold_whether_edges_allow_them_or_not(data, graph, objective):
+    num_stages = min(3, graph.num_ops)
+    ranges = st.lists(
+        st.integers(0, num_stages - 1), min_size=graph.num_ops, max_size=graph.num_ops
+    )
+    first, last = np.array(data.draw(ranges)), np.array(data.draw(ranges))
+    rows = all_stages(graph, num_stages)
+    rows = rows[((first <= rows) & (rows <= last)).all(axis=1)]
+    expected = best_of(graph, rows, num_stages, objective)
+    problem = build_problem(graph, num_stages, objective)
+    items = problem.item_of.argsort()  # one op each
+    search = IdealSearch(problem).within_stages(first[items], last[items])
+    found = search.best_within(1e9, Budget(), ties=math.inf)
+    if expected is None:
+        assert found is None
+        return
+    assert found.cost == expected[0]
+    assert tuple(problem.stages_of_ops(found.stages).tolist()) == expected[2]
+
+
+def test_loops_that_give_up_early_prove_nothing(monkeypatch):
+    # A deadline is turned into work for the loops: what they leave out must not count as absent.
+    monkeypatch.setattr(module, "_WORK_PER_SECOND", 1.0)
+    problem = build_problem(random_graph("wide", 60, seed=2), 4, PeakMemory(1.0))
+    known = slice_items(problem, np.arange(problem.num_items))
+    budget = Budget(deadline=time.perf_counter() + 1000)
+    with pytest.raises(BudgetExceededError):
+        IdealSearch(problem).best_within(known.cost, budget)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(max_ops=8, colocated=False), st.integers(2, 5))
+def test_pruned_search_finds_the_least_peak_memory(graph, num_stages):
+    num_stages = min(num_stages, graph.num_ops)
+    best = best_stages(graph, num_stages, PeakMemory())
+    problem = build_problem(graph, num_stages, PeakMemory())
+    known = slice_items(problem, np.arange(problem.num_items))
+    chain, low = IdealSearch(problem).raise_bound(known, problem.lower_bound(), Budget())
+    assert chain.cost == low == best[0]
+    assert answer_of(problem, chain.stages).chain.cost == best[0]

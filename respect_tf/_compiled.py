@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# So many steps in plain Python take about as long as it takes to load numba.
+_PLAIN_STEPS = 1_000_000
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,6 +20,33 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # no folder to keep compiled code in can be written to
         return numba.njit(function)  # type: ignore[no-any-return]
+
+
+compiled_once = functools.cache(compiled)
+"""`compiled`, the same result for the same function: for functions that run uncompiled, too."""
+
+
+class _PlainWork:
+    """What plain Python has done in this process instead of compiled code."""
+
+    num_steps = 0
+
+
+def loop(function: Callable[..., Any], num_steps: int) -> Callable[..., Any]:
+    """A function that can run both ways, in the way that is faster on the whole.
+
+    Where numba is not loaded yet, plain Python does as much as can be done while it would be
+    loaded: one small graph never waits for it, and many never take more than twice as long.
+
+    Args:
+        function: A function that numba can compile, with the same results.
+        num_steps: How often its innermost loops run, about.
+    """
+    if "numba" not in sys.modules:
+        _PlainWork.num_steps += num_steps
+        if _PlainWork.num_steps <= _PLAIN_STEPS:
+            return function
+    return compiled_once(function)
 
 
 def is_on_disk(function: Callable[..., Any]) -> bool:
