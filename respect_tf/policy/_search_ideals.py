@@ -135,9 +135,10 @@ def has_few_ideals(problem: Problem, most: int) -> bool:
     levels = [0] * problem.num_items
     for item, row in enumerate(problem.predecessors):
         levels[item] = max((levels[other] + 1 for other in row), default=0)
-    widest = int(np.bincount(levels).max())
-    if problem.num_items >= most or 2 ** min(widest, 60) > most:
-        return False  # all items of a level can be added in any combination
+    widths = np.minimum(np.bincount(levels), 60).tolist()
+    # All items of a level can be added in any combination, once those of the levels before are in.
+    if 1 + sum((1 << width) - 1 for width in widths) > most:
+        return False
     needs = [sum(1 << other for other in row) for row in problem.predecessors]
     successors: list[list[int]] = [[] for _ in needs]
     for before, after in problem.edges.tolist():

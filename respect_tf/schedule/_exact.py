@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -16,6 +17,7 @@ from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, Reached, reach
 from respect_tf.schedule._fallback import answer_without_proof, balanced, best_slicing
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries, stage_keys
+from respect_tf.schedule._ideal_search import IdealSearch, is_worth_loading
 from respect_tf.schedule._ideal_table import IdealTable, ideal_table
 from respect_tf.schedule._ideals import Ideals, IdealSource
 from respect_tf.schedule._objective import LinearCost, PeakMemory
@@ -28,6 +30,10 @@ from respect_tf.schedule._true_costs import is_batched, with_true_costs
 # What may be done without a time limit: some seconds of work, the same on every machine.
 _MAX_WORK = 300_000_000
 _MAX_CELLS = 300_000_000  # for all boundaries
+
+# After so much work on an objective that is a sum, compiled loops go on, which take a second to
+# load; and how much these do without a time limit.
+_PLAIN_WORK, _LOOP_WORK = 10_000_000, 100_000_000
 
 # How far the limit rises above the lower bound: at first a part of the way to a known cost, then so
 # far that the work should double, by its growth so far, but no more and no less than by factors.
@@ -58,12 +64,21 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         # The rest is for other ways, if this one leads to no proof.
         now = time.perf_counter()
         budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
-    search = _Proof(problem, budget, deadline)
+    has_loops = problem.linear.exact and is_worth_loading(budget.deadline)
+    first = dataclasses.replace(budget, work=min(budget.work, _PLAIN_WORK)) if has_loops else budget
+    search = _Proof(problem, first, deadline)
     try:
         return search.run()
     except BudgetExceededError:
         known = balanced(problem) if search.known is None else search.known
-        answer = answer_without_proof(problem, known, search.low, deadline)
+        low = search.low
+        if has_loops and known is not None:
+            if not math.isfinite(deadline):
+                budget.work = min(budget.work, _LOOP_WORK)
+            known, low = _search_ideals(problem, known, low, budget)
+            if low >= known.cost:
+                return Answer(known, known.cost)
+        answer = answer_without_proof(problem, known, low, deadline)
         if answer is None:
             raise ScheduleError(
                 f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
@@ -71,6 +86,18 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
                 "the constraints, or set a longer time_limit."
             ) from None
         return answer
+
+
+def _search_ideals(
+    problem: Problem, known: Chain, low: float, budget: Budget
+) -> tuple[Chain, float]:
+    """A schedule, and a bound that is its cost if it is the one that the `_Proof` would find."""
+    search = IdealSearch(problem)
+    best, low = search.raise_bound(known, low, budget)
+    if low >= best.cost:
+        with contextlib.suppress(BudgetExceededError):
+            best = search.best_within(best.cost, budget, math.inf) or best
+    return best, low
 
 
 def solve_quickly(problem: Problem, deadline: float, work: float) -> Answer | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._compiled import is_on_disk
 from respect_tf.schedule._answers import costs_of
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
 from respect_tf.schedule._ideal_arrays import (
@@ -37,6 +38,9 @@ _WORK_PER_SECOND, _MOST_WORK = 2e7, 1 << 60
 _FIRST_STEP, _FAR, _NEAR = 1 / 64, 6.0, 1.5
 _LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
 
+# What it takes to load the loops, and to compile them for the first time.
+_LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 30.0
+
 # Pairs of candidates that are looked at for fewer crossing bytes at the same cost.
 _MAX_TIES = 200_000
 
@@ -45,6 +49,19 @@ def is_loaded() -> bool:
     """Whether the compiled loops are at hand: to load them takes longer than most small graphs."""
     loops: Any = sys.modules.get("respect_tf.schedule._ideal_chains")
     return loops is not None and bool(loops.advance.signatures)
+
+
+def is_worth_loading(deadline: float) -> bool:
+    """Whether there is time to load the compiled loops, or to compile them where that is to do."""
+    left = deadline - time.perf_counter()
+    if is_loaded() or left > _COMPILE_SECONDS:
+        return True
+    if left < _LOAD_SECONDS:
+        return False
+    from respect_tf.schedule import _ideal_chains
+
+    loop: Any = _ideal_chains.advance
+    return is_on_disk(loop.py_func)
 
 
 class IdealSearch:

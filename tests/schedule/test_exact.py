@@ -227,7 +227,8 @@ def test_ten_thousand_ops_side_by_side_are_solved_to_proof():
     assert time.process_time() - started < 10  # ten times what it takes
 
 
-def test_an_integer_program_proves_what_has_too_many_ideals():
+def test_an_integer_program_proves_what_has_too_many_ideals(monkeypatch):
+    monkeypatch.setattr(exact_module, "_MAX_WORK", 10_000)
     graph = random_graph("fpn", 100, seed=0)
     found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
     assert (found.cost, found.status) == (4_122_334, "optimal")
@@ -247,6 +248,13 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
     found = schedule(wide_graph(), 4, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"
     assert found.lower_bound < found.cost
+
+
+def test_compiled_loops_prove_what_has_many_ideals(monkeypatch):
+    graph = random_graph("fpn", 100, seed=0)
+    monkeypatch.setattr(fallback_module, "_MAX_OPEN", 0)  # no integer program
+    found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
+    assert (found.cost, found.status) == (4_122_334, "optimal")
 
 
 # Proved maximum loads of the public placement instances, milliseconds.
