@@ -23,7 +23,7 @@ _NUM_SAMPLES = 8
 
 # Moves without a time limit: so many, and so many more for each item. After them, what is left to
 # gain is less than what they cost.
-_NUM_MOVES, _MOVES_PER_ITEM = 120_000, 200
+_NUM_MOVES, _MOVES_PER_ITEM = 100_000, 100
 
 # What a proof before the search may take: some hundredths of a second, or this part of a limit.
 _PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2

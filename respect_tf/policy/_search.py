@@ -47,8 +47,9 @@ _MOST_FEW_WORK = 20_000_000
 _COMPILE_SECONDS = 30.0
 
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
-# the end for each move. Larger graphs have too many order ideals for it.
-_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE = 400_000, 1_000_000, 15
+# the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
+# Larger graphs have too many order ideals for it.
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 400_000, 1_000_000, 20, 40
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
 
@@ -296,7 +297,7 @@ class _Search:
             num_moves -= done
             bands = self._neighbourhoods()
             if bands is not None:
-                bands.run(_WORK_PER_MOVE * done, deadline)
+                bands.run(_BAND_WORK_PER_MOVE * done, deadline)
             stale = 0 if rounds.best is not before else stale + 1
 
     def _complete(self) -> IdealSearch | None:
