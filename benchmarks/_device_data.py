@@ -27,7 +27,6 @@ MIB = 2**20
 _SMALLEST_MS = 0.05  # the smallest op takes 0.1 ms over PCIe
 _MOST_GMACS_PER_MS = 2.0  # 4 TOPS, the chip's peak
 _STREAM_MS_PER_MIB = 2.5  # PCIe streams a MiB in 2.7 ms: nobody has seen less
-_FLOAT_INPUT_BYTES = 5  # the CPU reads 4 bytes of a float input and makes 1
 _PRINTED = 0.0051  # MiB: figures from 1 MiB on have two decimals
 _MOST_ON_CHIP = 8.1  # MiB: figures above are KiB that were not converted
 _MEASUREMENTS = "measurements"
@@ -230,12 +229,7 @@ def measurement(row: TimeRow, device: EdgeTpu) -> Measurement:
     for stage in row.stack.stages:
         entering, leaving = row.stack.tensors(stage)
         cost = costs.stage(range(*stage), entering, leaving)
-        work = stage_work(costs, cost, entering, leaving)
-        if stage is row.stack.stages[0] and len(row.stack.stages) == 1:
-            # Models of one TPU have a float input, which the CPU quantizes.
-            read = float(row.stack.graph.tensor_bytes[entering].sum()) / MIB
-            work = dataclasses.replace(work, cpu_mib=_FLOAT_INPUT_BYTES * read)
-        stages.append(work)
+        stages.append(stage_work(costs, cost, entering, leaving))
     return Measurement(tuple(stages), row.ms, row.num_inputs)
 
 

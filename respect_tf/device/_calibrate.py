@@ -229,7 +229,7 @@ def _measurement(path: Path, line: int, row: Mapping[str, str], base: EdgeTpu) -
         return Measurement((_model_work(path, line, row["model"], base, reload=reload),), ms)
     macs, cached, streamed, read, made = (number(name) for name in _WORK)
     work = StageWork(
-        ops=((macs / 1e9, 0.0, cached / MIB, 0.0, 0), (0.0, 0.0, 0.0, streamed / MIB, 0)),
+        ops=((macs / 1e9, 0.0, 0.0, 0.0, 0), (0.0, 0.0, 0.0, streamed / MIB, 0)),
         input_mib=read / MIB,
         output_mib=made / MIB,
         reload_mib=cached / MIB if reload else 0.0,

@@ -95,6 +95,7 @@ class DeviceCosts:
         gmacs: float64 [num_ops], 10**9 multiply-accumulates as the device spends them.
         map_mib: float64 [num_ops], MiB that plain convolutions make, times the elements of their
             kernels over nine; 0 for other ops.
+        vector_mib: float64 [num_ops], MiB that dense layers read and make; 0 for other ops.
         strip_step: int64 [num_ops], from 1 on the entry of `EdgeTpu.strip_passes` that holds for
             an op that works in strips; 0 for the others.
         compute_ms: float64 [num_ops], on the Edge TPU with parameters on chip.
@@ -111,6 +112,7 @@ class DeviceCosts:
     supported: npt.NDArray[np.bool_]
     gmacs: Floats
     map_mib: Floats
+    vector_mib: Floats
     strip_step: npt.NDArray[np.int64]
     compute_ms: Floats
     stream_ms: Floats
@@ -130,11 +132,12 @@ class DeviceCosts:
         step = np.where(in_strips, step, 0)
         passes = np.array([1.0, *(count for _, count in device.strip_passes)])[step]
         gmacs, map_mib = amounts.macs / 1e9, amounts.conv_maps / MIB
+        vector_mib = amounts.vectors / MIB
         # Constants of elementwise ops are always streamed: that time is part of the op's.
         compute = (
             device.ms_per_gmac * gmacs
             + device.ms_per_map_mib * map_mib
-            + device.ms_per_cached_mib * (stored - streamed)
+            + device.ms_per_vector_mib * vector_mib
             + device.ms_per_streamed_mib * streamed
         )
         # The device computes with one part of the parameters while the next comes in.
@@ -151,6 +154,7 @@ class DeviceCosts:
             supported=amounts.supported,
             gmacs=gmacs,
             map_mib=map_mib,
+            vector_mib=vector_mib,
             strip_step=step,
             compute_ms=compute,
             stream_ms=stream,
@@ -240,8 +244,13 @@ class DeviceCosts:
 
     @functools.cached_property
     def largest_first(self) -> npt.NDArray[np.int64]:
-        """Position of each op when the compiler looks for room: large blocks first. [num_ops]."""
-        order = np.lexsort((-self.parameters.logged, -self.parameters.block_bytes))
+        """Position of each op when the compiler looks for room. [num_ops].
+
+        What takes most of a tile comes first: a block, or a tile's even share of more of them.
+        """
+        parameters = self.parameters
+        share = np.maximum(parameters.blocks / self.device.num_tiles, 1) * parameters.block_bytes
+        order = np.lexsort((-parameters.logged, -share))
         position = np.empty(len(order), np.int64)
         position[order] = np.arange(len(order))
         return position
@@ -291,6 +300,7 @@ class _Amounts:
         maps: float64, bytes of the activations that each op reads and makes.
         conv_maps: float64, bytes that plain convolutions make, times the elements of their kernels
             over nine.
+        vectors: float64, bytes that dense layers read and make.
         largest_tensor: int64, bytes of the largest activation that each op reads or makes.
     """
 
@@ -299,6 +309,7 @@ class _Amounts:
     macs: Floats
     maps: Floats
     conv_maps: Floats
+    vectors: Floats
     largest_tensor: npt.NDArray[np.int64]
 
 
@@ -313,12 +324,15 @@ def _amounts(graph: OpGraph) -> _Amounts:
     ops = range(graph.num_ops)
     sizes = [_activation_sizes(graph, op) for op in ops]
     largest = [max(row, default=0) if graph.op_attributes else 0 for row in sizes]
+    maps = np.array([sum(row) for row in sizes], np.float64)
+    is_dense = np.array([kind == "FULLY_CONNECTED" for kind in graph.op_types], bool)
     _AMOUNTS[graph] = found = _Amounts(
         parameters=op_parameters(graph),
         supported=np.array([unsupported_reason(graph, op) is None for op in ops]),
         macs=np.array([padded_macs(graph, op) for op in ops], np.float64),
-        maps=np.array([sum(row) for row in sizes], np.float64),
+        maps=maps,
         conv_maps=np.array([_map_bytes(graph, op) for op in ops], np.float64),
+        vectors=np.where(is_dense, maps, 0.0),
         largest_tensor=np.array(largest, np.int64),
     )
     return found

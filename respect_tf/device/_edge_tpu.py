@@ -44,7 +44,7 @@ class EdgeTpu:
         ms_per_gmac: ms per 10**9 multiply-accumulates, output channels padded to 64.
         ms_per_map_mib: ms per MiB that a 3x3 convolution makes; others in proportion to the
             elements of their kernels, depthwise ones none.
-        ms_per_cached_mib: ms to read 1 MiB of parameters from the chip's memory.
+        ms_per_vector_mib: ms per MiB that a dense layer reads or makes.
         ms_per_streamed_mib: ms to bring 1 MiB of parameters from the host.
         ms_per_input_mib: ms per MiB of a tensor that enters a segment.
         ms_per_output_mib: ms per MiB of a tensor that leaves a segment.
@@ -72,7 +72,7 @@ class EdgeTpu:
     fixed_ms: float
     ms_per_gmac: float
     ms_per_map_mib: float
-    ms_per_cached_mib: float
+    ms_per_vector_mib: float
     ms_per_streamed_mib: float
     ms_per_input_mib: float
     ms_per_output_mib: float

@@ -21,15 +21,14 @@ class StageWork:
     """What a stage does, without the device's times.
 
     Attributes:
-        ops: One (10**9 multiply-accumulates, MiB made by convolutions, cached MiB, streamed MiB,
-            step of `EdgeTpu.strip_passes` from 1 on or 0) per op, or sums over ops that stream
-            nothing.
+        ops: One (10**9 multiply-accumulates, MiB made by convolutions as in `DeviceCosts.map_mib`,
+            MiB that dense layers read and make, streamed MiB, step of `EdgeTpu.strip_passes` from 1
+            on or 0) per op, or sums over ops that stream nothing.
         always_mib: MiB of constants that are streamed in any case.
         input_mib: MiB that enter in all.
         output_mib: MiB that leave in all.
         reload_mib: MiB that are loaded anew at every inference although they are cached, because
             the measurement changed models in between.
-        cpu_mib: MiB that ops on the CPU read and make, such as the QUANTIZE of a float input.
     """
 
     ops: tuple[tuple[float, float, float, float, int], ...]
@@ -37,7 +36,6 @@ class StageWork:
     output_mib: float
     always_mib: float = 0.0
     reload_mib: float = 0.0
-    cpu_mib: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +78,15 @@ def stage_work(
         if op in on_cpu:
             continue
         own = float(parameters.stored[op] - parameters.streamed[op]) / MIB
-        work = (float(costs.gmacs[op]), float(costs.map_mib[op]))
+        work = (
+            float(costs.gmacs[op]),
+            float(costs.map_mib[op]),
+            float(costs.vector_mib[op]),
+        )
         if op in streamed:
-            ops.append((*work, 0.0, own, int(costs.strip_step[op])))
-        elif own or any(work):
-            ops.append((*work, own, 0.0, 0))
+            ops.append((*work, own, int(costs.strip_step[op])))
+        elif any(work):
+            ops.append((*work, 0.0, 0))
     mapped = [op for op in cost.ops if op not in on_cpu]
     return StageWork(
         ops=tuple(ops),
@@ -103,12 +105,11 @@ class Design:
         ops = [(index, *op) for index, stage in enumerate(stages) for op in stage.ops]
         table = np.array(ops, np.float64).reshape(-1, 6)
         self._op_stage = table[:, 0].astype(np.int64)
-        self._gmacs, self._maps, self._cached, self._streamed = table[:, 1:5].T
+        self._gmacs, self._maps, self._vectors, self._streamed = table[:, 1:5].T
         self._step = table[:, 5].astype(np.int64)
         self._input = np.array([stage.input_mib for stage in stages])
         self._output = np.array([stage.output_mib for stage in stages])
         self._loaded = np.array([stage.always_mib + stage.reload_mib for stage in stages])
-        self._cpu = np.array([stage.cpu_mib for stage in stages])
         self._num_stages = np.array([len(m.stages) for m in measurements])
         self._first = np.cumsum(self._num_stages) - self._num_stages
         self._num_inputs = np.array([m.num_inputs for m in measurements])
@@ -122,11 +123,11 @@ class Design:
         """
         passes = np.array([1.0, *(count for _, count in device.strip_passes)])[self._step]
         compute = device.ms_per_gmac * self._gmacs + device.ms_per_map_mib * self._maps
-        compute += device.ms_per_cached_mib * (self._cached + self._streamed)
+        compute += device.ms_per_vector_mib * self._vectors
         busy = np.maximum(compute, device.ms_per_streamed_mib * passes * self._streamed)
         count = len(self._output)
         own = np.bincount(self._op_stage, busy, count) + device.fixed_ms
-        own += device.ms_per_streamed_mib * self._loaded + device.cpu_ms_per_mib * self._cpu
+        own += device.ms_per_streamed_mib * self._loaded
         moved = device.ms_per_input_mib * self._input + device.ms_per_output_mib * self._output
         slowdown = np.array([device.slowdown(int(n)) for n in self._num_stages])
         slowest = np.maximum.reduceat(
@@ -176,7 +177,7 @@ def fit_constants(
     return _replaced(base, names, np.maximum(found.x, lower))
 
 
-_SOFT = 0.05  # relative error from which on a measurement counts less
+_SOFT = 0.02  # relative error from which on a measurement counts less
 _PRIOR = 1e-3  # weight of one base value next to one measurement
 _SMALLEST = 0.05  # scale of constants that are 0 in the base
 

@@ -24,9 +24,17 @@ def fit_blocks(layers: Iterable[tuple[int, int]], num_tiles: int, tile_bytes: fl
         tile_bytes: Room in each.
     """
     used: list[float] = [0.0] * num_tiles  # a heap
+    left = num_tiles * tile_bytes
     cached = []
     for blocks, size in layers:
-        if size > tile_bytes or blocks * size > num_tiles * tile_bytes - sum(used):
+        # The tile with most room is never fuller than the average, so this much always fits.
+        if (blocks + num_tiles) * size <= left:
+            for _ in range(blocks):
+                heapq.heapreplace(used, used[0] + size)
+            left -= blocks * size
+            cached.append(True)
+            continue
+        if size > tile_bytes or blocks * size > left:
             cached.append(blocks == 0)
             continue
         trial = used.copy()
@@ -38,5 +46,6 @@ def fit_blocks(layers: Iterable[tuple[int, int]], num_tiles: int, tile_bytes: fl
             heapq.heapreplace(trial, trial[0] + size)
         if fits:
             used = trial
+            left -= blocks * size
         cached.append(fits)
     return cached

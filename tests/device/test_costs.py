@@ -190,3 +190,12 @@ def test_time_for_maps_grows_with_the_kernel_and_is_none_for_depthwise_convoluti
     other = dataclasses.replace(graph, op_types=kinds, tensor_shapes=tuple(depthwise))
     costs = DeviceCosts.of(other, EdgeTpu.preset("pcie"))
     assert costs.map_mib == pytest.approx([made, 0.0, made])
+
+
+def test_time_of_a_cached_dense_layer_grows_with_the_values_that_it_reads_and_makes():
+    device = dataclasses.replace(EdgeTpu.preset("pcie"), ms_per_gmac=0.0)
+    costs = DeviceCosts.of(dense_stack(1000, 1, inputs=64), device)
+    expected = np.array([64 + 1000, 2000, 1000 + 10]) / 2**20
+    assert costs.vector_mib == pytest.approx(expected)
+    assert costs.compute_ms == pytest.approx(device.ms_per_vector_mib * expected)
+    assert not DeviceCosts.of(conv_stack(64, 2), device).vector_mib.any()

@@ -58,3 +58,11 @@ def test_the_number_of_streamed_layers_of_public_logs():
     ]  # fmt: skip
     wide = [dense_stack(units, 4, inputs=6912) for units in (762, 782, 842, 902, 1042, 1362)]
     assert [_streamed(graph) for graph in wide] == [0, 1, 2, 3, 1, 2]
+
+
+def test_the_layer_that_takes_most_of_a_tile_asks_for_room_first():
+    # The second layer has one block of 64 units. Of the first one, a tile holds several.
+    one_block = dense_stack(700, 0, inputs=512, outputs=64)
+    assert DeviceCosts.of(one_block, _DEVICE).largest_first.tolist() == [1, 0]
+    seven_blocks = dense_stack(6400, 0, inputs=1024, outputs=64)
+    assert DeviceCosts.of(seven_blocks, _DEVICE).largest_first.tolist() == [0, 1]
