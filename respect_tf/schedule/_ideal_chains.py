@@ -38,34 +38,45 @@ def join(wires: Wires, rows: Candidates, columns: Candidates) -> Stage:
         if rows.places[item] >= 0 and columns.places[item] >= 0:
             both[num_both] = item
             num_both += 1
-    both = both[:num_both]
-    place_in = np.full(len(wires.sizes), -1)
+    row_places, column_places = np.empty(num_both, np.int64), np.empty(num_both, np.int64)
+    for number in range(num_both):
+        row_places[number] = rows.places[both[number]]
+        column_places[number] = columns.places[both[number]]
+    place_in = np.empty(len(wires.sizes), np.int64)
+    for tensor in range(len(place_in)):
+        place_in[tensor] = -1
     for number in range(len(columns.tensors)):
         place_in[columns.tensors[number]] = number
-    shared = np.empty((len(rows.tensors), 2), np.int64)
-    num_shared = 0
+    # Tensors that may wait at both, by their numbers in either list.
+    most = len(rows.tensors)
+    row_numbers, column_numbers = np.empty(most, np.int64), np.empty(most, np.int64)
+    tensors = np.empty(most, np.int64)
+    count = 0
     for number in range(len(rows.tensors)):
-        if place_in[rows.tensors[number]] >= 0:
-            shared[num_shared, 0] = number
-            shared[num_shared, 1] = place_in[rows.tensors[number]]
-            num_shared += 1
-    shared = shared[:num_shared]
-    tensors = rows.tensors[shared[:, 0]]
-    is_read = np.zeros(num_shared, np.bool_)
-    for number in range(num_shared):
+        tensor = rows.tensors[number]
+        if place_in[tensor] >= 0:
+            row_numbers[count], column_numbers[count] = number, place_in[tensor]
+            tensors[count] = tensor
+            count += 1
+    row_numbers, column_numbers = row_numbers[:count], column_numbers[:count]
+    tensors = tensors[:count]
+    sizes, leaves = np.empty(count), np.empty(count, np.bool_)
+    is_read = np.zeros(count, np.bool_)
+    for number in range(count):
         tensor = tensors[number]
+        sizes[number], leaves[number] = wires.sizes[tensor], wires.leaves[tensor]
         for row in range(wires.reader_starts[tensor], wires.reader_starts[tensor + 1]):
             item = wires.readers[row]
             is_read[number] |= rows.places[item] == NEVER and columns.places[item] == ALWAYS
     return Stage(
-        _chosen(rows.sets, rows.places[both]),
-        _chosen(columns.sets, columns.places[both]),
-        _chosen(rows.waiting, shared[:, 0]),
-        _chosen(columns.waiting, shared[:, 1]),
+        _chosen(rows.sets, row_places),
+        _chosen(columns.sets, column_places),
+        _chosen(rows.waiting, row_numbers),
+        _chosen(columns.waiting, column_numbers),
         _reads(wires, rows, tensors),
         _reads(wires, columns, tensors),
-        wires.sizes[tensors],
-        wires.leaves[tensors],
+        sizes,
+        leaves,
         is_read,
     )
 
@@ -89,12 +100,11 @@ def _reads(wires: Wires, ideals: Candidates, tensors: Ints) -> Ints:
         tensor = tensors[number]
         for row in range(wires.reader_starts[tensor], wires.reader_starts[tensor + 1]):
             place = ideals.places[wires.readers[row]]
-            if place == ALWAYS:
-                result[:, number] += 1
-            elif place >= 0:
-                for index in range(len(result)):
-                    if has(ideals.sets[index], place):
-                        result[index, number] += 1
+            if place == NEVER:
+                continue
+            for index in range(len(result)):
+                if place == ALWAYS or has(ideals.sets[index], place):
+                    result[index, number] += 1
     return result
 
 
@@ -158,8 +168,10 @@ def advance(
         [num_columns]; and the row that each one comes from.
     """
     num_columns = len(columns.sets)
-    reached, origin = np.full(num_columns, np.inf), np.zeros(num_columns, np.int64)
-    weights = columns.numbers[:, WEIGHT].copy()
+    reached, origin = np.empty(num_columns), np.zeros(num_columns, np.int64)
+    weights = np.empty(num_columns)
+    for column in range(num_columns):
+        reached[column], weights[column] = np.inf, columns.numbers[column, WEIGHT]
     num_pairs = first = last = 0
     for row in range(len(best)):  # by weight
         if best[row] == np.inf:

@@ -104,7 +104,8 @@ def needed_sums(starts: Ints, before: Ints, weights: Floats) -> Floats:
     for item in range(num_items):
         put(needs[item], item)
         for row in range(starts[item], starts[item + 1]):
-            needs[item] |= needs[before[row]]
+            for word in range(needs.shape[1]):
+                needs[item, word] |= needs[before[row], word]
         for word in range(needs.shape[1]):
             bits = needs[item, word]
             while bits:
@@ -134,16 +135,25 @@ def spread_ranges(wires: Wires, earliest: Ints, latest: Ints) -> None:
 @compiled
 def in_all(ideals: Candidates) -> Bools:
     """Which items are in all of some ideals. bool [num_items]."""
-    held: Bools = ideals.places == ALWAYS
+    held = np.zeros(len(ideals.places), np.bool_)
     for item in range(len(held)):
         place = ideals.places[item]
+        held[item] = place != NEVER
         if place >= 0:
-            held[item] = True
             for index in range(len(ideals.sets)):
                 if not has(ideals.sets[index], place):
                     held[item] = False
                     break
     return held
+
+
+@compiled
+def added_up(values: Floats) -> float:
+    """The sum of some values."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 @compiled
@@ -164,10 +174,11 @@ def find_places(
         `Candidates.places`, and the number of items that are neither; -1 if there is no such
         schedule.
     """
-    num_items, total = len(wires.weights), wires.weights.sum()
+    num_items, total, num_free = len(wires.weights), added_up(wires.weights), 0
     least, most = k, num_items - (num_stages - k)
-    places = np.full(num_items, ALWAYS if k == num_stages else NEVER)
-    num_free = 0
+    places = np.empty(num_items, np.int64)
+    for item in range(num_items):
+        places[item] = ALWAYS if k == num_stages else NEVER
     if k in (0, num_stages):
         return places, num_free
     for item in range(num_items):
@@ -217,7 +228,8 @@ def _read(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, _Reading, fl
             count += 1
         else:
             unread[count] = False
-            readers[count] = 0
+            for word in range(readers.shape[1]):
+                readers[count, word] = _NOTHING
     reading = _Reading(made_by[:count], unread[:count], may_enter[:count], readers[:count])
     return tensors[:count], reading, entering
 
@@ -237,7 +249,8 @@ def _describe(
     Returns:
         Bytes of the model's inputs that are read in it.
     """
-    waiting[:] = 0
+    for word in range(len(waiting)):
+        waiting[word] = _NOTHING
     numbers[WAITING] = numbers[LEAVING] = 0.0
     for number in range(len(tensors)):
         tensor = tensors[number]
@@ -293,7 +306,7 @@ def list_candidates(  # noqa: PLR0915
     is_end = k in (0, num_stages)
     low, high = -np.inf, np.inf
     if not (is_end or is_sum):
-        low = max(wires.weights.sum() - (num_stages - k) * limit, rows.numbers[0, WEIGHT])
+        low = max(added_up(wires.weights) - (num_stages - k) * limit, rows.numbers[0, WEIGHT])
         high = min(k * limit, rows.numbers[-1, WEIGHT] + limit)
     places, num_free = find_places(wires, k, num_stages, in_all(rows), low, high)
     width = num_words(num_free)
@@ -302,7 +315,7 @@ def list_candidates(  # noqa: PLR0915
         empty = np.zeros(0, np.int64)
         return 0, Candidates(places, empty, nothing, nothing, np.zeros((0, NUM_NUMBERS)))
     tensors, reading, entering_base = _read(wires, places, num_free)
-    totals = wires.op_costs.sum(), wires.outputs.sum()
+    totals = added_up(wires.op_costs), added_up(wires.outputs)
     least, most = k, len(places) - (num_stages - k)
     items, base, needs, lost, roots = _tree(wires, places, num_free)
 
@@ -314,7 +327,11 @@ def list_candidates(  # noqa: PLR0915
     # The path to the ideal at hand: sets, what can be added next, sums, weight that can be reached.
     path, ready = np.zeros((2, num_free + 1, width), np.uint64)
     sums, reaches = np.zeros((num_free + 1, NUM_NUMBERS)), np.zeros(num_free + 1)
-    ready[0], sums[0], reaches[0] = roots, base, base[WEIGHT] + wires.weights[items].sum()
+    _copy(roots, ready[0])
+    _copy(base, sums[0])
+    reaches[0] = base[WEIGHT]
+    for item in items:
+        reaches[0] += wires.weights[item]
     depth, is_new = 0, True
     while depth >= 0:
         here = sums[depth]
@@ -328,8 +345,9 @@ def list_candidates(  # noqa: PLR0915
                     capacity *= 2
                     sets, waiting = _longer(sets, capacity), _longer(waiting, capacity)
                     numbers = _longer(numbers, capacity)
-                numbers[num_found], sets[num_found] = here, path[depth]
                 row = numbers[num_found]
+                _copy(here, row)
+                _copy(path[depth], sets[num_found])
                 entering = _describe(
                     wires, tensors, reading, path[depth], entering_base, row, waiting[num_found]
                 )
@@ -351,9 +369,10 @@ def list_candidates(  # noqa: PLR0915
         if here[WEIGHT] + wires.weights[item] > high:
             continue
         above = depth + 1
-        path[above], ready[above], sums[above], reaches[above] = (
-            path[depth], ready[depth], here, reach,
-        )  # fmt: skip
+        _copy(path[depth], path[above])
+        _copy(ready[depth], ready[above])
+        _copy(here, sums[above])
+        reaches[above] = reach
         put(path[above], place)
         _add(wires, item, sums[above])
         for row_number in range(wires.after_starts[item], wires.after_starts[item + 1]):
@@ -400,7 +419,9 @@ def _tree(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, Floats, Word
             items[places[item]] = item
         elif places[item] == ALWAYS:
             _add(wires, item, base)
-    needs, lost = np.zeros((num_free, num_words(num_free)), np.uint64), wires.weights[items]
+    needs, lost = np.zeros((num_free, num_words(num_free)), np.uint64), np.empty(num_free)
+    for place in range(num_free):
+        lost[place] = wires.weights[items[place]]
     roots = np.zeros(num_words(num_free), np.uint64)
     for place in range(num_free - 1, -1, -1):
         item, last = items[place], -1
@@ -426,7 +447,15 @@ def _add(wires: Wires, item: int, sums: Floats) -> None:
 
 
 @compiled
+def _copy(row: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> None:
+    for place in range(len(row)):
+        target[place] = row[place]
+
+
+@compiled
 def _longer(rows: npt.NDArray[np.generic], capacity: int) -> npt.NDArray[np.generic]:
     result = np.empty((capacity, rows.shape[1]), rows.dtype)
-    result[: len(rows)] = rows
+    for row in range(len(rows)):
+        for column in range(rows.shape[1]):
+            result[row, column] = rows[row, column]
     return result
