@@ -46,6 +46,18 @@ class BoundedObjective(Objective):
             Costs, loads, and where they are no bounds but the values. Each [len(stages)].
         """
 
+    def least_sums(self, graph: OpGraph) -> list[tuple[Floats, float]]:
+        """Sums that no stage's cost is below.
+
+        Args:
+            graph: The graph.
+
+        Returns:
+            Values per op, [num_ops], and what is added to the sum over a stage's ops, for each.
+        """
+        del graph
+        return []
+
     @abc.abstractmethod
     def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats]:
         """Costs and shared loads themselves, up to rounding. Both [len(stages)]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +14,11 @@ from respect_tf.device import DeviceCosts, EdgeTpu, predict_pipeline, resolve_de
 from respect_tf.device._edge_tpu import MIB
 from respect_tf.graph import OpGraph
 from respect_tf.schedule._bounded import Bools, BoundedObjective, Floats
-from respect_tf.schedule._device_batch import batch_stages, room_left, surely_fit
+from respect_tf.schedule._device_batch import batch_stages, rooms_of
+from respect_tf.schedule._device_bounds import PRICES, least_of, least_streaming
 from respect_tf.schedule._objective import LinearCost, Number
 from respect_tf.schedule._schedule import Schedule
 from respect_tf.schedule._stage_batch import StageBatch
-
-# Prices of a byte of room at which streaming is bounded, as parts of a streamed byte.
-_PRICES = (1.0, 0.75, 0.5)
 
 # Bounds are loosened by so much against rounding.
 _LOOSER = 1 - 1e-12
@@ -64,6 +62,11 @@ class DeviceObjective(BoundedObjective):
         """Number of devices that work at once."""
         return self.num_stages
 
+    @property
+    def _asks_bytes(self) -> bool:
+        """Whether bytes on the bus matter."""
+        return False
+
     def _costs(self, graph: OpGraph) -> DeviceCosts:
         known: DeviceCosts | None = self.__dict__.get("_known_costs")
         if known is None or known.graph is not graph:
@@ -93,11 +96,12 @@ class DeviceObjective(BoundedObjective):
         room = device.num_tiles * device.tile_bytes * parts
         is_exact = np.zeros(len(stages), bool)
         if closely:
-            room = room_left(costs, stages.op_maxima, stages.entering_bytes)
             held = stages.op_sums(costs.parameters.blocks * costs.parameters.block_bytes)
-            is_exact = whole & surely_fit(costs, held, stages.op_maxima, room)
-        prices = _PRICES if closely else _PRICES[:1]
-        waiting, streamed = _least_streaming(costs, stages, room, prices)
+            room, fit = rooms_of(costs, stages, held)
+            is_exact = whole & fit
+        waiting, streamed = least_streaming(
+            costs, stages, room, total + transfer, closely=closely, in_bytes=self._asks_bytes
+        )
         total = total + transfer + np.where(whole, waiting, 0.0)
         streamed = streamed + stages.op_sums(costs.parameters.streamed)
         moved = stages.entering_bytes + stages.leaving_bytes + np.where(whole, streamed, 0.0)
@@ -119,8 +123,12 @@ class DeviceObjective(BoundedObjective):
             room = num_stages * device.num_tiles * device.tile_bytes
             parameters = costs.parameters
             asked = (parameters.blocks * parameters.block_bytes).astype(np.float64)
-            waiting, streamed = _least_of(
-                costs, float(asked.sum()) - room, lambda values: float(values.sum()), _PRICES
+            waiting, streamed = least_of(
+                costs,
+                float(asked.sum()) - room,
+                lambda values: float(values.sum()),
+                PRICES,
+                in_bytes=True,
             )
             total = float(costs.compute_ms.sum()) + num_stages * device.fixed_ms + waiting
             total += sizes[0] * _rate(costs, device.ms_per_input_mib)
@@ -174,8 +182,23 @@ class Throughput(DeviceObjective):
         return max(stage.total_ms, self._dispatch_ms), self._bus_ms_per_byte * moved
 
     @property
+    def _asks_bytes(self) -> bool:
+        return self._bus_ms_per_byte > 0
+
+    @property
     def _bus_ms_per_byte(self) -> float:
         return self.device.bus_ms_per_mib / MIB if self.num_stages > 1 else 0.0
+
+    def least_sums(self, graph: OpGraph) -> list[tuple[Floats, float]]:
+        """See `BoundedObjective`: compute, and streaming of what an empty chip has no room for."""
+        costs, device = self._costs(graph), self.device
+        if not costs.supported.all():
+            return [(_least_busy(costs), 0.0)]
+        unit = device.ms_per_streamed_mib / MIB
+        asked = costs.parameters.blocks * costs.parameters.block_bytes
+        busy = costs.compute_ms + np.minimum(costs.stream_ms, unit * asked)
+        room = device.num_tiles * device.tile_bytes
+        return [(costs.compute_ms, device.fixed_ms), (busy, device.fixed_ms - unit * room)]
 
     def schedule_cost(self, graph: OpGraph, schedule: Schedule) -> Number:
         """`interval_ms` of the prediction."""
@@ -241,59 +264,3 @@ def _least_busy(costs: DeviceCosts) -> Floats:
     """Milliseconds of each op at least, be it on the Edge TPU or on the CPU. [num_ops]."""
     cheapest = np.minimum(costs.compute_ms, costs.cpu_ms)
     return np.where(costs.supported, cheapest, costs.cpu_ms)
-
-
-def _least_streaming(
-    costs: DeviceCosts, stages: StageBatch, room: Floats, prices: tuple[float, ...]
-) -> tuple[Floats, Floats]:
-    """What streaming takes at least in stages without ops on the CPU.
-
-    Args:
-        costs: The costs of the graph.
-        stages: The stages.
-        room: Bytes for parameters in each.
-        prices: See `_least_of`.
-
-    Returns:
-        Milliseconds, and bytes that are streamed. Both [len(stages)].
-    """
-    parameters = costs.parameters
-    over = np.maximum(0.0, stages.op_sums(parameters.blocks * parameters.block_bytes) - room)
-    least = np.zeros((2, len(stages)))
-    some = over > 0
-    if some.any():
-        few = stages.select(some)
-        least[:, some] = _least_of(costs, over[some], few.op_sums, prices)
-    return least[0], least[1]
-
-
-def _least_of(
-    costs: DeviceCosts, over: Any, op_sums: Callable[[Floats], Any], prices: tuple[float, ...]
-) -> tuple[Any, Any]:
-    """What it takes at least to stream layers until the rest fits; numbers or arrays.
-
-    At any price of a byte of room, it is worth the price of all bytes that do not fit, minus what
-    the prices of the single layers are above what it takes to stream them.
-
-    Args:
-        costs: The costs of the graph.
-        over: Bytes that do not fit.
-        op_sums: Sums of a value per op over the ops concerned.
-        prices: Prices, as parts of a streamed byte.
-
-    Returns:
-        Milliseconds, and bytes that are streamed.
-    """
-    parameters = costs.parameters
-    asked = parameters.blocks * parameters.block_bytes  # of room, by each op
-    least = []
-    for unit, loss in (
-        (costs.device.ms_per_streamed_mib / MIB, costs.stream_ms),
-        (1.0, parameters.stored),
-    ):
-        found: Any = 0.0
-        for price in prices:
-            spare = op_sums(np.maximum(0.0, unit * price * asked - loss))
-            found = np.maximum(found, unit * price * over - spare)
-        least.append(found)
-    return least[0], least[1]

@@ -13,6 +13,9 @@ from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
 from respect_tf.schedule._stage_batch import StageBatch, first_difference
 
+# What is known of so many ideals is kept for all of them.
+_FEW_IDEALS = 4096
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Stage:
@@ -179,19 +182,14 @@ class IdealBatch(StageBatch):
 
     def _maxima(self, values: Floats) -> Floats:
         # The largest item between two ideals is where running counts, largest first, part.
-        levels, level_of = np.unique(-values, return_inverse=True)
-        rows, row_of = np.unique(self._pairs[0], return_inverse=True)
-        columns, column_of = np.unique(self._pairs[1], return_inverse=True)
-        by_level = np.argsort(level_of, kind="stable")
-        starts = np.searchsorted(level_of[by_level], np.arange(len(levels)))
-        before, after = (
-            np.add.reduceat(ideals.members(by_level, which), starts, axis=1, dtype=np.int64)
-            for ideals, which in ((self._before, rows), (self._after, columns))
+        (before, rows), (after, columns) = (
+            _few(ideals, which)
+            for ideals, which in zip((self._before, self._after), self._pairs, strict=True)
         )
-        place = first_difference(
-            np.cumsum(before, axis=1), np.cumsum(after, axis=1), np.stack([row_of, column_of])
-        )
-        result: Floats = -levels[place]
+        levels, held_before = before.level_counts(values)
+        _, held_after = after.level_counts(values)
+        pairs = np.stack([rows, columns])
+        result: Floats = levels[first_difference(held_before.T, held_after.T, pairs)]
         return result
 
     def _contains(self, items: Ints) -> Bools:
@@ -210,6 +208,14 @@ class IdealBatch(StageBatch):
             self._before.members(everything, row)[0],
             self._after.members(everything, column)[0],
         )
+
+
+def _few(ideals: Ideals, rows: Ints) -> tuple[Ideals, Ints]:
+    """The ideals of some rows, where they are few of many, and where the rows are then."""
+    if len(ideals) <= _FEW_IDEALS:
+        return ideals, rows
+    which, rows = np.unique(rows, return_inverse=True)
+    return ideals.select(which), rows
 
 
 def stage_keys(before: Ideals, after: Ideals) -> tuple[Floats, Floats]:

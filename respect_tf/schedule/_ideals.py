@@ -14,7 +14,7 @@ from respect_tf.schedule._problem import Bools, Floats, Problem
 
 _CHECK_EVERY = 1 << 14
 
-# So many bits of ideals are kept as numbers.
+# So many bits of ideals are looked at together.
 _FEW_CELLS = 1 << 21
 
 # Properties of `Ideals` with a row per ideal.
@@ -49,6 +49,11 @@ class Ideals:
         # What is known of the ideals by now is known of these.
         for name in _PER_IDEAL & self.__dict__.keys():
             fewer.__dict__[name] = self.__dict__[name][rows]
+        if "_known_sums" in self.__dict__:
+            known = self._known_sums.items()
+            fewer.__dict__["_known_sums"] = {key: sums[rows] for key, sums in known}
+        if "_prefixes" in self.__dict__:
+            fewer.__dict__["_prefixes"] = self._prefixes_of(rows)
         if "tensors" in self.__dict__:
             fewer.__dict__["tensors"] = self.tensors
         if "merged" in self.__dict__:
@@ -69,13 +74,24 @@ class Ideals:
 
     def sums(self, values: Floats) -> Floats:
         """Sum of a value per item over each ideal. [num_ideals]."""
+        key = values.tobytes()
+        if key not in self._known_sums:
+            self._known_sums[key] = self._sums(values)
+        return self._known_sums[key]
+
+    @functools.cached_property
+    def _known_sums(self) -> dict[bytes, Floats]:
+        return {}  # what bounds ask for again and again
+
+    def _sums(self, values: Floats) -> Floats:
         weights = values[self.free]
         result = np.full(len(self), float(values[self.always].sum()))
         if not weights.any():
             return result
-        if len(self) * len(self.free) <= _FEW_CELLS:
-            # A single thread, unlike a matrix product: threads cost more than such sums.
-            result += np.einsum("ij,j->i", self._bits, weights)
+        if len(self) * len(values) <= _FEW_CELLS:
+            first, rows, items = self._prefixes
+            result = np.append(0.0, np.cumsum(values))[first]
+            result += np.bincount(rows, values[items], len(self))
             return result
         step = max(1, (1 << 22) // max(1, len(self.free)))
         for top in range(0, len(self), step):
@@ -86,10 +102,58 @@ class Ideals:
         return result
 
     @functools.cached_property
-    def _bits(self) -> Floats:
-        """`packed` as numbers, which sums are asked of again and again. [num_ideals, num_free]."""
-        bits = np.unpackbits(self.packed, axis=1, count=len(self.free), bitorder="little")
-        return bits.astype(np.float64)
+    def _prefixes(self) -> tuple[Ints, Ints, Ints]:
+        """Ideals as a number of first items, and what else they hold, which is little for most.
+
+        Returns:
+            int64 [num_ideals], how many of the first items are all there; and rows and items of
+            the others, int64 [num_others] each, by rows.
+        """
+        places = np.arange(self.problem.num_items)
+        members = self.members(places).T  # [num_items, num_ideals]
+        lacking = ~members * np.arange(len(places), 0, -1, dtype=np.int32)[:, None]
+        first = len(places) - lacking.max(axis=0, initial=0)
+        others = members & (places.astype(np.int32)[:, None] > first)
+        return first.astype(np.int64), *np.nonzero(others.T)
+
+    def _prefixes_of(self, which: npt.NDArray[np.generic]) -> tuple[Ints, Ints, Ints]:
+        """`_prefixes` of some of the ideals, which may come repeatedly."""
+        first, rows, items = self._prefixes
+        chosen = np.arange(len(self))[which]
+        starts = np.searchsorted(rows, np.arange(len(self) + 1))
+        counts = np.diff(starts)[chosen]
+        shift = np.repeat(starts[chosen] - (np.cumsum(counts) - counts), counts)
+        return (
+            first[chosen],
+            np.repeat(np.arange(len(chosen)), counts),
+            items[shift + np.arange(len(shift))],
+        )
+
+    def level_counts(self, values: Floats) -> tuple[Floats, Ints]:
+        """How many items each ideal holds of the largest values.
+
+        Args:
+            values: [num_items].
+
+        Returns:
+            The distinct values, falling, and the number of items of each or a larger one: int64
+            [num_levels, num_ideals].
+        """
+        key = values.tobytes()
+        if key not in self._known_counts:
+            levels, level_of = np.unique(-values, return_inverse=True)
+            first, rows, items = self._prefixes
+            counts = np.zeros((len(levels), len(values) + 1), np.int64)
+            counts[level_of, np.arange(1, len(values) + 1)] = 1
+            counts = np.cumsum(counts, axis=1)[:, first]
+            others = np.bincount(level_of[items] * len(self) + rows, minlength=counts.size)
+            counts += others.reshape(counts.shape)
+            self._known_counts[key] = -levels, np.cumsum(counts, axis=0)
+        return self._known_counts[key]
+
+    @functools.cached_property
+    def _known_counts(self) -> dict[bytes, tuple[Floats, Ints]]:
+        return {}
 
     @functools.cached_property
     def counts(self) -> Floats:

@@ -260,20 +260,26 @@ class IntervalBatch(StageBatch):
 
     def _maxima(self, values: Floats) -> Floats:
         # Maxima over 1, 2, 4, ... items from each position on; two of them cover any interval.
-        level = values[self._intervals.order]
         power = np.frexp((self._stops - self._starts).astype(np.float64))[1] - 1
-        result = np.empty(len(self))
-        for exponent in range(int(power.max(initial=-1)) + 1):
-            here = power == exponent
-            last = self._stops[here] - (1 << exponent)
-            result[here] = np.maximum(level[self._starts[here]], level[last])
-            level = np.maximum(level[: -(1 << exponent)], level[1 << exponent :])
+        levels = np.zeros((int(power.max(initial=-1)) + 1, len(values)))
+        for exponent, level in enumerate(levels):
+            level[:] = levels[exponent - 1] if exponent else values[self._intervals.order]
+            if exponent:
+                half = 1 << (exponent - 1)
+                np.maximum(level[:-half], levels[exponent - 1][half:], out=level[:-half])
+        last = self._stops - (1 << power)
+        result: Floats = np.maximum(levels[power, self._starts], levels[power, last])
         return result
 
     def _contains(self, items: Ints) -> Bools:
         place = self._intervals.position[items]
         result: Bools = (place >= self._starts[:, None]) & (place < self._stops[:, None])
         return result
+
+    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
+        place = self._intervals.position[items]
+        before: Bools = place < np.arange(len(self._intervals.order) + 1)[:, None]
+        return before, before, self._starts, self._stops
 
     def _members(self, index: int) -> tuple[Bools, Bools]:
         position = self._intervals.position

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+import itertools
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from respect_tf.schedule._chain import Budget
-from respect_tf.schedule._ideal_boundaries import IdealBatch, IdealBoundaries
+from respect_tf.schedule._ideal_boundaries import IdealBatch
+from respect_tf.schedule._ideal_pairs import bytes_between, nested
 from respect_tf.schedule._ideals import Ideals, IdealSource
 from respect_tf.schedule._intervals import IntervalBatch, Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
-from respect_tf.schedule._stage_batch import StageBatch
+from respect_tf.schedule._stage_batch import StageBatch, item_sums
 
 _MAX_IDEALS = 4000
-_BLOCK_ROWS = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +58,9 @@ class Nodes(Protocol):
 
     def held_bytes(self) -> Floats:
         """Parameter bytes of each node, where stages have limited room. [num_nodes]."""
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum of a value per op over each node, as `StageBatch.op_sums` has it. [num_nodes]."""
 
     def members(self, nodes: Ints) -> Bools:
         """Items of nodes. bool [len(nodes), num_items]."""
@@ -104,17 +109,9 @@ class IdealNodes:
 
     def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         """See `Nodes`."""
-        everything = np.arange(len(self))
-        between = IdealBoundaries([self._ideals, self._ideals], budget)
-        parts = []
-        for top in range(0, len(self), _BLOCK_ROWS):
-            rows = everything[top : top + _BLOCK_ROWS]
-            columns = np.flatnonzero(allowed[rows].any(axis=0))
-            budget.spend_pairs(len(rows) * len(columns))
-            where = np.nonzero(between.is_stage(0, rows, columns) & allowed[np.ix_(rows, columns)])
-            entering, leaving = between.bytes_moved(0, rows, columns)
-            parts.append((rows[where[0]], columns[where[1]], entering[where], leaving[where]))
-        return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        budget.spend_pairs(len(self) ** 2)
+        rows, columns = nested(self._ideals, allowed)
+        return Pairs(rows, columns, *bytes_between(self._ideals, rows, columns, budget))
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""
@@ -135,6 +132,10 @@ class IdealNodes:
     def held_bytes(self) -> Floats:
         """See `Nodes`."""
         return self._ideals.byte_sums
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """See `Nodes`."""
+        return self._ideals.sums(item_sums(self.problem, values))
 
     def members(self, nodes: Ints) -> Bools:
         """See `Nodes`."""
@@ -196,14 +197,24 @@ class IntervalNodes:
         """See `Nodes`."""
         return self._intervals.byte_sums[self._positions]
 
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """See `Nodes`."""
+        sums = np.cumsum(item_sums(self.problem, values)[self._intervals.order])
+        return np.append(0.0, sums)[self._positions]
+
     def members(self, nodes: Ints) -> Bools:
         """See `Nodes`."""
         return self._intervals.position < self._positions[nodes][:, None]
 
     def few(self, count: int) -> Nodes:
         """See `Nodes`."""
-        places = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
-        return IntervalNodes(self.problem, self._intervals.order, self._positions[places])
+        # Of neighbours, the one with fewest bytes waiting.
+        places = self._positions
+        waiting = self._intervals.bytes_moved(places[:1], places)[1][0]
+        ends = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        inner = [top + int(waiting[top:end].argmin()) for top, end in itertools.pairwise(ends + 1)]
+        which = np.array([0, *inner[:-1], len(self) - 1])
+        return IntervalNodes(self.problem, self._intervals.order, places[which])
 
     def select(self, which: Ints) -> Nodes:
         """See `Nodes`."""

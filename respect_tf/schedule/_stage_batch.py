@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+# So many partial sums are kept of an order of ops.
+_MAX_GROUPS = 64
 
 
 class StageBatch(abc.ABC):
@@ -48,14 +52,7 @@ class StageBatch(abc.ABC):
         Returns:
             float64 [len(batch)].
         """
-        from respect_tf.schedule._problem import on_grid
-
-        problem = self._problem
-        return self._sums(
-            np.bincount(
-                problem.item_of, on_grid("values per op", values, 1), problem.num_items
-            ).astype(np.float64)
-        )
+        return self._sums(item_sums(self._problem, values))
 
     def op_maxima(self, values: npt.NDArray[Any]) -> Floats:
         """Largest of a value per op over the ops of each stage.
@@ -81,6 +78,14 @@ class StageBatch(abc.ABC):
         """
         return self._contains(self._problem.item_of[ops])
 
+    def ranked(self, ops: Ints) -> Ranked:
+        """Some ops in an order, for sums over the first of them that each stage holds.
+
+        Args:
+            ops: int [num_ranks], distinct.
+        """
+        return Ranked(self._problem, ops, *self._ends(self._problem.item_of[ops]))
+
     def parts(self, index: int) -> tuple[list[int], list[int], list[int]]:
         """Ops, entering and leaving tensors of one stage, as `Objective.stage_cost` takes them."""
         before, after = self._members(index)
@@ -103,8 +108,76 @@ class StageBatch(abc.ABC):
         """Which of some items are in each stage. [len(batch), len(items)]."""
 
     @abc.abstractmethod
+    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
+        """Which of some items are before some boundaries that the stages begin and end with.
+
+        Returns:
+            bool [num_starts, len(items)] and [num_stops, len(items)], and which of the rows belong
+            to each stage, int64 [len(batch)] twice.
+        """
+
+    @abc.abstractmethod
     def _members(self, index: int) -> tuple[Bools, Bools]:
         """Items before a stage, and up to its end. bool [num_items] each."""
+
+
+def item_sums(problem: Problem, values: npt.NDArray[Any]) -> Floats:
+    """Sums of a value per op over the ops of each item, exact as in `StageBatch.op_sums`."""
+    from respect_tf.schedule._problem import on_grid
+
+    numbers = on_grid("values per op", values, 1)
+    return np.bincount(problem.item_of, numbers, problem.num_items).astype(np.float64)
+
+
+class Ranked:
+    """See `StageBatch.ranked`."""
+
+    def __init__(
+        self, problem: Problem, ops: Ints, starts: Bools, stops: Bools, rows: Ints, columns: Ints
+    ) -> None:
+        self._ops = ops
+        self._groups = np.arange(len(ops))[:: -(-len(ops) // _MAX_GROUPS)]
+        self._starts, self._rows = _used_rows(starts, rows)
+        self._stops, self._columns = _used_rows(stops, columns)
+
+    @property
+    def num_groups(self) -> int:
+        """Ops are summed up in at most so many groups of neighbours."""
+        return len(self._groups)
+
+    @property
+    def first_ops(self) -> Ints:
+        """The first op of each group."""
+        first: Ints = self._ops[self._groups]
+        return first
+
+    def sums(self, values: npt.NDArray[Any]) -> Callable[[Ints], Floats]:
+        """Sums of a value per op over the ops of a number of groups that each stage holds.
+
+        Args:
+            values: [num_ops], 0 or more; fractions are rounded as in `StageBatch.op_sums`.
+
+        Returns:
+            Takes the number of groups for each stage, [len(batch)], and gives the sums.
+        """
+        from respect_tf.schedule._problem import on_grid
+
+        numbers = on_grid("values per op", values, 1)[self._ops]
+        starts, stops = (self._table(inside, numbers) for inside in (self._starts, self._stops))
+        return lambda count: stops[count, self._columns] - starts[count, self._rows]
+
+    def _table(self, inside: Bools, numbers: Floats) -> Floats:
+        table = np.zeros((self.num_groups + 1, inside.shape[1]))
+        sums = np.add.reduceat(inside * numbers[:, None], self._groups, axis=0)
+        np.cumsum(sums, axis=0, out=table[1:])
+        return table
+
+
+def _used_rows(table: Bools, rows: Ints) -> tuple[Bools, Ints]:
+    """The rows of a table that are used, as columns, and where they are now."""
+    used = np.zeros(len(table), bool)
+    used[rows] = True
+    return np.ascontiguousarray(table.T[:, used]), (np.cumsum(used) - 1)[rows]
 
 
 def stage_parts(
@@ -152,9 +225,9 @@ def first_difference(first: Ints, second: Ints, pairs: Ints) -> Ints:
     """
     low = np.zeros(pairs.shape[1], np.int64)
     high = np.full(pairs.shape[1], first.shape[1] - 1)
-    while (low < high).any():
-        middle = (low + high) // 2
+    for _ in range((first.shape[1] - 1).bit_length()):
+        middle = (low + high) >> 1
         differ = first[pairs[0], middle] != second[pairs[1], middle]
         high = np.where(differ, middle, high)
-        low = np.where(differ, low, middle + 1)
+        low = np.where(differ, low, np.minimum(middle + 1, high))
     return low
