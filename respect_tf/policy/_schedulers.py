@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -65,19 +66,21 @@ def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int)
         if answer is not None:
             return answer
 
-    def advice() -> tuple[list[Ints], Floats]:
-        guidance = guide(problem)
-        orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
-        return orders, guidance.stage_probabilities
-
     has_time = deadline - time.perf_counter() >= _NETWORK_SECONDS * problem.num_items
     return search_problem(
         problem,
-        advice=advice if has_time else None,
+        advice=functools.partial(advise, problem, seed) if has_time else None,
         budget=num_moves // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
         seed=seed,
     )
+
+
+def advise(problem: Problem, seed: int) -> tuple[list[Ints], Floats]:
+    """What the network says to a search: orders of items, and probabilities of their stages."""
+    guidance = guide(problem)
+    orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
+    return orders, guidance.stage_probabilities
 
 
 def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:

@@ -39,7 +39,7 @@ _FIRST_STEP, _FAR, _NEAR = 1 / 64, 6.0, 1.5
 _LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
 
 # What it takes to load the loops, and to compile them for the first time.
-_LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 30.0
+_LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
 
 # Pairs of candidates that are looked at for fewer crossing bytes at the same cost.
 _MAX_TIES = 200_000

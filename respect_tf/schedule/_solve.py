@@ -45,9 +45,9 @@ def schedule(
     Args:
         graph: The graph.
         num_stages: Number of stages, none of which stays empty.
-        scheduler: `"policy"` proves the optimum at once where the graph has few order ideals, as
-            most vision models do, and searches around the orders that a trained network proposes
-            where it has many; `"policy-greedy"` cuts the network's likeliest order, as well as it
+        scheduler: `"policy"` proves the optimum where some hundredths of a second are enough, as
+            for most vision models, and else searches around the orders that a trained network
+            proposes; `"policy-greedy"` cuts the network's likeliest order, as well as it
             can be cut; `"policy+milp"` begins with `"policy"` and looks for something better with
             HiGHS within a stage of it, and with a time limit further and further away. `"exact"`
             proves the optimum where time and memory allow, and returns the best schedule known
