@@ -103,8 +103,8 @@ def search(
     about most ops. Graphs of few order ideals are solved to the proved optimum at once.
 
     The first call for a graph of many order ideals loads compiled code, in about a second. The very
-    first one compiles it, in half a minute, unless the time limit is short: then `"exact"` does what
-    it can. See `warm_up`.
+    first one compiles it, in half a minute, unless the time limit is short: then `"exact"` does
+    what it can. See `warm_up`.
 
     Args:
         graph: The graph.

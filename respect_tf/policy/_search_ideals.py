@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +11,6 @@ from respect_tf.schedule._ideal_boundaries import IdealBoundaries
 from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Problem
-from respect_tf.schedule._restrict import Restrictions
 from respect_tf.schedule._true_costs import is_batched, with_true_costs
 
 # Ideals of each kind that are looked at for one boundary, in `neighbours`; and where an objective
@@ -157,30 +155,3 @@ def has_few_ideals(problem: Problem, most: int) -> bool:
             added = [after for after in successors[item] if needs[after] & ~larger == 0]
             stack.append((larger, (*ready[index + 1 :], *added)))
     return True
-
-
-def within_stages(problem: Problem, first: Ints, last: Ints) -> Problem | None:
-    """The same problem with items kept in ranges of stages.
-
-    Args:
-        problem: The problem.
-        first: First stage of each item, int64 [num_items].
-        last: Last stage of each item, int64 [num_items].
-
-    Returns:
-        `None` if the ranges leave no schedule, whatever else there is.
-    """
-    first, last = first.copy(), last.copy()
-    given = problem.restrictions
-    if given is not None:
-        first, last = np.maximum(first, given.earliest), np.minimum(last, given.latest)
-    for before, after in problem.edges.tolist():
-        first[after] = max(first[after], first[before])
-    for before, after in reversed(problem.edges.tolist()):
-        last[before] = min(last[before], last[after])
-    stages = np.arange(problem.num_stages)[:, None]
-    if (first > last).any() or not ((first <= stages) & (stages <= last)).any(axis=1).all():
-        return None
-    held = np.zeros(problem.num_items) if given is None else given.item_bytes
-    rooms = None if given is None else given.rooms
-    return dataclasses.replace(problem, restrictions=Restrictions(first, last, held, rooms))

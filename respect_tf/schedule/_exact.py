@@ -18,8 +18,9 @@ from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, Reach
 from respect_tf.schedule._fallback import answer_without_proof, balanced, best_slicing
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries, stage_keys
 from respect_tf.schedule._ideal_search import IdealSearch, is_worth_loading
+from respect_tf.schedule._ideal_source import IdealSource
 from respect_tf.schedule._ideal_table import IdealTable, ideal_table
-from respect_tf.schedule._ideals import Ideals, IdealSource
+from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._objective import LinearCost, PeakMemory
 from respect_tf.schedule._pair_search import search_pairs
 from respect_tf.schedule._pairs import Nodes, find_nodes

@@ -8,7 +8,8 @@ import numpy as np
 
 from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideal_boundaries import IdealBatch, IdealBoundaries
-from respect_tf.schedule._ideals import Ideals, IdealSource
+from respect_tf.schedule._ideal_source import IdealSource
+from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
 from respect_tf.schedule._true_costs import checked_costs

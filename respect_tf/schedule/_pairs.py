@@ -12,7 +12,8 @@ import numpy.typing as npt
 from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideal_boundaries import IdealBatch
 from respect_tf.schedule._ideal_pairs import bytes_between, nested
-from respect_tf.schedule._ideals import Ideals, IdealSource
+from respect_tf.schedule._ideal_source import IdealSource
+from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._intervals import IntervalBatch, Intervals
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem

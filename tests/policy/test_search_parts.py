@@ -12,7 +12,7 @@ from respect_tf import PeakMemory
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.policy._orders import priority_order
-from respect_tf.policy._search_ideals import has_few_ideals, mix, neighbours, within_stages
+from respect_tf.policy._search_ideals import has_few_ideals, mix, neighbours
 from respect_tf.policy._search_rounds import Rounds
 from respect_tf.policy._search_state import layout_of, wiring_of
 from respect_tf.schedule import Constraints
@@ -216,14 +216,3 @@ def test_proofs_agree_with_enumeration(graph, num_stages, objective):
         assert best[0] * (1 - 1e-9) <= better.cost < known.cost
     gave_up = ideals.raise_bound(known, problem.lower_bound(), Budget(work=0))
     assert gave_up[1] <= chain.cost + problem.slack
-
-
-def test_ranges_of_stages_spread_along_edges():
-    problem = build_problem(random_graph("wide", 40, seed=0), 3, PeakMemory())
-    known = slice_items(problem, np.arange(40)).stages
-    part = within_stages(problem, known, known)
-    assert np.array_equal(part.restrictions.earliest, known)
-    assert np.array_equal(slice_items(part, np.argsort(known, kind="stable")).stages, known)
-    everywhere = within_stages(problem, np.zeros(40, int), np.full(40, 2))
-    assert everywhere.restrictions.latest.max() == 2
-    assert within_stages(problem, np.full(40, 1), np.full(40, 2)) is None  # stage 0 stays empty

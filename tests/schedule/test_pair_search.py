@@ -7,7 +7,7 @@ from respect_tf.schedule import PeakMemory, Throughput
 from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries
 from respect_tf.schedule._ideal_pairs import bytes_between, nested
-from respect_tf.schedule._ideals import IdealSource
+from respect_tf.schedule._ideal_source import IdealSource
 from respect_tf.schedule._pair_chains import PairChains
 from respect_tf.schedule._pairs import find_nodes
 from respect_tf.schedule._problem import build_problem

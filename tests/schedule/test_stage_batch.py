@@ -10,7 +10,7 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.schedule import PeakMemory, schedule
 from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries
-from respect_tf.schedule._ideals import IdealSource
+from respect_tf.schedule._ideal_source import IdealSource
 from respect_tf.schedule._intervals import IntervalBoundaries, Intervals
 from respect_tf.schedule._problem import build_problem
 
