@@ -109,6 +109,18 @@ def _reads(wires: Wires, ideals: Candidates, tensors: Ints) -> Ints:
 
 
 @compiled
+def _is_stage(
+    stage: Stage, before: Floats, after: Floats, row: int, column: int, room: float
+) -> bool:
+    """Whether the later ideal holds the earlier one and more, but not more than there is room."""
+    return (  # type: ignore[no-any-return]
+        after[COUNT] > before[COUNT]
+        and after[HELD] - before[HELD] <= room
+        and is_within(stage.inside[row], stage.outside[column])
+    )
+
+
+@compiled
 def bytes_moved(
     stage: Stage, before: Floats, after: Floats, row: int, column: int
 ) -> tuple[float, float]:
@@ -190,9 +202,7 @@ def advance(
             if (
                 reached[column] <= best[row]
                 or (not by_crossing and reached[column] <= weights[column] - before[WEIGHT])
-                or after[COUNT] <= before[COUNT]
-                or after[HELD] - before[HELD] > room
-                or not is_within(stage.inside[row], stage.outside[column])
+                or not _is_stage(stage, before, after, row, column, room)
             ):
                 continue
             entering, leaving = bytes_moved(stage, before, after, row, column)
@@ -271,11 +281,8 @@ def best_pairs(
         after = columns.numbers[column]
         for row in range(len(crossings)):
             before = rows.numbers[row]
-            if (
-                crossings[row] > reached[column]
-                or after[COUNT] <= before[COUNT]
-                or after[HELD] - before[HELD] > room
-                or not is_within(stage.inside[row], stage.outside[column])
+            if crossings[row] > reached[column] or not _is_stage(
+                stage, before, after, row, column, room
             ):
                 continue
             entering, leaving = bytes_moved(stage, before, after, row, column)
