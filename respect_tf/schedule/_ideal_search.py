@@ -35,8 +35,12 @@ _WORK_PER_SECOND, _MOST_WORK = 2e7, 1 << 60
 
 # How far the limit rises above the lower bound: at first a part of the way to a known cost, then
 # by factors: boldly while that costs little work, or hardly more than the step before.
-_FIRST_STEP, _FAR, _NEAR = 1 / 64, 6.0, 1.5
+_FIRST_STEP, _FAR, _NEAR = 1 / 24, 6.0, 1.5
 _LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
+
+# The part of a budget that one limit may take, unless it is the lowest, and by how much the step
+# shrinks where that does not last; how often it does.
+_LIMIT_SHARE, _BACK, _RETRIES = 0.6, 5.0, 2
 
 # What it takes to load the loops, and to compile them for the first time.
 _LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
@@ -136,12 +140,24 @@ class IdealSearch:
             The known schedule or a better one, and the best lower bound proved; they are equal
             where the search was complete.
         """
-        limit, step, last = low, _FIRST_STEP * (known.cost - low), 0.0
-        integral = self.problem.integral
-        try:
+        limit, step, last, retries = low, _FIRST_STEP * (known.cost - low), 0.0, _RETRIES
+        with contextlib.suppress(BudgetExceededError):
             while low < known.cost:
-                before = budget.spent
-                chains = self._chains(limit, budget, prune=self._can_prune)
+                share = _part(budget) if retries and limit > low else budget
+                before = share.spent
+                try:
+                    chains = self._chains(limit, share, prune=self._can_prune)
+                except BudgetExceededError:
+                    if share is budget:
+                        raise
+                    budget.spend_pairs(int(share.spent))
+                    retries -= 1
+                    step = min(step / _BACK, (known.cost - low) / _BACK)
+                    limit = self._next_limit(low + step, low, known)
+                    continue
+                work = share.spent - before
+                if share is not budget:
+                    budget.spend_pairs(int(work))
                 if chains is not None and not self._can_prune:
                     best = self._chosen(chains, _MAX_TIES)
                     return best, best.cost
@@ -149,18 +165,18 @@ class IdealSearch:
                     known = self._chosen(chains, 0)
                     limit = known.cost - 1
                     continue
-                low = min(limit + 1.0 if integral else limit, known.cost)
-                work = budget.spent - before
+                low = min(limit + 1.0 if self.problem.integral else limit, known.cost)
                 step *= _FAR if work < max(_LITTLE_WORK, _LITTLE_GROWTH * last) else _NEAR
                 last = work
-                limit = low + step
-                if integral:  # what costs as much as the known schedule is no gain
-                    limit = max(min(float(math.floor(limit)), known.cost - 1), low)
-                else:
-                    limit = min(limit, known.cost)
-        except BudgetExceededError:
-            pass
+                limit = self._next_limit(low + step, low, known)
         return known, low
+
+    def _next_limit(self, limit: float, low: float, known: Chain) -> float:
+        """A limit that it makes sense to search below."""
+        if not self.problem.integral:
+            return min(limit, known.cost)
+        # What costs as much as the known schedule is no gain.
+        return max(min(float(math.floor(limit)), known.cost - 1), low)
 
     def within_stages(self, earliest: Ints, latest: Ints) -> IdealSearch:
         """The same search over schedules with items in ranges of stages, int64 [num_items] each."""
@@ -392,6 +408,15 @@ def _members(ideals: Candidates, row: int) -> Bools:
     bits = np.unpackbits(ideals.sets[row].view(np.uint8), bitorder="little").astype(bool)
     held: Bools = np.where(places >= 0, bits[np.maximum(places, 0)], places == ALWAYS)
     return held
+
+
+def _part(budget: Budget) -> Budget:
+    """A budget of its own, for a part of what is left."""
+    deadline = budget.deadline
+    if math.isfinite(deadline):
+        now = time.perf_counter()
+        deadline = now + _LIMIT_SHARE * (deadline - now)
+    return Budget(deadline, _LIMIT_SHARE * (budget.work - budget.spent), budget.cells)
 
 
 def _spend(budget: Budget, work: int, most: int) -> None:
