@@ -39,8 +39,8 @@ _FIRST_STEP, _FAR, _NEAR = 1 / 24, 6.0, 1.5
 _LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
 
 # The part of a budget that one limit may take, unless it is the lowest, and by how much the step
-# shrinks where that does not last; how often it does.
-_LIMIT_SHARE, _BACK, _RETRIES = 0.6, 5.0, 2
+# shrinks where that does not last; how often it does, where there is so much work to do.
+_LIMIT_SHARE, _BACK, _RETRIES, _MUCH_WORK = 0.6, 5.0, 2, 5_000_000
 
 # What it takes to load the loops, and to compile them for the first time.
 _LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
@@ -140,7 +140,8 @@ class IdealSearch:
             The known schedule or a better one, and the best lower bound proved; they are equal
             where the search was complete.
         """
-        limit, step, last, retries = low, _FIRST_STEP * (known.cost - low), 0.0, _RETRIES
+        limit, step, last = low, _FIRST_STEP * (known.cost - low), 0.0
+        retries = _RETRIES if budget.work >= _MUCH_WORK else 0
         with contextlib.suppress(BudgetExceededError):
             while low < known.cost:
                 share = _part(budget) if retries and limit > low else budget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,17 @@ class State(NamedTuple):
 
 
 def network_of(problem: Problem) -> Network:
-    """The arrays that moves need of a problem."""
+    """The arrays that moves need of a problem, made once."""
+    found = _NETWORKS.get(problem)
+    if found is None:
+        found = _NETWORKS[problem] = _network(problem)
+    return found
+
+
+_NETWORKS: weakref.WeakKeyDictionary[Problem, Network] = weakref.WeakKeyDictionary()
+
+
+def _network(problem: Problem) -> Network:
     num_items, num_tensors = problem.num_items, len(problem.tensor_bytes)
     tensors = np.repeat(np.arange(num_tensors), np.diff(problem.reader_offsets))
     made = np.flatnonzero(problem.tensor_items >= 0)
