@@ -55,7 +55,7 @@ class Bands:
     def run(self, work: float, deadline: float) -> None:
         """Look at neighbourhoods up to so much work, as `Budget` counts it, or a deadline."""
         while work > 0 and not self._rounds.is_solved and time.perf_counter() < deadline:
-            work -= self._look(min(deadline, time.perf_counter() + 1.0)) + _BASE_WORK
+            work -= self._look(deadline) + _BASE_WORK
 
     def _look(self, deadline: float) -> float:
         """Search one neighbourhood, and return the work done."""
