@@ -44,7 +44,7 @@ _ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
 _MOST_FEW_WORK = 20_000_000
 
 # Where less time is left, nothing is compiled that is not on disk.
-_COMPILE_SECONDS = 60.0
+_COMPILE_SECONDS = 90.0
 
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
@@ -103,7 +103,7 @@ def search(
     about most ops. Graphs of few order ideals are solved to the proved optimum at once.
 
     The first call for a graph of many order ideals loads compiled code, in about a second. The very
-    first one compiles it, in half a minute, unless the time limit is short: then `"exact"` does
+    first one compiles it, in about a minute, unless the time limit is short: then `"exact"` does
     what it can. See `warm_up`.
 
     Args:

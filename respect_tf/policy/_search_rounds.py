@@ -231,7 +231,7 @@ class Rounds:
 
 
 def is_loaded_soon() -> bool:
-    """Whether the compiled loops are loaded, or on disk: to compile them takes half a minute."""
+    """Whether the compiled loops are loaded, or on disk: to compile them takes a minute."""
     from respect_tf.policy import _search_anneal
 
     loop: Any = _search_anneal.anneal

@@ -43,7 +43,7 @@ _LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
 _LIMIT_SHARE, _BACK, _RETRIES, _MUCH_WORK = 0.6, 5.0, 2, 5_000_000
 
 # What it takes to load the loops, and to compile them for the first time.
-_LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
+_LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 90.0
 
 # Pairs of candidates that are looked at for fewer crossing bytes at the same cost.
 _MAX_TIES = 200_000
