@@ -42,6 +42,9 @@ _MOST_VARIED, _VARIED_ITEMS = 100, 5_000
 _BLURS = (0.05, 0.1, 0.2, 0.3)
 _SLACK = 0.02
 
+# Random orders, and items in all of them together.
+_MOST_RANDOM, _RANDOM_ITEMS = 32, 1600
+
 # Orders of more items are balanced first, which spares a cut most of its work.
 _CUT_AT_ONCE = 300
 
@@ -115,8 +118,12 @@ class Rounds:
                 self._starts.append(chain)
         self._starts = sorted(self._starts, key=_quality)[:_MOST_STARTS]
 
-    def add_random_orders(self, num_orders: int, deadline: float) -> None:
-        """Cut the orders that random priorities give."""
+    def add_random_orders(self, deadline: float) -> None:
+        """Cut the orders that random priorities give.
+
+        Fewer of them where cuts take long, and there is less to gain.
+        """
+        num_orders = max(2, min(_MOST_RANDOM, _RANDOM_ITEMS // self.problem.num_items))
         noise = (self._noise(-number) for number in range(num_orders))
         self.add_orders([priority_order(self.problem, values) for values in noise], deadline)
 

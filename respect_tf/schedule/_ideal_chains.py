@@ -20,11 +20,10 @@ from respect_tf.schedule._ideal_arrays import (
     Wires,
     Words,
 )
-from respect_tf.schedule._ideal_loops import cost_of, has, is_within, num_words, place_of, put
+from respect_tf.schedule._ideal_loops import cost_of
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats
-
-_ONE = np.uint64(1)
+from respect_tf.schedule._word_sets import ONE, has, is_within, num_words, place_of, put
 
 
 @compiled
@@ -134,7 +133,7 @@ def bytes_moved(
     for word in range(stage.row_waiting.shape[1]):
         bits = stage.row_waiting[row, word] & stage.column_waiting[column, word]
         while bits:
-            bit = bits & (~bits + _ONE)
+            bit = bits & (~bits + ONE)
             bits ^= bit
             number = (word << 6) + place_of(bit)
             if stage.leaves[number]:

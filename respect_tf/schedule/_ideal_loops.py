@@ -1,6 +1,6 @@
 """Compiled: the order ideals that are candidates for one boundary. Import only where needed.
 
-Sets are rows of 64-bit words, over those items only that not all candidates agree about.
+Sets (`_word_sets`) are over those items only that not all candidates agree about.
 """
 
 from __future__ import annotations
@@ -32,17 +32,19 @@ from respect_tf.schedule._ideal_arrays import (
 )
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats
+from respect_tf.schedule._word_sets import (
+    NOTHING,
+    ONE,
+    first_place,
+    has,
+    is_within,
+    num_words,
+    place_of,
+    put,
+)
 
 # Work of an ideal, beside what depends on the length of the sets.
 _STEP = 8
-
-_NOTHING, _ONE, _SHIFT = np.uint64(0), np.uint64(1), np.uint64(58)
-# The place of the only bit of a word, by a sequence of de Bruijn.
-_SEQUENCE = 0x03F79D71B4CB0A89
-_FACTOR = np.uint64(_SEQUENCE)
-_PLACES = np.zeros(64, np.int64)
-for _place in range(64):
-    _PLACES[(_SEQUENCE << _place & (1 << 64) - 1) >> 58] = _place
 
 
 class _Reading(NamedTuple):
@@ -52,39 +54,6 @@ class _Reading(NamedTuple):
     unread: Bools  # whether it has a reader in no candidate
     may_enter: Bools  # whether it is an input of the model that is read in some of them only
     readers: Words  # its other readers
-
-
-@compiled
-def place_of(bit: np.uint64) -> int:
-    """The place, 0 to 63, of a word's only bit."""
-    return _PLACES[(bit * _FACTOR) >> _SHIFT]  # type: ignore[no-any-return]
-
-
-@compiled
-def has(row: Words, place: int) -> bool:
-    """Whether a set holds a place."""
-    return (row[place >> 6] >> np.uint64(place & 63)) & _ONE != 0  # type: ignore[no-any-return]
-
-
-@compiled
-def put(row: Words, place: int) -> None:
-    """Put a place into a set."""
-    row[place >> 6] |= _ONE << np.uint64(place & 63)
-
-
-@compiled
-def num_words(num_places: int) -> int:
-    """Words of a set."""
-    return max(1, (num_places + 63) >> 6)
-
-
-@compiled
-def is_within(row: Words, other: Words) -> bool:
-    """Whether a set is a subset of another one."""
-    lacks = _NOTHING
-    for word in range(len(row)):
-        lacks |= row[word] & ~other[word]
-    return lacks == 0  # type: ignore[no-any-return]
 
 
 @compiled
@@ -109,7 +78,7 @@ def needed_sums(starts: Ints, before: Ints, weights: Floats) -> Floats:
         for word in range(needs.shape[1]):
             bits = needs[item, word]
             while bits:
-                bit = bits & (~bits + _ONE)
+                bit = bits & (~bits + ONE)
                 bits ^= bit
                 other = (word << 6) + place_of(bit)
                 sums[item, BEFORE] += weights[other]
@@ -229,7 +198,7 @@ def _read(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, _Reading, fl
         else:
             unread[count] = False
             for word in range(readers.shape[1]):
-                readers[count, word] = _NOTHING
+                readers[count, word] = NOTHING
     reading = _Reading(made_by[:count], unread[:count], may_enter[:count], readers[:count])
     return tensors[:count], reading, entering
 
@@ -250,7 +219,7 @@ def _describe(
         Bytes of the model's inputs that are read in it.
     """
     for word in range(len(waiting)):
-        waiting[word] = _NOTHING
+        waiting[word] = NOTHING
     numbers[WAITING] = numbers[LEAVING] = 0.0
     for number in range(len(tensors)):
         tensor = tensors[number]
@@ -359,11 +328,11 @@ def list_candidates(  # noqa: PLR0915
                 if is_end or (is_near and held_from <= row[HELD] <= held_to):
                     num_found += 1
         is_new = False
-        place = _first(ready[depth])
+        place = first_place(ready[depth])
         if place < 0 or here[COUNT] == most or reaches[depth] < low:
             depth -= 1
             continue
-        ready[depth, place >> 6] ^= _ONE << np.uint64(place & 63)
+        ready[depth, place >> 6] ^= ONE << np.uint64(place & 63)
         item, reach = items[place], reaches[depth]
         reaches[depth] -= lost[place]
         if here[WEIGHT] + wires.weights[item] > high:
@@ -393,15 +362,6 @@ def _merged(
     before = cost_of(numbers[OP_COSTS], entering, numbers[LEAVING] + numbers[OUTPUTS], rates)
     op_costs, outputs = totals[0] - numbers[OP_COSTS], totals[1] - numbers[OUTPUTS]
     return before, cost_of(op_costs, numbers[WAITING], outputs, rates)
-
-
-@compiled
-def _first(row: Words) -> int:
-    """The first place in a set, -1 if there is none."""
-    for word in range(len(row)):
-        if row[word] != 0:
-            return (word << 6) + place_of(row[word] & (~row[word] + _ONE))  # type: ignore[no-any-return]
-    return -1
 
 
 @compiled

@@ -28,7 +28,8 @@ def nested(ideals: Ideals, allowed: Bools) -> tuple[Ints, Ints]:
     """
     num_items = ideals.problem.num_items
     bits = ideals.members(np.arange(num_items)).T  # [num_items, num_ideals]
-    places = np.arange(1, num_items + 1, dtype=np.int16)[:, None]  # far fewer than 2**15
+    # In the narrowest type that holds them: there are as many as bits.
+    places = np.arange(1, num_items + 1, dtype=np.min_scalar_type(-num_items - 1))[:, None]
     extent = (bits * places).max(axis=0)
     filled = num_items - (~bits * places[::-1]).max(axis=0)
     larger = allowed & (ideals.counts[:, None] < ideals.counts)

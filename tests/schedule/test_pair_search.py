@@ -3,11 +3,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_reference import graphs, make_graph
 
+from respect_tf.graph import OpGraph
 from respect_tf.schedule import PeakMemory, Throughput
 from respect_tf.schedule._chain import Budget
 from respect_tf.schedule._ideal_boundaries import IdealBoundaries
 from respect_tf.schedule._ideal_pairs import bytes_between, nested
 from respect_tf.schedule._ideal_source import IdealSource
+from respect_tf.schedule._ideals import Ideals
 from respect_tf.schedule._pair_chains import PairChains
 from respect_tf.schedule._pairs import find_nodes
 from respect_tf.schedule._problem import build_problem
@@ -34,6 +36,28 @@ def test_pairs_of_ideals_agree_with_the_stages_between_boundaries(data, graph):
     moved = bytes_between(ideals, rows, columns, Budget())
     for part, matrix in zip(moved, boundaries.bytes_moved(0, every, every), strict=True):
         assert np.array_equal(part, matrix[rows, columns])
+
+
+def test_pairs_of_ideals_of_very_many_items():
+    num_items = 33_000
+    steps = np.arange(num_items)
+    graph = OpGraph.from_arrays(
+        np.ones(num_items, np.int64),
+        np.ones(num_items, np.int64),
+        np.stack([steps[:-1], steps[1:]], axis=1),
+    )
+    problem, nothing = build_problem(graph, 1, PeakMemory()), np.zeros(num_items, bool)
+    sizes = np.array([0, 1, 32_766, 32_768, num_items])
+    packed = np.packbits(steps < sizes[:, None], axis=1, bitorder="little")
+    ideals = Ideals(problem, nothing, nothing, steps, packed)
+    rows, columns = nested(ideals, np.ones((5, 5), bool))
+    assert np.array_equal(np.stack([rows, columns]), np.stack(np.triu_indices(5, 1)))
+    # None of two ideals that each lack the other's last item holds the other one.
+    sets = np.ones((2, num_items), bool)
+    sets[0, -1] = sets[1, -2] = False
+    packed = np.packbits(sets, axis=1, bitorder="little")
+    rows, _ = nested(Ideals(problem, nothing, nothing, steps, packed), np.ones((2, 2), bool))
+    assert len(rows) == 0
 
 
 @settings(max_examples=40, deadline=None)
