@@ -5,7 +5,8 @@ import pytest
 from model_builder import ModelBuilder
 
 from respect_tf._errors import InvalidModelError, QuantizationError
-from respect_tf.tflite._precision import check_int8, layer_of, non_int8_tensors
+from respect_tf.tflite._flatbuffer import read_model
+from respect_tf.tflite._precision import check_int8, layer_of, left_by_chance, non_int8_tensors
 
 
 def _found(content: bytes, **options) -> list[tuple[int, str, str, str]]:
@@ -51,6 +52,30 @@ def test_a_float_op_in_the_middle_is_found_with_what_feeds_it():
     result = builder.tensor("result", (1, 4, 4, 8), "FLOAT32", scale=None)
     builder.op("RELU", [outside], [result])
     assert [entry[2] for entry in _found(builder.build([result]))] == ["input", "output"]
+
+
+@pytest.mark.parametrize(
+    ("floats", "by_chance"),
+    [((), False), (("SPLIT",), True), (("SPLIT", "NEG"), False), (("NEG",), False)],
+)
+def test_only_splits_are_left_in_float_by_chance(floats, by_chance):
+    builder = ModelBuilder()
+    last = builder.conv(builder.input())
+    for kind in floats:
+        names = [f"{kind}/{place}" for place in ("in", "out", "back")]
+        before, after = (builder.tensor(n, (1, 4, 4, 8), "FLOAT32", scale=None) for n in names[:2])
+        builder.op("DEQUANTIZE", [last], [before])
+        builder.op(kind, [before], [after])
+        last = builder.tensor(names[2], (1, 4, 4, 8))
+        builder.op("QUANTIZE", [after], [last])
+    assert left_by_chance(read_model(builder.build([last]))) == by_chance
+
+
+def test_a_model_that_was_never_quantised_is_not_left_by_chance():
+    builder = ModelBuilder()
+    result = builder.tensor("result", (1, 4, 4, 8), "FLOAT32", scale=None)
+    builder.op("SPLIT", [builder.input(dtype="FLOAT32")], [result])
+    assert not left_by_chance(read_model(builder.build([result])))
 
 
 @pytest.mark.parametrize(
