@@ -36,7 +36,7 @@ _COSTS = ((0.0, 0.0), (0.0, 0.0), (1.0, 0.0), (1.0, 0.0), (1.0, 1000.0), (1.0, 1
 _PURPOSE = "labels"
 _SHARD = 50  # labels in a file: what is lost when a run is stopped
 _CROSS_CHECK = 25  # one label in so many is solved by both exact methods
-_EXACT_SECONDS, _MILP_SECONDS = 10.0, 20.0
+_EXACT_SECONDS, _MILP_SECONDS = 3.0, 8.0
 
 
 @dataclasses.dataclass(frozen=True)

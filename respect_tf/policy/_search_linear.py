@@ -22,7 +22,7 @@ from respect_tf.schedule._problem import Floats, Problem
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
 # Larger graphs have too many order ideals for it.
-_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 1_500_000, 20, 40
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 1_500_000, 60, 40
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
 
@@ -32,8 +32,10 @@ _THOROUGH = 1000
 # Rounds after which moves are over if none of them found anything better.
 _PATIENCE, _QUICKLY = 10, 4
 
-# The part of the time left that is spent on few moves, on more of them, and on complete searches.
-_FEW_SHARE, _MOVING_SHARE, _PROOF_SHARE = 0.1, 0.4, 0.35
+# The part of the time left that is spent on few moves, on a proof (more where that is quick), on
+# more moves, on each of the ways to combine schedules, and on the last proof.
+_FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE = 0.1, 0.35, 0.6, 0.4
+_COMBINING_SHARE, _LAST_SHARE = 0.15, 0.6
 
 # Stages of an item that are less likely are left out.
 _UNLIKELY = 0.02
@@ -74,7 +76,7 @@ class LinearSearch:
             return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
         probabilities = None
         if self._num_moves:
-            self._prove(_FIRST_WORK, is_first=True)
+            self._prove(_FIRST_WORK, _PROOF_SHARE)
         if not rounds.is_solved and self._advice is not None:
             advised, probabilities = advised_orders(problem, self._advice)
             rounds.add_orders(advised, deadline)
@@ -82,11 +84,11 @@ class LinearSearch:
             rounds.add_random_orders(deadline)
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
         self._explore(few, _FEW_SHARE)
-        self._prove(_SECOND_WORK if self._num_moves else 0, is_first=False)
+        self._prove(self._much(_SECOND_WORK if self._num_moves else 0), _PROOF_SHARE)
         self._explore(self._num_moves - few, _MOVING_SHARE)
         if self._is_thorough:
             self._combine(probabilities)
-        self._prove(_WORK_PER_MOVE * self._num_moves, is_first=False)
+        self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
         if self._is_limited:
             self._explore(self._num_moves, 1.0)
         # Sums of compiled loops may be rounded otherwise than those of the checker.
@@ -97,9 +99,9 @@ class LinearSearch:
         now = time.perf_counter()
         return now + part * (self._deadline - now) if self._is_limited else math.inf
 
-    def _part_of_work(self, work: float) -> Budget:
+    def _part_of_work(self, work: float, share: float) -> Budget:
         cells = _MAX_CELLS // self._problem.num_stages
-        return Budget(self._part_of_time(_PROOF_SHARE), work, cells)
+        return Budget(self._part_of_time(share), work, cells)
 
     def _explore(self, num_moves: int, share: float) -> None:
         """Moves, and complete search of neighbourhoods, by turns.
@@ -133,16 +135,20 @@ class LinearSearch:
             self._bands = Bands(self._rounds, ideals, self._seed)
         return self._bands
 
-    def _prove(self, work: float, *, is_first: bool) -> None:
-        """Complete search, as far as it goes: the first one with little work in any case."""
+    def _much(self, work: float) -> float:
+        """So much work, or what the time allows."""
+        return math.inf if self._is_limited else work
+
+    def _prove(self, work: float, share: float) -> None:
+        """Complete search, as far as some work and a part of the time left go."""
         rounds = self._rounds
         ideals = None if rounds.is_solved or work <= 0 else self._complete()
         if ideals is None:
             return
-        if self._is_limited and not is_first:
-            work = math.inf
+        if ideals.can_prune:
+            share = max(share, _PRUNED_SHARE)
         chain, rounds.bound = ideals.raise_bound(
-            rounds.best, rounds.bound, self._part_of_work(work)
+            rounds.best, rounds.bound, self._part_of_work(work, share)
         )
         rounds.add(chain)
 
@@ -151,16 +157,17 @@ class LinearSearch:
         problem, rounds = self._problem, self._rounds
         if rounds.is_solved:
             return
-        work = math.inf if self._is_limited else _WORK_PER_MOVE * self._num_moves
-        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, self._part_of_work(work)))
+        work = self._much(_WORK_PER_MOVE * self._num_moves)
+        part = self._part_of_work(work, _COMBINING_SHARE)
+        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part))
         windows = [_agreed(rounds)]
         if probabilities is not None:
             windows.append(_likely(probabilities))
         ideals = self._complete()
         for first, last in windows:
             if ideals is not None and not rounds.is_solved:
-                part = ideals.within_stages(first, last)
-                rounds.add(part.better_within(rounds.best, self._part_of_work(work)))
+                part = self._part_of_work(work, _COMBINING_SHARE)
+                rounds.add(ideals.within_stages(first, last).better_within(rounds.best, part))
 
 
 def _agreed(rounds: Rounds) -> tuple[Ints, Ints]:

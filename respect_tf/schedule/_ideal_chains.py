@@ -86,8 +86,8 @@ def _chosen(sets: Words, places: Ints) -> Words:
     result = np.zeros((len(sets), num_words(len(places))), np.uint64)
     for index in range(len(sets)):
         for place in range(len(places)):
-            if has(sets[index], places[place]):
-                put(result[index], place)
+            if has(sets, index, places[place]):
+                put(result, index, place)
     return result
 
 
@@ -102,21 +102,9 @@ def _reads(wires: Wires, ideals: Candidates, tensors: Ints) -> Ints:
             if place == NEVER:
                 continue
             for index in range(len(result)):
-                if place == ALWAYS or has(ideals.sets[index], place):
+                if place == ALWAYS or has(ideals.sets, index, place):
                     result[index, number] += 1
     return result
-
-
-@compiled
-def _is_stage(
-    stage: Stage, before: Floats, after: Floats, row: int, column: int, room: float
-) -> bool:
-    """Whether the later ideal holds the earlier one and more, but not more than there is room."""
-    return (  # type: ignore[no-any-return]
-        after[COUNT] > before[COUNT]
-        and after[HELD] - before[HELD] <= room
-        and is_within(stage.inside[row], stage.outside[column])
-    )
 
 
 @compiled
@@ -127,9 +115,16 @@ def bytes_moved(
 
     What waits before the stage enters it, unless it still waits after the stage, which reads it
     nowhere. What waits after it was made in it, unless it waited before.
+
+    Args:
+        stage: What `join` made of the boundaries.
+        before: Numbers of the candidates of the earlier one.
+        after: Numbers of the candidates of the later one.
+        row: Which of the former.
+        column: Which of the latter.
     """
-    entering = before[WAITING]
-    leaving = after[LEAVING] + after[OUTPUTS] - before[OUTPUTS]
+    entering = before[row, WAITING]
+    leaving = after[column, LEAVING] + after[column, OUTPUTS] - before[row, OUTPUTS]
     for word in range(stage.row_waiting.shape[1]):
         bits = stage.row_waiting[row, word] & stage.column_waiting[column, word]
         while bits:
@@ -180,40 +175,45 @@ def advance(
     """
     num_columns = len(columns.sets)
     reached, origin = np.empty(num_columns), np.zeros(num_columns, np.int64)
-    weights = np.empty(num_columns)
+    before, after = rows.numbers, columns.numbers
+    # What each pair needs lies side by side.
+    weights, counts, helds = np.empty((3, num_columns))
     for column in range(num_columns):
-        reached[column], weights[column] = np.inf, columns.numbers[column, WEIGHT]
-    num_pairs = first = last = 0
-    for row in range(len(best)):  # by weight
-        if best[row] == np.inf:
+        reached[column], weights[column] = np.inf, after[column, WEIGHT]
+        counts[column], helds[column] = after[column, COUNT], after[column, HELD]
+    num_pairs, first, last = 0, num_columns, num_columns
+    for row in range(len(best) - 1, -1, -1):  # from the heaviest on, which leave least for a stage
+        so_far, weight, count = best[row], before[row, WEIGHT], before[row, COUNT]
+        if so_far == np.inf:
             continue
-        before = rows.numbers[row]
-        while first < num_columns and weights[first] < before[WEIGHT]:
-            first += 1
-        while last < num_columns and weights[last] <= before[WEIGHT] + limit:
-            last += 1
+        while first > 0 and weights[first - 1] >= weight:
+            first -= 1
+        while last > 0 and weights[last - 1] > weight + limit:
+            last -= 1
         num_pairs += 1 + last - first
         if num_pairs > max_pairs:
             break
         for column in range(first, last):
-            after = columns.numbers[column]
             # What is before the stage, or its weight, is too much already.
             if (
-                reached[column] <= best[row]
-                or (not by_crossing and reached[column] <= weights[column] - before[WEIGHT])
-                or not _is_stage(stage, before, after, row, column, room)
+                reached[column] <= so_far
+                or (not by_crossing and reached[column] <= weights[column] - weight)
+                or counts[column] <= count
+                or helds[column] - before[row, HELD] > room
+                or not is_within(stage.inside, row, stage.outside, column)
             ):
                 continue
             entering, leaving = bytes_moved(stage, before, after, row, column)
-            cost = cost_of(after[OP_COSTS] - before[OP_COSTS], entering, leaving, wires.rates)
+            op_costs = after[column, OP_COSTS] - before[row, OP_COSTS]
+            cost = cost_of(op_costs, entering, leaving, wires.rates)
             if cost > limit:
                 continue
             if by_crossing:
-                total = best[row] + entering + leaving
+                total = so_far + entering + leaving
             elif is_sum:
-                total = best[row] + cost
+                total = so_far + cost
             else:
-                total = max(best[row], cost)
+                total = max(so_far, cost)
             if total < reached[column] and (by_crossing or total <= limit):
                 reached[column], origin[column] = total, row
     return num_pairs, reached, origin
@@ -236,7 +236,7 @@ def largest(sets: Words, max_pairs: int) -> tuple[int, Bools]:
     for row in range(len(sets) - 1, -1, -1):
         for index in range(num_kept):
             num_pairs += 1
-            if is_within(sets[row], sets[kept[index]]):
+            if is_within(sets, row, sets, kept[index]):
                 is_kept[row] = False
                 break
         if is_kept[row]:
@@ -276,16 +276,19 @@ def best_pairs(
         Rows and columns of the pairs, int64 [num_pairs] each.
     """
     found_rows, found_columns = [0 for _ in range(0)], [0 for _ in range(0)]
+    before, after = rows.numbers, columns.numbers
     for column in wanted:
-        after = columns.numbers[column]
         for row in range(len(crossings)):
-            before = rows.numbers[row]
-            if crossings[row] > reached[column] or not _is_stage(
-                stage, before, after, row, column, room
+            if (
+                crossings[row] > reached[column]
+                or after[column, COUNT] <= before[row, COUNT]
+                or after[column, HELD] - before[row, HELD] > room
+                or not is_within(stage.inside, row, stage.outside, column)
             ):
                 continue
             entering, leaving = bytes_moved(stage, before, after, row, column)
-            cost = cost_of(after[OP_COSTS] - before[OP_COSTS], entering, leaving, wires.rates)
+            op_costs = after[column, OP_COSTS] - before[row, OP_COSTS]
+            cost = cost_of(op_costs, entering, leaving, wires.rates)
             if cost <= limit and crossings[row] + entering + leaving == reached[column]:
                 found_rows.append(row)
                 found_columns.append(column)

@@ -35,6 +35,8 @@ from respect_tf.schedule._problem import Bools, Floats
 from respect_tf.schedule._word_sets import (
     NOTHING,
     ONE,
+    copy_row,
+    drop,
     first_place,
     has,
     is_within,
@@ -71,7 +73,7 @@ def needed_sums(starts: Ints, before: Ints, weights: Floats) -> Floats:
     needs = np.zeros((num_items, num_words(num_items)), np.uint64)
     sums = np.zeros((num_items, 4))
     for item in range(num_items):
-        put(needs[item], item)
+        put(needs, item, item)
         for row in range(starts[item], starts[item + 1]):
             for word in range(needs.shape[1]):
                 needs[item, word] |= needs[before[row], word]
@@ -110,7 +112,7 @@ def in_all(ideals: Candidates) -> Bools:
         held[item] = place != NEVER
         if place >= 0:
             for index in range(len(ideals.sets)):
-                if not has(ideals.sets[index], place):
+                if not has(ideals.sets, index, place):
                     held[item] = False
                     break
     return held
@@ -187,7 +189,7 @@ def _read(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, _Reading, fl
             is_left |= place != ALWAYS
             unread[count] |= place == NEVER
             if place >= 0:
-                put(readers[count], place)
+                put(readers, count, place)
         if maker < 0 and is_read:
             entering += wires.sizes[tensor]
         if is_left and (maker < 0 or places[maker] != NEVER):
@@ -208,35 +210,37 @@ def _describe(
     wires: Wires,
     tensors: Ints,
     reading: _Reading,
-    row: Words,
+    sets: Words,
+    row: int,
     entering: float,
     numbers: Floats,
     waiting: Words,
 ) -> float:
-    """Fill in what waits after an ideal, and bytes that move at least.
+    """Fill in what waits after an ideal, and bytes that move at least, in the same row of each.
 
     Returns:
         Bytes of the model's inputs that are read in it.
     """
-    for word in range(len(waiting)):
-        waiting[word] = NOTHING
-    numbers[WAITING] = numbers[LEAVING] = 0.0
+    for word in range(waiting.shape[1]):
+        waiting[row, word] = NOTHING
+    waits, leaves = 0.0, 0.0
     for number in range(len(tensors)):
         tensor = tensors[number]
         size = wires.sizes[tensor]
         if reading.may_enter[number]:
-            for word in range(len(row)):
-                if reading.readers[number, word] & row[word]:
+            for word in range(sets.shape[1]):
+                if reading.readers[number, word] & sets[row, word]:
                     entering += size
                     break
         made_by = reading.made_by[number]
-        if made_by >= 0 and not has(row, made_by):
+        if made_by >= 0 and not has(sets, row, made_by):
             continue
-        if reading.unread[number] or not is_within(reading.readers[number], row):
-            put(waiting, number)
-            numbers[WAITING] += size
+        if reading.unread[number] or not is_within(reading.readers, number, sets, row):
+            put(waiting, row, number)
+            waits += size
             if wires.leaves[tensor]:
-                numbers[LEAVING] += size
+                leaves += size
+    numbers[row, WAITING], numbers[row, LEAVING] = waits, leaves
     return entering
 
 
@@ -247,6 +251,7 @@ def list_candidates(  # noqa: PLR0915
     k: int,
     num_stages: int,
     is_sum: bool,
+    only_largest: bool,
     limit: float,
     held_from: float,
     held_to: float,
@@ -264,6 +269,7 @@ def list_candidates(  # noqa: PLR0915
         k: Stages before the boundary.
         num_stages: Number of stages.
         is_sum: Whether the costs of stages are added up; else the largest counts.
+        only_largest: Leave out ideals that may have one item more, where only weights count.
         limit: What a schedule may cost, and a little more against rounding.
         held_from: The least bytes that must be before the boundary.
         held_to: The most bytes that fit before it.
@@ -293,61 +299,68 @@ def list_candidates(  # noqa: PLR0915
     sets = np.empty((capacity, width), np.uint64)
     waiting = np.empty((capacity, num_words(len(tensors))), np.uint64)
     numbers = np.empty((capacity, NUM_NUMBERS))
-    # The path to the ideal at hand: sets, what can be added next, sums, weight that can be reached.
-    path, ready = np.zeros((2, num_free + 1, width), np.uint64)
+    # The path to the ideal at hand: sets, what can be added next or at all, sums, weight in reach.
+    path, ready, addable = np.zeros((3, num_free + 1, width), np.uint64)
     sums, reaches = np.zeros((num_free + 1, NUM_NUMBERS)), np.zeros(num_free + 1)
-    _copy(roots, ready[0])
-    _copy(base, sums[0])
-    reaches[0] = base[WEIGHT]
+    copy_row(roots, 0, ready, 0)
+    copy_row(roots, 0, addable, 0)
+    copy_row(base, 0, sums, 0)
+    reaches[0] = base[0, WEIGHT]
     for item in items:
         reaches[0] += wires.weights[item]
     depth, is_new = 0, True
     while depth >= 0:
-        here = sums[depth]
+        weight, count = sums[depth, WEIGHT], sums[depth, COUNT]
         if is_new:
             work += step
             if work > max_work:
                 break
-            if here[WEIGHT] >= low and least <= here[COUNT] <= most:
+            is_wanted = weight >= low and least <= count <= most
+            if is_wanted and only_largest and count < most:
+                room = rows.numbers[0, WEIGHT] + limit - weight
+                is_wanted = not _has_light(addable, depth, items, wires.weights, room)
+            if is_wanted:
                 work += look
                 if num_found == capacity:
                     capacity *= 2
                     sets, waiting = _longer(sets, capacity), _longer(waiting, capacity)
                     numbers = _longer(numbers, capacity)
-                row = numbers[num_found]
-                _copy(here, row)
-                _copy(path[depth], sets[num_found])
+                copy_row(sums, depth, numbers, num_found)
+                copy_row(path, depth, sets, num_found)
                 entering = _describe(
-                    wires, tensors, reading, path[depth], entering_base, row, waiting[num_found]
+                    wires, tensors, reading, sets, num_found, entering_base, numbers, waiting
                 )
-                before, after = _merged(row, entering, totals, wires.rates)
+                before, after = _merged(numbers, num_found, entering, totals, wires.rates)
                 if is_sum:
                     is_near = before + after <= limit
                 else:
                     is_near = before <= k * limit and after <= (num_stages - k) * limit
-                if is_end or (is_near and held_from <= row[HELD] <= held_to):
+                if is_end or (is_near and held_from <= numbers[num_found, HELD] <= held_to):
                     num_found += 1
         is_new = False
-        place = first_place(ready[depth])
-        if place < 0 or here[COUNT] == most or reaches[depth] < low:
+        place = first_place(ready, depth)
+        if place < 0 or count == most or reaches[depth] < low:
             depth -= 1
             continue
-        ready[depth, place >> 6] ^= ONE << np.uint64(place & 63)
+        drop(ready, depth, place)
         item, reach = items[place], reaches[depth]
         reaches[depth] -= lost[place]
-        if here[WEIGHT] + wires.weights[item] > high:
+        if weight + wires.weights[item] > high:
             continue
         above = depth + 1
-        _copy(path[depth], path[above])
-        _copy(ready[depth], ready[above])
-        _copy(here, sums[above])
+        copy_row(path, depth, path, above)
+        copy_row(ready, depth, ready, above)
+        copy_row(addable, depth, addable, above)
+        copy_row(sums, depth, sums, above)
         reaches[above] = reach
-        put(path[above], place)
-        _add(wires, item, sums[above])
-        for row_number in range(wires.after_starts[item], wires.after_starts[item + 1]):
-            other = places[wires.after[row_number]]
-            if other >= 0 and is_within(needs[other], path[above]):
-                put(ready[above], other)
+        put(path, above, place)
+        drop(addable, above, place)
+        _add(wires, item, sums, above)
+        for row in range(wires.after_starts[item], wires.after_starts[item + 1]):
+            other = places[wires.after[row]]
+            if other >= 0 and is_within(needs, other, path, above):
+                put(ready, above, other)
+                put(addable, above, other)
         depth, is_new = above, True
     return work, Candidates(
         places, tensors, sets[:num_found], waiting[:num_found], numbers[:num_found]
@@ -355,13 +368,27 @@ def list_candidates(  # noqa: PLR0915
 
 
 @compiled
+def _has_light(sets: Words, row: int, items: Ints, weights: Floats, most: float) -> bool:
+    """Whether the item of one of the places in a set weighs no more than that."""
+    for word in range(sets.shape[1]):
+        bits = sets[row, word]
+        while bits:
+            bit = bits & (~bits + ONE)
+            bits ^= bit
+            if weights[items[(word << 6) + place_of(bit)]] <= most:
+                return True
+    return False
+
+
+@compiled
 def _merged(
-    numbers: Floats, entering: float, totals: tuple[float, float], rates: Floats
+    numbers: Floats, row: int, entering: float, totals: tuple[float, float], rates: Floats
 ) -> tuple[float, float]:
     """What all before an ideal's boundary and all after it would cost as one stage each."""
-    before = cost_of(numbers[OP_COSTS], entering, numbers[LEAVING] + numbers[OUTPUTS], rates)
-    op_costs, outputs = totals[0] - numbers[OP_COSTS], totals[1] - numbers[OUTPUTS]
-    return before, cost_of(op_costs, numbers[WAITING], outputs, rates)
+    op_costs, outputs = numbers[row, OP_COSTS], numbers[row, OUTPUTS]
+    before = cost_of(op_costs, entering, numbers[row, LEAVING] + outputs, rates)
+    op_costs, outputs = totals[0] - op_costs, totals[1] - outputs
+    return before, cost_of(op_costs, numbers[row, WAITING], outputs, rates)
 
 
 @compiled
@@ -373,43 +400,37 @@ def _tree(wires: Wires, places: Ints, num_free: int) -> tuple[Ints, Floats, Word
         needs; the weight that is lost for good where it is passed over, each item being lost with
         the last one that it needs; and the items that need none.
     """
-    items, base = np.empty(num_free, np.int64), np.zeros(NUM_NUMBERS)
+    items, base = np.empty(num_free, np.int64), np.zeros((1, NUM_NUMBERS))
     for item in range(len(places)):
         if places[item] >= 0:
             items[places[item]] = item
         elif places[item] == ALWAYS:
-            _add(wires, item, base)
+            _add(wires, item, base, 0)
     needs, lost = np.zeros((num_free, num_words(num_free)), np.uint64), np.empty(num_free)
     for place in range(num_free):
         lost[place] = wires.weights[items[place]]
-    roots = np.zeros(num_words(num_free), np.uint64)
+    roots = np.zeros((1, num_words(num_free)), np.uint64)
     for place in range(num_free - 1, -1, -1):
         item, last = items[place], -1
         for row in range(wires.before_starts[item], wires.before_starts[item + 1]):
             other = places[wires.before[row]]
             if other >= 0:
-                put(needs[place], other)
+                put(needs, place, other)
                 last = max(last, other)
         if last >= 0:
             lost[last] += lost[place]
         else:
-            put(roots, place)
+            put(roots, 0, place)
     return items, base, needs, lost, roots
 
 
 @compiled
-def _add(wires: Wires, item: int, sums: Floats) -> None:
-    sums[WEIGHT] += wires.weights[item]
-    sums[COUNT] += 1
-    sums[OP_COSTS] += wires.op_costs[item]
-    sums[OUTPUTS] += wires.outputs[item]
-    sums[HELD] += wires.held[item]
-
-
-@compiled
-def _copy(row: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> None:
-    for place in range(len(row)):
-        target[place] = row[place]
+def _add(wires: Wires, item: int, sums: Floats, row: int) -> None:
+    sums[row, WEIGHT] += wires.weights[item]
+    sums[row, COUNT] += 1
+    sums[row, OP_COSTS] += wires.op_costs[item]
+    sums[row, OUTPUTS] += wires.outputs[item]
+    sums[row, HELD] += wires.held[item]
 
 
 @compiled

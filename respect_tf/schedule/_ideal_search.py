@@ -28,19 +28,8 @@ from respect_tf.schedule._ideal_arrays import (
 )
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import network_of
+from respect_tf.schedule._pace import FIRST_STEP, Pace, part_of, spend, work_left
 from respect_tf.schedule._problem import Bools, Floats, Problem
-
-# How much work, as `Budget` counts it, is done in a second at least.
-_WORK_PER_SECOND, _MOST_WORK = 2e7, 1 << 60
-
-# How far the limit rises above the lower bound: at first a part of the way to a known cost, then
-# by factors: boldly while that costs little work, or hardly more than the step before.
-_FIRST_STEP, _FAR, _NEAR = 1 / 24, 6.0, 1.5
-_LITTLE_WORK, _LITTLE_GROWTH = 50_000, 1.3
-
-# The part of a budget that one limit may take, unless it is the lowest, and by how much the step
-# shrinks where that does not last; how often it does, where there is so much work to do.
-_LIMIT_SHARE, _BACK, _RETRIES, _MUCH_WORK = 0.6, 5.0, 2, 5_000_000
 
 # What it takes to load the loops, and to compile them for the first time.
 _LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 90.0
@@ -73,12 +62,17 @@ class IdealSearch:
 
     Args:
         problem: One whose linear cost is exact.
+
+    Attributes:
+        problem: The problem.
+        can_prune: Whether candidates that others hold can be left out, which spares most work.
     """
 
     def __init__(self, problem: Problem) -> None:
         from respect_tf.schedule._ideal_loops import needed_sums
 
         self.problem = problem
+        self._pace: Pace | None = None
         network = network_of(problem)
         self._rooms = network.rooms
         self._is_sum = problem.combine == "sum"
@@ -101,11 +95,18 @@ class IdealSearch:
         )
         # Without transfers, what can follow an ideal can follow a larger one: stages only lose
         # items, and where one of them loses all, another one can be split.
-        self._can_prune = (
+        self.can_prune = (
             problem.integral
             and not self._is_sum
             and problem.restrictions is None
             and problem.linear.enter == problem.linear.leave == 0
+        )
+        # Then tensors do not matter, either.
+        self._bare_wires = self.wires._replace(
+            makers=np.zeros(0, np.int64),
+            sizes=np.zeros(0),
+            leaves=np.zeros(0, bool),
+            reader_starts=np.zeros(1, np.int64),
         )
         nowhere, no_words = np.full(problem.num_items, NEVER), np.zeros((0, 1), np.uint64)
         self._nothing = Candidates(
@@ -140,26 +141,25 @@ class IdealSearch:
             The known schedule or a better one, and the best lower bound proved; they are equal
             where the search was complete.
         """
-        limit, step, last = low, _FIRST_STEP * (known.cost - low), 0.0
-        retries = _RETRIES if budget.work >= _MUCH_WORK else 0
+        pace = self._pace or Pace(FIRST_STEP * (known.cost - low))
+        limit = self._next_limit(low + pace.step, low, known) if self._pace else low
         with contextlib.suppress(BudgetExceededError):
             while low < known.cost:
-                share = _part(budget) if retries and limit > low else budget
-                before = share.spent
+                part, is_last = part_of(budget, pace) if limit > low else (budget, True)
+                before = part.spent
                 try:
-                    chains = self._chains(limit, share, prune=self._can_prune)
+                    chains = self._chains(limit, part, prune=self.can_prune)
                 except BudgetExceededError:
-                    if share is budget:
-                        raise
-                    budget.spend_pairs(int(share.spent))
-                    retries -= 1
-                    step = min(step / _BACK, (known.cost - low) / _BACK)
-                    limit = self._next_limit(low + step, low, known)
+                    pace = pace.shorter(limit - low) if limit > low else pace
+                    if is_last or pace.is_over(known.cost):
+                        break
+                    budget.spend_pairs(int(part.spent))
+                    limit = self._next_limit(low + pace.step, low, known)
                     continue
-                work = share.spent - before
-                if share is not budget:
+                work = part.spent - before
+                if part is not budget:
                     budget.spend_pairs(int(work))
-                if chains is not None and not self._can_prune:
+                if chains is not None and not self.can_prune:
                     best = self._chosen(chains, _MAX_TIES)
                     return best, best.cost
                 if chains is not None:
@@ -167,9 +167,9 @@ class IdealSearch:
                     limit = known.cost - 1
                     continue
                 low = min(limit + 1.0 if self.problem.integral else limit, known.cost)
-                step *= _FAR if work < max(_LITTLE_WORK, _LITTLE_GROWTH * last) else _NEAR
-                last = work
-                limit = self._next_limit(low + step, low, known)
+                pace = pace.after(work)
+                limit = self._next_limit(low + pace.step, low, known)
+        self._pace = pace
         return known, low
 
     def _next_limit(self, limit: float, low: float, known: Chain) -> float:
@@ -187,7 +187,7 @@ class IdealSearch:
         earliest, latest = earliest.copy(), latest.copy()
         spread_ranges(self.wires, earliest, latest)
         part.wires = self.wires._replace(earliest=earliest, latest=latest)
-        part._can_prune = False
+        part.can_prune = False
         return part
 
     def better_within(self, known: Chain, budget: Budget) -> Chain | None:
@@ -196,7 +196,7 @@ class IdealSearch:
         if limit >= known.cost:  # nothing costs less than nothing
             return None
         with contextlib.suppress(BudgetExceededError):
-            chains = self._chains(limit, budget, prune=self._can_prune)
+            chains = self._chains(limit, budget, prune=self.can_prune)
             return None if chains is None else self._chosen(chains, 0)
         return None
 
@@ -222,7 +222,7 @@ class IdealSearch:
     def _chosen(self, chains: _Chains, ties: float) -> Chain:
         """The cheapest of some chains; of several, the best one, unless there are too many."""
         cost, stages = float(chains.best[-1][0]), chains.stages()
-        if not self._is_sum:
+        if ties and not self._is_sum:
             with contextlib.suppress(BudgetExceededError):
                 crossings = self._least_crossing(chains, cost, ties)
                 stages = self._smallest_stages(chains, crossings, cost)
@@ -241,17 +241,19 @@ class IdealSearch:
         """
         from respect_tf.schedule._ideal_chains import join, largest
 
-        found = _Chains([self._listed(self._nothing, 0, limit, budget)], [np.zeros(1)], [], [])
+        wires = self._bare_wires if prune else self.wires
+        start = self._listed(wires, self._nothing, 0, limit, budget)
+        found = _Chains([start], [np.zeros(1)], [], [])
         for k in range(self.problem.num_stages):
             rows = found.boundaries[-1]
-            columns = self._listed(rows, k + 1, limit, budget)
-            stage = join(self.wires, rows, columns)
+            columns = self._listed(wires, rows, k + 1, limit, budget)
+            stage = join(wires, rows, columns)
             best, origin = self._advance(k, (rows, columns), stage, found.best[-1], limit, budget)
             near = np.isfinite(best)
             if not near.any():
                 return None
             if prune:
-                count, is_kept = largest(columns.sets[near], _work_left(budget))
+                count, is_kept = largest(columns.sets[near], work_left(budget))
                 budget.spend_pairs(count)
                 near[near] = is_kept
             found.boundaries.append(_selected(columns, near))
@@ -266,25 +268,28 @@ class IdealSearch:
             found.origins.append(origin[near])
         return found
 
-    def _listed(self, rows: Candidates, k: int, limit: float, budget: Budget) -> Candidates:
+    def _listed(
+        self, wires: Wires, rows: Candidates, k: int, limit: float, budget: Budget
+    ) -> Candidates:
         """The candidates for a boundary, by weight."""
         from respect_tf.schedule._ideal_loops import list_candidates
 
         problem, held = self.problem, (-math.inf, math.inf)
         if problem.restrictions is not None and problem.rooms is not None:
             held = problem.restrictions.boundary_bytes(k)
-        most = _work_left(budget)
+        most = work_left(budget)
         work, found = list_candidates(
-            self.wires,
+            wires,
             rows,
             k,
             problem.num_stages,
             self._is_sum,
+            wires is self._bare_wires,
             limit + problem.slack,
             *held,
             most,
         )
-        _spend(budget, work, most)
+        spend(budget, work, most)
         budget.check_cells(found.sets.nbytes + found.waiting.nbytes + found.numbers.nbytes)
         return _selected(found, np.argsort(found.numbers[:, WEIGHT], kind="stable"))
 
@@ -301,7 +306,7 @@ class IdealSearch:
     ) -> tuple[Floats, Ints]:
         from respect_tf.schedule._ideal_chains import advance
 
-        most = _work_left(budget)
+        most = work_left(budget)
         count, reached, origin = advance(
             self.wires,
             *boundaries,
@@ -313,7 +318,7 @@ class IdealSearch:
             self._rooms[k],
             most,
         )
-        _spend(budget, count, most)
+        spend(budget, count, most)
         return reached, origin
 
     def _least_crossing(self, chains: _Chains, limit: float, ties: float) -> list[Floats]:
@@ -409,28 +414,3 @@ def _members(ideals: Candidates, row: int) -> Bools:
     bits = np.unpackbits(ideals.sets[row].view(np.uint8), bitorder="little").astype(bool)
     held: Bools = np.where(places >= 0, bits[np.maximum(places, 0)], places == ALWAYS)
     return held
-
-
-def _part(budget: Budget) -> Budget:
-    """A budget of its own, for a part of what is left."""
-    deadline = budget.deadline
-    if math.isfinite(deadline):
-        now = time.perf_counter()
-        deadline = now + _LIMIT_SHARE * (deadline - now)
-    return Budget(deadline, _LIMIT_SHARE * (budget.work - budget.spent), budget.cells)
-
-
-def _spend(budget: Budget, work: int, most: int) -> None:
-    """Raise `BudgetExceededError` if a loop gave up after more work than it was given."""
-    budget.spend_pairs(work)
-    if work > most:
-        raise BudgetExceededError
-
-
-def _work_left(budget: Budget) -> int:
-    """What may still be done, in the unit of `Budget`."""
-    work = budget.work - budget.spent
-    if math.isfinite(budget.deadline):
-        left = budget.deadline - time.perf_counter()
-        work = min(work, _WORK_PER_SECOND * left)
-    return int(max(0, min(work, _MOST_WORK)))

@@ -19,7 +19,7 @@ from respect_tf.schedule._problem import Problem
 Measure = Callable[[npt.NDArray[np.int64]], float]
 """Takes the ops of a segment, ascending, and returns its time in milliseconds."""
 
-# Targets closer than this part of the slowest segment's time are one: timers are no better.
+# Targets closer than this part of the time that is too short are one: timers are no better.
 _TOLERANCE = 1e-3
 
 
@@ -58,8 +58,7 @@ def solve_profile(problem: Problem, deadline: float, measure: Measure | None = N
     cut = np.searchsorted(stages[order], np.arange(problem.num_stages + 1))
     times = stopwatch.times(cut)
     low, high = min(times), max(times)
-    tolerance = _TOLERANCE * high
-    while high - low > tolerance and time.perf_counter() < deadline:
+    while high - low > _TOLERANCE * low and time.perf_counter() < deadline:
         target = (low + high) / 2
         found = _longest_segments(stopwatch, problem.num_stages, target, deadline)
         slowest = math.inf if found is None else max(stopwatch.times(found))

@@ -1,8 +1,12 @@
-"""Compiled: sets of places as rows of 64-bit words. Import only where needed."""
+"""Compiled: sets of places as rows of 64-bit words. Import only where needed.
+
+Sets are given by an array and a row: a slice of an array takes longer than most of what is done.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from respect_tf._compiled import compiled
 from respect_tf.schedule._ideal_arrays import Words
@@ -24,15 +28,21 @@ def place_of(bit: np.uint64) -> int:
 
 
 @compiled
-def has(row: Words, place: int) -> bool:
+def has(sets: Words, row: int, place: int) -> bool:
     """Whether a set holds a place."""
-    return (row[place >> 6] >> np.uint64(place & 63)) & ONE != 0  # type: ignore[no-any-return]
+    return (sets[row, place >> 6] >> np.uint64(place & 63)) & ONE != 0  # type: ignore[no-any-return]
 
 
 @compiled
-def put(row: Words, place: int) -> None:
+def put(sets: Words, row: int, place: int) -> None:
     """Put a place into a set."""
-    row[place >> 6] |= ONE << np.uint64(place & 63)
+    sets[row, place >> 6] |= ONE << np.uint64(place & 63)
+
+
+@compiled
+def drop(sets: Words, row: int, place: int) -> None:
+    """Take a place out of a set that holds it."""
+    sets[row, place >> 6] ^= ONE << np.uint64(place & 63)
 
 
 @compiled
@@ -42,18 +52,28 @@ def num_words(num_places: int) -> int:
 
 
 @compiled
-def is_within(row: Words, other: Words) -> bool:
+def is_within(sets: Words, row: int, others: Words, other: int) -> bool:
     """Whether a set is a subset of another one."""
     lacks = NOTHING
-    for word in range(len(row)):
-        lacks |= row[word] & ~other[word]
+    for word in range(sets.shape[1]):
+        lacks |= sets[row, word] & ~others[other, word]
     return lacks == 0  # type: ignore[no-any-return]
 
 
 @compiled
-def first_place(row: Words) -> int:
+def first_place(sets: Words, row: int) -> int:
     """The first place in a set, -1 if there is none."""
-    for word in range(len(row)):
-        if row[word] != 0:
-            return (word << 6) + place_of(row[word] & (~row[word] + ONE))  # type: ignore[no-any-return]
+    for word in range(sets.shape[1]):
+        bits = sets[row, word]
+        if bits != 0:
+            return (word << 6) + place_of(bits & (~bits + ONE))  # type: ignore[no-any-return]
     return -1
+
+
+@compiled
+def copy_row(
+    rows: npt.NDArray[np.generic], row: int, target: npt.NDArray[np.generic], other: int
+) -> None:
+    """Copy a row of one array into another one's."""
+    for column in range(rows.shape[1]):
+        target[other, column] = rows[row, column]

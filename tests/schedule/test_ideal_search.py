@@ -11,7 +11,7 @@ from schedule_reference import Latency, best_stages, graphs
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.schedule import PeakMemory, schedule
-from respect_tf.schedule import _ideal_search as module
+from respect_tf.schedule import _pace as module
 from respect_tf.schedule._answers import answer_of
 from respect_tf.schedule._chain import Budget, BudgetExceededError
 from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
@@ -83,6 +83,20 @@ def test_bounds_rise_as_far_as_the_budget_goes():
     assert bounds[0] == low
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[2]
+
+
+def test_a_search_goes_on_where_the_last_budget_ended():
+    problem = build_problem(random_graph("wide", 50, seed=2), 4, PeakMemory(1.0))
+    known = slice_items(problem, np.arange(problem.num_items))
+    chain, low = known, problem.lower_bound()
+    search, bounds = IdealSearch(problem), [low]
+    for _ in range(5):  # none of them lasts
+        chain, low = search.raise_bound(chain, low, Budget(work=300_000))
+        bounds.append(low)
+    assert sorted(set(bounds)) == bounds
+    assert low < chain.cost
+    chain, low = search.raise_bound(chain, low, Budget())
+    assert low == chain.cost == IdealSearch(problem).optimum(known, Budget()).cost
 
 
 def test_a_passed_deadline_and_little_memory_end_the_search():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from schedule_reference import best_cut, graphs, make_graph
 
@@ -45,6 +45,7 @@ def test_time_counts_and_bytes_do_not():
     assert (found.scheduler, found.objective, found.cost) == ("profile", "memory", 12)
 
 
+@example([1, 1, 32, 547, 1, 1, 481], 4, 0)
 @given(
     st.lists(st.integers(1, 1000), min_size=4, max_size=9), st.integers(1, 4), st.integers(0, 99)
 )
@@ -83,7 +84,7 @@ def test_each_segment_is_measured_once_and_few_are():
     measure = Stopwatch(np.random.default_rng(0).random(600))
     found = schedule(graph, 5, "profile", measure=measure, objective="memory")
     assert len(set(measure.measured)) == len(measure.measured)
-    assert len(measure.measured) < 250
+    assert len(measure.measured) < 300
     order, _ = partition_order(build_problem(graph, 5, PeakMemory()))
     assert np.all(np.diff(found.stages[order]) >= 0)  # a cut of the compiler's order
     assert measure.slowest(found) < 1.01 * measure.times.sum() / 5 + measure.times.max()
