@@ -22,7 +22,7 @@ from respect_tf.schedule._problem import Floats, Problem
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
 # Larger graphs have too many order ideals for it.
-_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 1_500_000, 60, 40
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 4_000_000, 60, 40
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
 

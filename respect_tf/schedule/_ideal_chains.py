@@ -20,7 +20,7 @@ from respect_tf.schedule._ideal_arrays import (
     Wires,
     Words,
 )
-from respect_tf.schedule._ideal_loops import cost_of
+from respect_tf.schedule._ideal_places import cost_of
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats
 from respect_tf.schedule._word_sets import ONE, has, is_within, num_words, place_of, put

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
-import itertools
 import math
 import sys
 import time
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from respect_tf._compiled import is_on_disk
 from respect_tf.schedule._answers import costs_of
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
 from respect_tf.schedule._ideal_arrays import (
-    ALWAYS,
     NEVER,
     NUM_NUMBERS,
     WEIGHT,
     Candidates,
-    Stage,
     Wires,
 )
+from respect_tf.schedule._ideal_paths import Chains, advance_within, least_crossing_stages, selected
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import network_of
 from respect_tf.schedule._pace import FIRST_STEP, Pace, part_of, spend, work_left
-from respect_tf.schedule._problem import Bools, Floats, Problem
+from respect_tf.schedule._problem import Problem
 
 # What it takes to load the loops, and to compile them for the first time.
 _LOAD_SECONDS, _COMPILE_SECONDS = 2.0, 90.0
@@ -69,7 +65,7 @@ class IdealSearch:
     """
 
     def __init__(self, problem: Problem) -> None:
-        from respect_tf.schedule._ideal_loops import needed_sums
+        from respect_tf.schedule._ideal_places import needed_sums
 
         self.problem = problem
         self._pace: Pace | None = None
@@ -181,7 +177,7 @@ class IdealSearch:
 
     def within_stages(self, earliest: Ints, latest: Ints) -> IdealSearch:
         """The same search over schedules with items in ranges of stages, int64 [num_items] each."""
-        from respect_tf.schedule._ideal_loops import spread_ranges
+        from respect_tf.schedule._ideal_places import spread_ranges
 
         part = copy.copy(self)
         earliest, latest = earliest.copy(), latest.copy()
@@ -219,16 +215,17 @@ class IdealSearch:
         chains = self._chains(limit, budget)
         return None if chains is None else self._chosen(chains, ties)
 
-    def _chosen(self, chains: _Chains, ties: float) -> Chain:
+    def _chosen(self, chains: Chains, ties: float) -> Chain:
         """The cheapest of some chains; of several, the best one, unless there are too many."""
         cost, stages = float(chains.best[-1][0]), chains.stages()
         if ties and not self._is_sum:
             with contextlib.suppress(BudgetExceededError):
-                crossings = self._least_crossing(chains, cost, ties)
-                stages = self._smallest_stages(chains, crossings, cost)
+                stages = least_crossing_stages(
+                    self.problem, self.wires, self._rooms, chains, cost, ties
+                )
         return Chain(stages, cost, costs_of(self.problem, stages)[1])
 
-    def _chains(self, limit: float, budget: Budget, *, prune: bool = False) -> _Chains | None:
+    def _chains(self, limit: float, budget: Budget, *, prune: bool = False) -> Chains | None:
         """The cheapest chains up to all candidates that keep a cost limit.
 
         Each boundary is listed beyond those candidates of the one before that chains get to.
@@ -243,12 +240,20 @@ class IdealSearch:
 
         wires = self._bare_wires if prune else self.wires
         start = self._listed(wires, self._nothing, 0, limit, budget)
-        found = _Chains([start], [np.zeros(1)], [], [])
+        found = Chains([start], [np.zeros(1)], [], [])
         for k in range(self.problem.num_stages):
             rows = found.boundaries[-1]
             columns = self._listed(wires, rows, k + 1, limit, budget)
             stage = join(wires, rows, columns)
-            best, origin = self._advance(k, (rows, columns), stage, found.best[-1], limit, budget)
+            best, origin = advance_within(
+                wires,
+                (rows, columns),
+                stage,
+                found.best[-1],
+                (limit, self._rooms[k]),
+                budget,
+                is_sum=self._is_sum,
+            )
             near = np.isfinite(best)
             if not near.any():
                 return None
@@ -256,7 +261,7 @@ class IdealSearch:
                 count, is_kept = largest(columns.sets[near], work_left(budget))
                 budget.spend_pairs(count)
                 near[near] = is_kept
-            found.boundaries.append(_selected(columns, near))
+            found.boundaries.append(selected(columns, near))
             found.between.append(
                 stage._replace(
                     outside=stage.outside[near],
@@ -291,126 +296,4 @@ class IdealSearch:
         )
         spend(budget, work, most)
         budget.check_cells(found.sets.nbytes + found.waiting.nbytes + found.numbers.nbytes)
-        return _selected(found, np.argsort(found.numbers[:, WEIGHT], kind="stable"))
-
-    def _advance(
-        self,
-        k: int,
-        boundaries: tuple[Candidates, Candidates],
-        stage: Stage,
-        best: Floats,
-        limit: float,
-        budget: Budget,
-        *,
-        by_crossing: bool = False,
-    ) -> tuple[Floats, Ints]:
-        from respect_tf.schedule._ideal_chains import advance
-
-        most = work_left(budget)
-        count, reached, origin = advance(
-            self.wires,
-            *boundaries,
-            stage,
-            best,
-            self._is_sum,
-            by_crossing,
-            limit,
-            self._rooms[k],
-            most,
-        )
-        spend(budget, count, most)
-        return reached, origin
-
-    def _least_crossing(self, chains: _Chains, limit: float, ties: float) -> list[Floats]:
-        """The fewest crossing bytes of chains within a cost limit, up to each candidate.
-
-        Raises:
-            BudgetExceededError: There are too many.
-        """
-        budget, crossings = Budget(work=ties), [np.zeros(1)]
-        pairs = itertools.pairwise(chains.boundaries)
-        for k, (boundaries, stage) in enumerate(zip(pairs, chains.between, strict=True)):
-            reached, _ = self._advance(
-                k, boundaries, stage, crossings[-1], limit, budget, by_crossing=True
-            )
-            crossings.append(reached)
-        return crossings
-
-    def _smallest_stages(self, chains: _Chains, crossings: list[Floats], limit: float) -> Ints:
-        """The lexicographically smallest stages of the chains of fewest crossing bytes.
-
-        Of two chains that meet in an ideal, the smaller before it stays the smaller whatever
-        follows: keeping the smallest chain up to each candidate is enough.
-        """
-        from respect_tf.schedule._ideal_chains import best_pairs
-
-        wanted = np.zeros(1, np.int64)
-        pairs: list[tuple[Ints, Ints]] = []
-        for k in reversed(range(len(chains.between))):
-            rows, columns = best_pairs(
-                self.wires,
-                *chains.boundaries[k : k + 2],
-                chains.between[k],
-                *crossings[k : k + 2],
-                wanted,
-                limit,
-                self._rooms[k],
-            )
-            pairs.insert(0, (rows, columns))
-            wanted = np.unique(rows)
-        order = self.problem.stage_order
-        stages = {0: np.zeros(self.problem.num_items, np.int64)}  # so far, up to each candidate
-        for k, (rows, columns) in enumerate(pairs, start=1):
-            least: dict[int, Ints] = {}
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                so_far = least.get(column)
-                if so_far is None or tuple(stages[row][order]) < tuple(so_far[order]):
-                    least[column] = stages[row]
-            if k < len(pairs):
-                ideals = chains.boundaries[k]
-                least = {place: row + ~_members(ideals, place) for place, row in least.items()}
-            stages = least
-        return stages[0]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Chains:
-    """The best chains up to each candidate.
-
-    Attributes:
-        boundaries: The candidates.
-        best: The least cost up to each candidate, [num_candidates] for each boundary.
-        origins: The candidate that each one comes from, for each boundary but the first.
-        between: What `join` makes of each two boundaries.
-    """
-
-    boundaries: list[Candidates]
-    best: list[Floats]
-    origins: list[Ints]
-    between: list[Stage]
-
-    def stages(self) -> Ints:
-        """Stages of the best chain. int64 [num_items]."""
-        inner, place = self.boundaries[1:-1], 0
-        stages = np.zeros(len(self.boundaries[0].places), np.int64)
-        for ideals, origin in zip(reversed(inner), reversed(self.origins[1:]), strict=True):
-            place = int(origin[place])
-            stages += ~_members(ideals, place)
-        return stages
-
-
-def _selected(ideals: Candidates, which: npt.NDArray[Any]) -> Candidates:
-    """Some of the candidates, by indices or a mask."""
-    return ideals._replace(
-        sets=ideals.sets[which],
-        waiting=ideals.waiting[which],
-        numbers=ideals.numbers[which],
-    )
-
-
-def _members(ideals: Candidates, row: int) -> Bools:
-    """Which items an ideal holds. bool [num_items]."""
-    places = ideals.places
-    bits = np.unpackbits(ideals.sets[row].view(np.uint8), bitorder="little").astype(bool)
-    held: Bools = np.where(places >= 0, bits[np.maximum(places, 0)], places == ALWAYS)
-    return held
+        return selected(found, np.argsort(found.numbers[:, WEIGHT], kind="stable"))
