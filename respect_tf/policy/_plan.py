@@ -41,7 +41,7 @@ class TrainingPlan:
     """
 
     seed: int = 0
-    imitation_steps: int = 900
+    imitation_steps: int = 1800
     reinforce_steps: int = 900
     imitation_batch: int = 32
     reinforce_batch: int = 24
