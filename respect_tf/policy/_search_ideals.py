@@ -142,16 +142,13 @@ def has_few_ideals(problem: Problem, most: int) -> bool:
     for before, after in problem.edges.tolist():
         successors[before].append(after)
     # Each ideal is found once: items are added in ascending order, and what was passed over stays
-    # out.
-    stack = [(0, tuple(item for item, row in enumerate(needs) if not row))]
-    count = 0
-    while stack:
-        ideal, ready = stack.pop()
-        count += 1
-        if count > most:
+    # out. Those with few items come first: the next ones are known, and counted, soonest.
+    found = [(0, tuple(item for item, row in enumerate(needs) if not row))]
+    for ideal, ready in found:  # it grows
+        if len(found) + len(ready) > most:
             return False
         for index, item in enumerate(ready):
             larger = ideal | 1 << item
             added = [after for after in successors[item] if needs[after] & ~larger == 0]
-            stack.append((larger, (*ready[index + 1 :], *added)))
+            found.append((larger, (*ready[index + 1 :], *added)))
     return True
