@@ -217,13 +217,13 @@ class IdealSearch:
 
     def _chosen(self, chains: Chains, ties: float) -> Chain:
         """The cheapest of some chains; of several, the best one, unless there are too many."""
-        cost, stages = float(chains.best[-1][0]), chains.stages()
+        problem, cost, stages = self.problem, float(chains.best[-1][0]), chains.stages()
         if ties and not self._is_sum:
             with contextlib.suppress(BudgetExceededError):
                 stages = least_crossing_stages(
-                    self.problem, self.wires, self._rooms, chains, cost, ties
+                    problem, self.wires, self._rooms, chains, cost + problem.slack, ties
                 )
-        return Chain(stages, cost, costs_of(self.problem, stages)[1])
+        return Chain(stages, cost, costs_of(problem, stages)[1])
 
     def _chains(self, limit: float, budget: Budget, *, prune: bool = False) -> Chains | None:
         """The cheapest chains up to all candidates that keep a cost limit.
@@ -239,6 +239,7 @@ class IdealSearch:
         from respect_tf.schedule._ideal_chains import join, largest
 
         wires = self._bare_wires if prune else self.wires
+        limit += self.problem.slack  # differences of sums are rounded
         start = self._listed(wires, self._nothing, 0, limit, budget)
         found = Chains([start], [np.zeros(1)], [], [])
         for k in range(self.problem.num_stages):
@@ -290,7 +291,7 @@ class IdealSearch:
             problem.num_stages,
             self._is_sum,
             wires is self._bare_wires,
-            limit + problem.slack,
+            limit,
             *held,
             most,
         )

@@ -6,7 +6,7 @@ import pytest
 from constraint_reference import all_stages, best_of, constraints_for, keeping
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_reference import Latency, best_stages, graphs
+from schedule_reference import Latency, best_stages, graphs, make_graph
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import random_graph
@@ -55,6 +55,17 @@ def test_costs_that_add_up_agree_with_enumeration(graph, num_stages):
     found = IdealSearch(problem).best_within(best[0] * 2, Budget())
     assert found.cost == best[0]
     assert answer_of(problem, found.stages).chain.cost == best[0]
+
+
+def test_ties_are_found_where_differences_of_sums_are_rounded():
+    # What is left of 1518.22 without 759.11 is a little more than 759.11.
+    graph = make_graph([0, 0, 0, 265, 758, 493], [0, 0, 0, 0, 3, 3], [])
+    problem = build_problem(graph, 2, PeakMemory(0.37))
+    known = slice_items(problem, np.arange(problem.num_items))
+    chain, low = IdealSearch(problem).raise_bound(known, problem.lower_bound(), Budget())
+    assert chain.cost == low == pytest.approx(759.11)
+    stages = problem.stages_of_ops(chain.stages)
+    assert stages.tolist() == [0, 0, 0, 0, 1, 0]  # the first of those that cost the same
 
 
 @pytest.mark.parametrize("family", ["levels", "inception", "randwire", "nasnet"])
