@@ -218,6 +218,11 @@ class EdgeTpu:
         return 1.0 + part
 
 
+@functools.cache
+def _preset(name: str) -> EdgeTpu:
+    return EdgeTpu.preset(name)
+
+
 def resolve_device(device: str | os.PathLike[str] | EdgeTpu) -> EdgeTpu:
     """The device that a preset's name or a file stands for; an `EdgeTpu` is returned as it is.
 
@@ -231,7 +236,7 @@ def resolve_device(device: str | os.PathLike[str] | EdgeTpu) -> EdgeTpu:
         return device
     if isinstance(device, os.PathLike) or (isinstance(device, str) and device.endswith(_SUFFIX)):
         return EdgeTpu.from_file(device)
-    return EdgeTpu.preset(device)
+    return _preset(device) if isinstance(device, str) else EdgeTpu.preset(device)
 
 
 def _is_amount(value: Any) -> bool:

@@ -1,8 +1,11 @@
-"""The independent checker of schedules: plain loops that share no code with the solvers."""
+"""The independent checker of schedules: plain code that shares none with the solvers."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
@@ -50,7 +53,7 @@ def check_schedule(
             f"{graph.describe_op(stray)} has the stage {stages[stray]}. Expected 0 to "
             f"{schedule.num_stages - 1}."
         )
-    _check_edges(graph, stages)
+    _check_edges(graph, schedule.stages)
     for first, second in graph.colocated.tolist():
         if stages[first] != stages[second]:
             raise ScheduleError(
@@ -80,17 +83,17 @@ def check_schedule(
         )
 
 
-def _check_edges(graph: OpGraph, stages: list[int]) -> None:
-    producer = graph.producer.tolist()
+def _check_edges(graph: OpGraph, stages: npt.NDArray[np.int32]) -> None:
     readers, tensors = graph.reads
-    for reader, tensor in zip(readers.tolist(), tensors.tolist(), strict=True):
-        maker = producer[tensor]
-        if maker >= 0 and stages[maker] > stages[reader]:
-            raise ScheduleError(
-                f"{graph.describe_op(reader)} in stage {stages[reader]} reads the tensor "
-                f"'{graph.tensor_names[tensor]}' that {graph.describe_op(maker)} makes in stage "
-                f"{stages[maker]}, which is later. Expected stage({maker}) <= stage({reader})."
-            )
+    makers = graph.producer[tensors]
+    late = np.flatnonzero((makers >= 0) & (stages[makers] > stages[readers]))
+    if len(late):
+        reader, tensor, maker = (int(array[late[0]]) for array in (readers, tensors, makers))
+        raise ScheduleError(
+            f"{graph.describe_op(reader)} in stage {stages[reader]} reads the tensor "
+            f"'{graph.tensor_names[tensor]}' that {graph.describe_op(maker)} makes in stage "
+            f"{stages[maker]}, which is later. Expected stage({maker}) <= stage({reader})."
+        )
 
 
 def schedule_cost(graph: OpGraph, schedule: Schedule, objective: Objective) -> Number:
