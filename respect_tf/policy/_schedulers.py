@@ -10,14 +10,12 @@ from collections.abc import Callable
 
 from respect_tf._errors import SolverError
 from respect_tf.policy._guide import guide, solve_policy_greedy
-from respect_tf.policy._search import is_solved_exactly, search_problem
+from respect_tf.policy._search import search_problem
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._exact import solve_quickly
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._milp import search_window
 from respect_tf.schedule._problem import Floats, Problem
-from respect_tf.schedule._true_costs import is_batched
 
 # Orders drawn from the network beside its likeliest one.
 _NUM_SAMPLES = 8
@@ -25,9 +23,6 @@ _NUM_SAMPLES = 8
 # Moves without a time limit: so many, and so many more for each item. After them, what is left to
 # gain is less than what they cost.
 _NUM_MOVES, _MOVES_PER_ITEM = 100_000, 100
-
-# What a proof before the search may take: some hundredths of a second, or this part of a limit.
-_PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
 
 # What the network takes, in seconds per item, and an integer program, at least and per item: they
 # are left out where less time is left.
@@ -61,11 +56,6 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
 
 
 def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
-    if not problem.linear.exact and not is_solved_exactly(problem, deadline):
-        answer = _proved_quickly(problem, deadline)
-        if answer is not None:
-            return answer
-
     has_time = deadline - time.perf_counter() >= _NETWORK_SECONDS * problem.num_items
     return search_problem(
         problem,
@@ -81,14 +71,6 @@ def advise(problem: Problem, seed: int) -> tuple[list[Ints], Floats]:
     guidance = guide(problem)
     orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
     return orders, guidance.stage_probabilities
-
-
-def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
-    """The proved optimum of an objective that is no sum, where it takes no longer than a search."""
-    if not is_batched(problem.objective):
-        return None
-    now = time.perf_counter()
-    return solve_quickly(problem, now + _PROOF_SHARE * (deadline - now), _PROOF_WORK)
 
 
 def solve_greedy(problem: Problem, deadline: float, seed: int) -> Answer:

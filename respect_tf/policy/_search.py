@@ -16,17 +16,14 @@ from respect_tf.graph import OpGraph
 from respect_tf.policy._guide import warm_up as warm_up_guide
 from respect_tf.policy._orders import ORDER_NAMES, structural_order
 from respect_tf.policy._search_bands import Bands
-from respect_tf.policy._search_ideals import (
-    has_few_ideals,
-    neighbours,
-)
+from respect_tf.policy._search_ideals import has_few_ideals, neighbours
 from respect_tf.policy._search_linear import Advice, LinearSearch, advised_orders
 from respect_tf.policy._search_rounds import Rounds, is_loaded_soon
 from respect_tf.schedule._answers import Answer, answer_of
 from respect_tf.schedule._arguments import checked_count, deadline_after
 from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
 from respect_tf.schedule._constraints import Constraints
-from respect_tf.schedule._exact import solve_exact
+from respect_tf.schedule._exact import solve_exact, solve_quickly
 from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._objective import Objective, resolve_objective
@@ -42,6 +39,9 @@ DEFAULT_BUDGET = 1000
 # Up to so many order ideals, looking at all of them takes some hundredths of a second.
 _ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
 _MOST_FEW_WORK = 20_000_000
+
+# What a proof before the search may take: some hundredths of a second, or this part of a limit.
+_PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
 
 # Where less time is left, nothing is compiled that is not on disk.
 _COMPILE_SECONDS = 90.0
@@ -142,8 +142,11 @@ def search_problem(
     Raises:
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
-    if is_solved_exactly(problem, deadline):
+    if _is_solved_exactly(problem, deadline):
         return _solve_exactly(problem, deadline)
+    proved = _proved_quickly(problem, deadline) if budget > 0 else None
+    if proved is not None:
+        return proved
     every = _orders(problem, orders, structural or not (len(orders) or advice is not None))
     if problem.linear.exact:
         return LinearSearch(problem, advice, budget, deadline, seed).run(every)
@@ -160,12 +163,20 @@ def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterat
             yield structural_order(problem, name)
 
 
-def is_solved_exactly(problem: Problem, deadline: float) -> bool:
+def _is_solved_exactly(problem: Problem, deadline: float) -> bool:
     """Whether all order ideals are looked at: there are few, or no time to load compiled code."""
     few = max(_ALWAYS_FEW, min(_FEW_PER_ITEM * problem.num_items, _FEW_IDEALS))
     if problem.num_stages == 1 or has_few_ideals(problem, few):
         return True
     return deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon()
+
+
+def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
+    """The proved optimum of an objective that is no sum, where it takes no longer than a search."""
+    if problem.linear.exact or not is_batched(problem.objective):
+        return None
+    now = time.perf_counter()
+    return solve_quickly(problem, now + _PROOF_SHARE * (deadline - now), _PROOF_WORK)
 
 
 def _solve_exactly(problem: Problem, deadline: float) -> Answer:

@@ -20,20 +20,29 @@ from respect_tf.schedule._items import Ints
 from respect_tf.schedule._pair_chains import PairChains
 from respect_tf.schedule._pair_ties import best_pairs
 from respect_tf.schedule._pair_values import PairValues, bounded_objective
-from respect_tf.schedule._pair_windows import find_windows, pairs_of_stages, rough_pairs
+from respect_tf.schedule._pair_windows import (
+    find_windows,
+    pairs_of_stages,
+    reached_windows,
+    rough_pairs,
+    stage_windows,
+)
 from respect_tf.schedule._pairs import Nodes
-from respect_tf.schedule._problem import Floats
+from respect_tf.schedule._problem import Bools, Floats
 from respect_tf.schedule._true_costs import true_stage_value
 
 # A first look at so many nodes, in so many rounds, bounds the cost from above.
-_FEW, _FEW_ROUNDS = 48, 4
+_FEW, _FEW_ROUNDS = 32, 4
 
 # Nodes that can be looked at in pairs.
 _MAX_NODES = 2000
 
 # True values asked for in a first round to prove the optimum, and for the first look; twice as many
 # in each of some more rounds.
-_ROUND, _FEW_ASKED, _MOST_DOUBLED = 100, 50, 3
+_ROUND, _FEW_ASKED, _MOST_DOUBLED = 150, 50, 3
+
+# Of more pairs than these, such a part is looked at closely before the others.
+_MANY, _SHARE = 4000, 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,14 +109,12 @@ class _PairSearch:
         self._num_stages = nodes.problem.num_stages
         self.best: Ints | None = None
         self.lower = 0.0
-        windows = find_windows(nodes, upper)
-        used = np.flatnonzero(windows.any(axis=0))
-        if len(used) > _MAX_NODES:
-            raise BudgetExceededError
-        if len(used) < len(nodes):
-            nodes, windows = nodes.select(used), windows[:, used]
+        nodes, windows = _used(nodes, find_windows(nodes, upper))
+        allowed = rough_pairs(nodes, windows, upper)
+        windows = reached_windows(windows, allowed)
+        allowed &= stage_windows(windows)
+        pairs = nodes.pairs(allowed, budget)
         self._nodes = nodes
-        pairs = nodes.pairs(rough_pairs(nodes, windows, upper), budget)
         self._values = PairValues(nodes, pairs, budget)
         self.rounding = self._values.rounding
         self.upper = upper + 2 * self.rounding
@@ -137,7 +144,7 @@ class _PairSearch:
                 if not self._round(most_asked << min(number - 1, _MOST_DOUBLED) if number else 0):
                     return True
                 if number == 0:
-                    self._values.look_closely(np.unique(np.concatenate(self._chains.stages)))
+                    self._look_closely()
         return False
 
     def break_ties(self) -> None:
@@ -174,24 +181,43 @@ class _PairSearch:
         chain = Chain(stages=stages, cost=cost, crossing=crossing)
         return Found(chain, max(0.0, min(cost, lower - self.rounding)))
 
-    def _round(self, most_asked: int) -> bool:
-        """Rule out pairs, and ask for true values. Returns whether there is more to do."""
-        self._budget.check_time()
-        upper, chains, values = self.upper, self._chains, self._values
-        if not all(len(stage) for stage in chains.stages):
-            return False
+    def _look_closely(self) -> None:
+        """Better bounds for all pairs; stages of few pairs come first, and may rule out others."""
+        stages = self._chains.stages
+        by_size = sorted(range(self._num_stages), key=lambda stage: len(stages[stage]))
+        sizes = np.cumsum([len(stages[stage]) for stage in by_size])
+        if sizes[-1] > _MANY:
+            first = by_size[: max(1, int((sizes <= _SHARE * sizes[-1]).sum()))]
+            self._values.look_closely(np.unique(np.concatenate([stages[k] for k in first])))
+            self._rule_out()
+        self._values.look_closely(np.unique(np.concatenate(stages)))
+
+    def _rule_out(self) -> tuple[float, list[Floats]]:
+        """Forget the pairs of which no chain is as good as the best one known.
+
+        Returns:
+            What each chain costs at least; and each chain with a pair as its stage, for the pairs
+            of each stage that are left.
+        """
+        chains, values = self._chains, self._values
         dearest = chains.completions(values.costs, np.maximum)
         loads = dearest
         if values.loads.any():
             loads = chains.completions(values.loads, np.add)
-        least = max(float(dearest[0].min()), float(loads[0].min()))
+        least = max(float(part[0].min(initial=math.inf)) for part in (dearest, loads))
+        totals = [np.maximum(*parts) for parts in zip(dearest, loads, strict=True)]
+        near = [part <= self.upper + self.rounding for part in totals]
+        chains.keep(near)
+        return least, [part[mask] for part, mask in zip(totals, near, strict=True)]
+
+    def _round(self, most_asked: int) -> bool:
+        """Rule out pairs, and ask for true values. Returns whether there is more to do."""
+        self._budget.check_time()
+        upper, chains, values = self.upper, self._chains, self._values
+        least, totals = self._rule_out()
         if least == math.inf:
             return False
         self.lower = max(self.lower, min(least, upper))
-        totals = [np.maximum(*parts) for parts in zip(dearest, loads, strict=True)]
-        near = [part <= upper + self.rounding for part in totals]
-        totals = [part[mask] for part, mask in zip(totals, near, strict=True)]
-        chains.keep(near)
         path = self._best_known(least)
         if path is None:  # the least cost and the least load cannot be had together
             joint = chains.optimum(values.costs, values.loads, upper)
@@ -249,3 +275,13 @@ class _PairSearch:
             if len(chosen) >= most:
                 break
         return chosen[:most]
+
+
+def _used(nodes: Nodes, windows: Bools) -> tuple[Nodes, Bools]:
+    """The nodes that can be some boundary."""
+    used = np.flatnonzero(windows.any(axis=0))
+    if len(used) > _MAX_NODES:
+        raise BudgetExceededError
+    if len(used) == len(nodes):
+        return nodes, windows
+    return nodes.select(used), windows[:, used]

@@ -50,17 +50,33 @@ def find_windows(nodes: Nodes, upper: float) -> Bools:
 
 def rough_pairs(nodes: Nodes, windows: Bools, upper: float) -> Bools:
     """Which nodes may begin and end a stage, by rough bounds. [num_nodes, num_nodes]."""
-    problem = nodes.problem
-    allowed = np.zeros((len(nodes), len(nodes)), bool)
-    for starts, ends in itertools.pairwise(windows):
-        rows, columns = _span(starts), _span(ends)
-        allowed[rows, columns] |= starts[rows, None] & ends[columns]
+    problem, allowed = nodes.problem, np.triu(stage_windows(windows), 1)
     if upper < math.inf and problem.combine == "max":
         for values, rest in bounded_objective(problem).least_sums(problem.graph):
             sums = nodes.op_sums(values)
             limit = upper - rest + _SLACK * (upper + abs(rest))
             allowed &= sums <= sums[:, None] + limit
     return allowed
+
+
+def stage_windows(windows: Bools) -> Bools:
+    """Nodes that windows allow to begin and end a stage. [num_nodes, num_nodes]."""
+    num_nodes = windows.shape[1]
+    allowed = np.zeros((num_nodes, num_nodes), bool)
+    for starts, ends in itertools.pairwise(windows):
+        rows, columns = _span(starts), _span(ends)
+        allowed[rows, columns] |= starts[rows, None] & ends[columns]
+    return allowed
+
+
+def reached_windows(windows: Bools, allowed: Bools) -> Bools:
+    """The nodes of windows that chains of allowed stages get to from both ends. Like `windows`."""
+    near = windows.copy()
+    for k in range(len(near) - 1):
+        near[k + 1] &= allowed[near[k]].any(axis=0)
+    for k in reversed(range(len(near) - 1)):
+        near[k] &= allowed[:, near[k + 1]].any(axis=1)
+    return near
 
 
 def pairs_of_stages(nodes: Nodes, pairs: Pairs, windows: Bools) -> list[Ints]:

@@ -194,22 +194,24 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
     """Make the public value and have it checked."""
     graph, objective = problem.graph, problem.objective
     stages = problem.stages_of_ops(answer.chain.stages)
+    plain = Schedule(stages, problem.num_stages)
+    check_schedule(graph, plain, constraints=problem.constraints)
+    # What solvers add up may be rounded to their grid; the reported cost is not.
+    cost = schedule_cost(graph, plain, objective)
+    on_grid = problem.linear.exact and not problem.integral
+    tolerance = 0.0 if problem.integral else 1e-9
+    if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):
+        raise ScheduleError(
+            f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
+            f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
+        )
     optimal = answer.lower_bound >= answer.chain.cost
-    cost: int | float
     lower_bound: int | float
     if problem.integral:
-        cost, lower_bound = int(answer.chain.cost), int(answer.lower_bound)
+        cost, lower_bound = int(cost), int(answer.lower_bound)
     else:
-        # What solvers add up is rounded to their grid; the reported cost is not.
-        plain = Schedule(stages, problem.num_stages)
-        cost = schedule_cost(graph, plain, objective)
-        if not problem.linear.exact and not math.isclose(cost, answer.chain.cost, rel_tol=1e-9):
-            raise ScheduleError(
-                f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
-                f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
-            )
         lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
-    result = Schedule(
+    return Schedule(
         stages,
         problem.num_stages,
         cost=cost,
@@ -220,5 +222,3 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
         scheduler=scheduler,
         solve_seconds=time.perf_counter() - started,
     )
-    check_schedule(graph, result, objective, problem.constraints)
-    return result

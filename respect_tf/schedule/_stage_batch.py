@@ -137,6 +137,9 @@ class Ranked:
     ) -> None:
         self._ops = ops
         self._groups = np.arange(len(ops))[:: -(-len(ops) // _MAX_GROUPS)]
+        # Of a number of groups, the ops in them: [num_groups + 1, num_ranks].
+        ends = np.append(self._groups, len(ops))
+        self._within = (np.arange(len(ops)) < ends[:, None]).astype(np.float64)
         self._starts, self._rows = _used_rows(starts, rows)
         self._stops, self._columns = _used_rows(stops, columns)
 
@@ -166,18 +169,17 @@ class Ranked:
         starts, stops = (self._table(inside, numbers) for inside in (self._starts, self._stops))
         return lambda count: stops[count, self._columns] - starts[count, self._rows]
 
-    def _table(self, inside: Bools, numbers: Floats) -> Floats:
-        table = np.zeros((self.num_groups + 1, inside.shape[1]))
-        sums = np.add.reduceat(inside * numbers[:, None], self._groups, axis=0)
-        np.cumsum(sums, axis=0, out=table[1:])
+    def _table(self, inside: Floats, numbers: Floats) -> Floats:
+        """Sums of whole numbers, which are exact in any order. [num_groups + 1, num_boundaries]."""
+        table: Floats = (self._within * numbers) @ inside
         return table
 
 
-def _used_rows(table: Bools, rows: Ints) -> tuple[Bools, Ints]:
+def _used_rows(table: Bools, rows: Ints) -> tuple[Floats, Ints]:
     """The rows of a table that are used, as columns, and where they are now."""
     used = np.zeros(len(table), bool)
     used[rows] = True
-    return np.ascontiguousarray(table.T[:, used]), (np.cumsum(used) - 1)[rows]
+    return table[used].T.astype(np.float64), (np.cumsum(used) - 1)[rows]
 
 
 def stage_parts(

@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 # Up to so many stages are faster one by one.
-_FEW_STAGES = 12
+_FEW_STAGES = 24
 
 
 def left_out(blocks: Ints, sizes: Ints, inside: Bools, tile_bytes: Floats, num_tiles: int) -> Bools:
