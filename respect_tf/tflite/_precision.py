@@ -130,8 +130,7 @@ def left_by_chance(model: Any) -> bool:
     """Whether all that is float in a quantised model are splits, which have an int8 kernel.
 
     TFLite's quantiser visits ops in an order that differs from run to run. In TensorFlow 2.19 it
-    leaves about one in thirty of the splits of unrolled LSTM and GRU layers in float, others each
-    time.
+    leaves a split of unrolled LSTM and GRU layers in float now and then, mostly the same one.
 
     Args:
         model: What `read_model` made of a .tflite file.

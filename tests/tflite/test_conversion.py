@@ -485,7 +485,7 @@ def test_a_converter_that_always_leaves_a_split_in_float_is_not_called_for_ever(
 
     content, _ = _quantized(convert, "model", (), Chatter(None))
     assert content == builder.build([last])
-    assert len(calls) == 3
+    assert len(calls) == 20
 
 
 def test_an_op_that_tflite_lacks_is_named_with_its_layer():
