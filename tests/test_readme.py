@@ -1,5 +1,6 @@
 """The blocks of the README run, top to bottom, as a newcomer would run them."""
 
+import importlib.metadata
 import re
 import shlex
 import subprocess
@@ -16,6 +17,8 @@ _README = Path(__file__).resolve().parents[1] / "README.md"
 
 @pytest.mark.slow
 def test_the_blocks_of_the_readme_run(tmp_path, monkeypatch):
+    if importlib.metadata.version("tensorflow").startswith("2.16."):
+        pytest.skip("the README says what crashes this TensorFlow")
     blocks = re.findall(r"```python\n(.*?)```", _README.read_text("utf-8"), re.DOTALL)
     teaser, *rest = blocks
     assert "respect_tf.convert(model" in teaser  # it shows the idea; the next block defines `model`

@@ -314,12 +314,19 @@ def test_bytes_that_are_no_model_are_refused():
 # Configured converters
 
 
+def _skip_where_keras_3_crashes():
+    import tensorflow as tf
+
+    if tf.__version__.startswith("2.16."):
+        pytest.skip("the converter of this TensorFlow crashes on Keras 3 models")
+
+
 def _converter(kind: str = "keras"):
     """A converter of a Keras 3 model, or of a concrete function."""
     import tensorflow as tf
 
-    if kind == "keras" and tf.__version__.startswith("2.16."):
-        pytest.skip("the converter of this TensorFlow crashes on Keras 3 models")
+    if kind == "keras":
+        _skip_where_keras_3_crashes()
     keras.utils.set_random_seed(0)
     model = _single(
         keras.layers.Conv2D(4, 3),
@@ -388,6 +395,7 @@ def test_an_open_batch_is_fixed_and_nothing_else_changes(given):
 def test_a_converter_with_other_unknown_sizes_is_refused():
     import tensorflow as tf
 
+    _skip_where_keras_3_crashes()
     model = _single(keras.layers.Conv2D(4, 3), shape=(None, 8, 3))
     converter = _configure(tf.lite.TFLiteConverter.from_keras_model(model))
     with pytest.raises(
@@ -536,6 +544,7 @@ def test_unknown_dimensions_and_unread_inputs_are_refused_by_name():
 
 
 def test_only_verbose_2_shows_what_tensorflow_prints():
+    _skip_where_keras_3_crashes()
     script = """
 import os
 from test_conversion import _configure, _converter, _data, _model, to_int8
