@@ -72,7 +72,8 @@ def search(
     and moves of ops across stage borders, and cuts of orders near the best one. With a time limit,
     or a budget that is not small, there are also a dynamic program over the order ideals at and
     between the boundaries of what was found, and complete search where all good schedules agree
-    about most ops. Graphs of few order ideals are solved to the proved optimum at once.
+    about most ops. Graphs of few order ideals are solved to the proved optimum at once, and so are
+    objectives whose cost is no sum, as `"throughput"`, where that takes little work.
 
     The first call for a graph of many order ideals loads compiled code, in about a second. The very
     first one compiles it, in about a minute, unless the time limit is short: then `"exact"` does
@@ -144,7 +145,8 @@ def search_problem(
     """
     if _is_solved_exactly(problem, deadline):
         return _solve_exactly(problem, deadline)
-    proved = _proved_quickly(problem, deadline) if budget > 0 else None
+    may_prove = budget > 0 or math.isfinite(deadline)
+    proved = _proved_quickly(problem, deadline) if may_prove else None
     if proved is not None:
         return proved
     every = _orders(problem, orders, structural or not (len(orders) or advice is not None))

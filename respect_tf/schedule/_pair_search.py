@@ -186,11 +186,13 @@ class _PairSearch:
         stages = self._chains.stages
         by_size = sorted(range(self._num_stages), key=lambda stage: len(stages[stage]))
         sizes = np.cumsum([len(stages[stage]) for stage in by_size])
+        looked = np.zeros(0, np.int64)
         if sizes[-1] > _MANY:
             first = by_size[: max(1, int((sizes <= _SHARE * sizes[-1]).sum()))]
-            self._values.look_closely(np.unique(np.concatenate([stages[k] for k in first])))
+            looked = np.unique(np.concatenate([stages[stage] for stage in first]))
+            self._values.look_closely(looked)
             self._rule_out()
-        self._values.look_closely(np.unique(np.concatenate(stages)))
+        self._values.look_closely(np.setdiff1d(np.concatenate(stages), looked))
 
     def _rule_out(self) -> tuple[float, list[Floats]]:
         """Forget the pairs of which no chain is as good as the best one known.

@@ -44,19 +44,18 @@ class PairValues:
         self.rounding = math.ldexp(num_stages, -self._places)
         self.costs, self.loads = self._rounded_down(costs, loads)
         self.known = np.zeros(len(pairs), bool)
-        self._is_close = np.zeros(len(pairs), bool)
 
     def drop_above(self, limit: float) -> None:
         """Forget the pairs of which no chain keeps a limit."""
         near = (self.costs <= limit) & (self.loads <= limit)
         self.pairs = self.pairs.select(near)
-        self.costs, self.loads = self.costs[near], self.loads[near]
-        self.known, self._is_close = self.known[near], self._is_close[near]
+        self.costs, self.loads, self.known = self.costs[near], self.loads[near], self.known[near]
 
     def look_closely(self, which: Ints) -> None:
         """Better bounds for some pairs."""
-        which = which[~(self.known | self._is_close)[which]]
-        self._is_close[which] = True
+        which = which[~self.known[which]]
+        if len(which) == 0:
+            return
         batch = self._nodes.batch(self.pairs.select(which))
         *bounds, exact = self._objective.batch_bounds(batch, closely=True)
         costs, loads = self._rounded_down(*bounds)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._check import check_schedule, schedule_cost
+from respect_tf.schedule._check import checked_cost
 from respect_tf.schedule._objective import LinearCost, Number, Objective, exact_sum
 from respect_tf.schedule._schedule import Schedule
 
@@ -49,8 +49,7 @@ def linear_cost(problem: Problem, stages: Ints) -> float:
 
 def _cost(problem: Problem, stages: Ints, objective: Objective) -> float:
     schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)
-    check_schedule(problem.graph, schedule, constraints=problem.constraints)
-    return float(schedule_cost(problem.graph, schedule, objective))
+    return float(checked_cost(problem.graph, schedule, objective, problem.constraints))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

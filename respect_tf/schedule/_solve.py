@@ -16,7 +16,7 @@ from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._arguments import checked_count, deadline_after
-from respect_tf.schedule._check import check_schedule, schedule_cost
+from respect_tf.schedule._check import checked_cost
 from respect_tf.schedule._compiler import solve_compiler
 from respect_tf.schedule._constraints import Constraints
 from respect_tf.schedule._exact import solve_exact
@@ -194,10 +194,9 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
     """Make the public value and have it checked."""
     graph, objective = problem.graph, problem.objective
     stages = problem.stages_of_ops(answer.chain.stages)
-    plain = Schedule(stages, problem.num_stages)
-    check_schedule(graph, plain, constraints=problem.constraints)
     # What solvers add up may be rounded to their grid; the reported cost is not.
-    cost = schedule_cost(graph, plain, objective)
+    plain = Schedule(stages, problem.num_stages)
+    cost = checked_cost(graph, plain, objective, problem.constraints)
     on_grid = problem.linear.exact and not problem.integral
     tolerance = 0.0 if problem.integral else 1e-9
     if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):

@@ -170,7 +170,7 @@ class Ranked:
         return lambda count: stops[count, self._columns] - starts[count, self._rows]
 
     def _table(self, inside: Floats, numbers: Floats) -> Floats:
-        """Sums of whole numbers, which are exact in any order. [num_groups + 1, num_boundaries]."""
+        """Sums of numbers on a grid, exact in any order. [num_groups + 1, num_boundaries]."""
         table: Floats = (self._within * numbers) @ inside
         return table
 
