@@ -188,11 +188,12 @@ def vgg(counts: tuple[int, ...], size: int = 224) -> OpGraph:
 def squeezenet(size: int = 224) -> OpGraph:
     """SqueezeNet 1.1."""
     net = GraphBuilder((size, size, 3))
-    here = net.max_pool(net.conv(net.image, 64, 3, 2), 3, 2)
+    here = net.conv(net.image, 64, 3, 2, padding="VALID")
+    here = net.max_pool(here, 3, 2, padding="VALID")
     for squeeze, pools in [(16, 0), (16, 1), (32, 0), (32, 1), (48, 0), (48, 0), (64, 0), (64, 0)]:
         narrow = net.conv(here, squeeze)
         here = net.concatenate([net.conv(narrow, 4 * squeeze), net.conv(narrow, 4 * squeeze, 3)])
-        here = net.max_pool(here, 3, 2) if pools else here
+        here = net.max_pool(here, 3, 2, padding="VALID") if pools else here
     here = net.mean(net.conv(here, _CLASSES))
     net.plain("SOFTMAX", here)
     return net.graph()
