@@ -162,7 +162,11 @@ class PipelinePrediction:
         """Plain values for JSON; every figure is under `"predicted"`."""
         return {
             "device": self.device.name,
-            "margins": dict(MARGINS),
+            "margins": {
+                "stored_bytes": MARGINS["stored_bytes"],
+                "room_bytes": MARGINS["room_bytes"],
+                "ms": MARGINS["ms_unknown_host" if self.others else "ms"],
+            },
             "replicas": list(self.replicas),
             "predicted": {
                 "frames_per_second": self.frames_per_second,
@@ -185,6 +189,7 @@ def predict(
     device: DeviceLike = "usb3-pi5",
     *,
     replicas: Sequence[int] | None = None,
+    instruction_bytes: Sequence[int | None] | None = None,
 ) -> PipelinePrediction:
     """What the model predicts for a graph in stages.
 
@@ -195,6 +200,8 @@ def predict(
         device: A preset's name, a file of constants (.json), an `EdgeTpu`, or several: then the
             figures are those of the first, and `by_host` has all.
         replicas: Number of devices of each stage; one each if left out.
+        instruction_bytes: Of each stage, the bytes that its compiled file sends at every inference;
+            predicted where that is None or left out.
 
     Raises:
         ArgumentError: There is no such preset, the file describes no device, or the stages or
@@ -208,7 +215,12 @@ def predict(
     notes = []
     for stage in range(num_stages):
         ops = np.flatnonzero(stage_of == stage).tolist()
-        notes.append(_notes(chip, ops, *stage_tensors(graph, stage_of, stage)))
+        note = _notes(chip, ops, *stage_tensors(graph, stage_of, stage))
+        known = None if instruction_bytes is None else instruction_bytes[stage]
+        if known is not None:
+            on_chip = dataclasses.replace(note.on_chip, instruction_bytes=float(known))
+            note = dataclasses.replace(note, on_chip=on_chip)
+        notes.append(note)
     first, *others = (_predict(graph, notes, one, counts) for one in devices)
     return dataclasses.replace(first, others=tuple(others))
 
