@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.device._edge_tpu import MIB, EdgeTpu
-from respect_tf.device._parameters import Parameters, op_parameters, round_up, stored_taps
+from respect_tf.device._parameters import (
+    MOST_ACTIVATION_BYTES,
+    Parameters,
+    op_parameters,
+    round_up,
+    stored_taps,
+)
 from respect_tf.device._support import unmapped_ops, unsupported_reason
 from respect_tf.device._tiles import fit_blocks
 from respect_tf.graph import OpGraph
@@ -187,8 +193,8 @@ class DeviceCosts:
             cached_ops=tuple(cached),
             streamed_ops=tuple(streamed),
             cpu_ops=tuple(sorted(on_cpu)),
-            cached_bytes=int(parameters.stored[cached].sum()),
-            streamed_bytes=int(parameters.stored[streamed].sum()) + always,
+            cached_bytes=int(parameters.movable[cached].sum()),
+            streamed_bytes=int(parameters.movable[streamed].sum()) + always,
             logged_bytes=int(parameters.logged[cached].sum()),
             activation_bytes=math.ceil(activations),
             room_bytes=int(room),
@@ -268,7 +274,8 @@ class DeviceCosts:
             return self.device.strip_input_share * float(
                 self.graph.tensor_bytes[list(entering)].sum()
             )
-        return self.device.activation_share * float(self.largest_tensor[index].max())
+        taken = self.device.activation_share * float(self.largest_tensor[index].max())
+        return min(taken, MOST_ACTIVATION_BYTES)
 
     def _place(self, ops: Sequence[int], room: float) -> tuple[list[int], list[int]]:
         """Ops whose parameters are cached, and those whose parameters are streamed; ascending."""

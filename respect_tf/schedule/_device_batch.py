@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from respect_tf.device import DeviceCosts
 from respect_tf.device._edge_tpu import MIB
+from respect_tf.device._parameters import MOST_ACTIVATION_BYTES
 from respect_tf.schedule._stage_batch import StageBatch
 from respect_tf.schedule._tile_batch import left_out
 
@@ -86,6 +87,7 @@ def rooms_of(costs: DeviceCosts, stages: StageBatch, held: Floats) -> tuple[Floa
     whole = device.num_tiles * device.tile_bytes
     # First as if the largest tensor and the largest block were in each stage.
     most = device.activation_share * float(costs.largest_tensor.max(initial=0))
+    most = min(most, MOST_ACTIVATION_BYTES)
     taken = np.full(len(stages), most)
     if costs.strip_step.any():
         taken = np.maximum(taken, device.strip_input_share * stages.entering_bytes)
@@ -96,6 +98,7 @@ def rooms_of(costs: DeviceCosts, stages: StageBatch, held: Floats) -> tuple[Floa
     doubtful = np.flatnonzero(~fit)
     some = stages.select(~fit)
     taken = device.activation_share * some.op_maxima(costs.largest_tensor)
+    taken = np.minimum(taken, MOST_ACTIVATION_BYTES)
     if costs.strip_step.any():
         in_strips = some.op_sums((costs.strip_step > 0).astype(np.int64)) > 0
         taken = np.where(in_strips, device.strip_input_share * some.entering_bytes, taken)
@@ -119,7 +122,7 @@ def _streamed(costs: DeviceCosts, stages: StageBatch, room: Floats) -> tuple[Flo
         room / num_tiles,
         num_tiles,
     )
-    return streamed @ costs.stream_ms[layers], streamed @ parameters.stored[layers].astype(float)
+    return streamed @ costs.stream_ms[layers], streamed @ parameters.movable[layers].astype(float)
 
 
 def layers_in_turn(costs: DeviceCosts) -> Ints:

@@ -93,7 +93,7 @@ def least_of(
     """
     parameters = costs.parameters
     asked = parameters.blocks * parameters.block_bytes  # of room, by each op
-    kinds = [(costs.device.ms_per_streamed_mib / MIB, costs.stream_ms), (1.0, parameters.stored)]
+    kinds = [(costs.device.ms_per_streamed_mib / MIB, costs.stream_ms), (1.0, parameters.movable)]
     least: list[Any] = [0.0, 0.0]
     for index, (unit, loss) in enumerate(kinds[: 1 + in_bytes]):
         found: Any = 0.0

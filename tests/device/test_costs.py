@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_builder import ModelBuilder
 from random_models import models, stages
 
 from benchmarks._stacks import conv_stack, dense_stack
@@ -199,3 +200,17 @@ def test_time_of_a_cached_dense_layer_grows_with_the_values_that_it_reads_and_ma
     assert costs.vector_mib == pytest.approx(expected)
     assert costs.compute_ms == pytest.approx(device.ms_per_vector_mib * expected)
     assert not DeviceCosts.of(conv_stack(64, 2), device).vector_mib.any()
+
+
+def test_large_maps_leave_room_because_they_are_worked_off_in_parts():
+    builder = ModelBuilder()
+    image = builder.tensor("image", (1, 512, 512, 40))  # 10 MiB
+    builder.inputs.append(image)
+    made = builder.tensor("made", (1, 512, 512, 40))
+    builder.op("RELU", [image], [made])
+    graph = OpGraph.from_tflite(builder.build([builder.conv(made, 16)]))
+    costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3"))
+    cost = costs.stage([0, 1], [0], [graph.outputs_of(1)[0]])
+    assert cost.activation_bytes == 5 * 2**20
+    assert cost.room_bytes == 16 * 504 * 1024 - 5 * 2**20
+    assert cost.streamed_bytes == 0
