@@ -21,6 +21,8 @@ from respect_tf.device._prediction import (
 )
 from respect_tf.device._support import (
     ACCEPTED_VERSIONS,
+    blocking_reason,
+    mapping_doubts,
     unmapped_ops,
     unsupported_reason,
     version_warning,
@@ -40,8 +42,10 @@ __all__ = [
     "StageCost",
     "StagePrediction",
     "StageWork",
+    "blocking_reason",
     "calibrate",
     "fit_constants",
+    "mapping_doubts",
     "op_parameters",
     "predict_pipeline",
     "resolve_device",
