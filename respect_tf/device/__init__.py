@@ -3,6 +3,7 @@
 from respect_tf.device._calibrate import Calibration, calibrate
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._edge_tpu import EdgeTpu, resolve_device
+from respect_tf.device._instructions import instruction_bytes, instruction_features
 from respect_tf.device._measurements import (
     Design,
     Measurement,
@@ -45,6 +46,8 @@ __all__ = [
     "blocking_reason",
     "calibrate",
     "fit_constants",
+    "instruction_bytes",
+    "instruction_features",
     "mapping_doubts",
     "op_parameters",
     "predict_pipeline",
