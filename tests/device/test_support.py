@@ -266,18 +266,36 @@ def _behind_relu(shape, axes):
 
 
 @pytest.mark.parametrize(
-    ("shape", "mapped"),
+    ("shape", "axes", "mapped"),
     [
-        ((1, 14, 14, 144), True),
-        ((1, 28, 28, 144), False),
-        ((1, 24, 24, 64), True),
-        ((1, 32, 32, 64), False),
-        ((1, 128, 128, 4), True),
-        ((1, 128, 128, 8), False),
+        ((1, 14, 14, 144), [0, 3, 1, 2], True),  # YOLOv8n at 224 pixels
+        ((1, 28, 28, 144), [0, 3, 1, 2], False),
+        ((1, 196, 3, 85), [0, 2, 1, 3], True),  # YOLOv5s at 224 pixels
+        ((1, 784, 3, 85), [0, 2, 1, 3], False),
+        ((1, 24, 24, 64), [0, 3, 1, 2], True),
+        ((1, 32, 32, 64), [0, 3, 1, 2], False),
+        ((1, 128, 128, 4), [0, 3, 1, 2], True),
+        ((1, 128, 128, 8), [0, 3, 1, 2], False),
     ],
 )
-def test_large_transposes_are_not_mapped(shape, mapped):
-    assert (unsupported_reason(_behind_relu(shape, [0, 3, 1, 2]), 1) is None) == mapped
+def test_large_transposes_are_not_mapped(shape, axes, mapped):
+    assert (unsupported_reason(_behind_relu(shape, axes), 1) is None) == mapped
+
+
+@pytest.mark.parametrize(
+    ("read", "made", "mapped"),
+    [((1, 64, 64, 272), (1, 128, 128, 64), True), ((1, 32, 32, 1024), (1, 64, 64, 512), False)],
+)
+def test_transposed_convolutions_make_no_very_large_maps(read, made, mapped):
+    builder = ModelBuilder()
+    image = builder.tensor("image", read)
+    builder.inputs.append(image)
+    weights = builder.constant((made[-1], 2, 2, read[-1]))
+    out = builder.tensor("made", made)
+    options = builder._schema.TransposeConvOptionsT()
+    builder.op("TRANSPOSE_CONV", [_int32(builder, made), weights, image], [out], options)
+    graph = OpGraph.from_tflite(builder.build([out]))
+    assert (unsupported_reason(graph, 0) is None) == mapped
 
 
 def _dilated(kernel, dilation):
