@@ -178,7 +178,7 @@ def _network_memory(networks: Mapping[str, Network]) -> list[Row]:
     segment_errors: list[float] = []
     tail_errors: list[float] = []
     for name, (graph, rows, segments) in networks.items():
-        costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3"))
+        costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3-pi5"))
         for index, row in enumerate(rows):
             streamed = _streamed_mib(costs, segments[index])
             segment_errors.append(streamed - float(row["off_chip_mib"]))

@@ -97,5 +97,5 @@ def _pair(source: Path, compiled: Path) -> Pair:
         raise ValueError(f"{compiled.name} is no compiled model.")
     ops = range(graph.num_ops)
     tensors = stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)
-    cost = DeviceCosts.of(graph, EdgeTpu.preset("usb3")).stage(ops, *tensors)
+    cost = DeviceCosts.of(graph, EdgeTpu.preset("usb3-pi5")).stage(ops, *tensors)
     return Pair(source.name, graph, found, len(content), cost)

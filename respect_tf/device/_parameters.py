@@ -33,10 +33,6 @@ _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"
 _RECURRENT = {"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
 _SEQUENCE_BYTES = 48  # cached for each value of an LSTM's output; one more is streamed (seen once)
 _ARRAY_TILES = 16  # graphs without shapes: parameters are spread evenly
-# Maps that are larger are worked off in parts. Compiled models with 6 MiB maps and more, of which
-# nothing is streamed (MobileNet v2 at 512 pixels, DeepLab at 513, PoseNet at 721x1281), bound it to
-# at most 5.38 MiB, and the log of a U-Net at 512 pixels, which leaves room for 3.03 MiB, to 4.84.
-MOST_ACTIVATION_BYTES = 5 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ import pytest
 from model_builder import ModelBuilder
 
 from benchmarks._stacks import conv_stack, dense_stack
-from respect_tf.device import op_parameters, predict_pipeline
+from respect_tf.device import op_parameters, predict
 from respect_tf.device._parameters import stored_taps
 from respect_tf.graph import OpAttributes, OpGraph
 
@@ -80,13 +80,13 @@ def test_a_dense_layer_of_many_inputs_and_few_outputs_takes_16_bytes_a_weight():
     builder.op("FULLY_CONNECTED", [read, weights, bias], [made])
     graph = OpGraph.from_tflite(builder.build([made]))
     assert op_parameters(graph).stored.tolist() == [1_510_464]
-    assert predict_pipeline(graph, [0]).stages[0].cost.streamed_bytes == 1_510_464
+    assert predict(graph, [0]).stages[0].cost.streamed_bytes == 1_510_464
 
 
 @pytest.mark.parametrize(("units", "streamed"), [(2560, False), (2688, True), (3000, True)])
 def test_square_dense_layers_are_streamed_whole_from_about_2700_units_on(units, streamed):
     graph = dense_stack(units, 0, inputs=units, outputs=10)
-    cost = predict_pipeline(graph, [0, 0]).stages[0].cost
+    cost = predict(graph, [0, 0]).stages[0].cost
     assert (0 in cost.streamed_ops) == streamed
 
 
@@ -104,7 +104,7 @@ def test_an_lstm_caches_tables_and_streams_a_byte_for_each_value_that_it_makes()
     parameters = op_parameters(graph)
     assert parameters.movable.tolist() == [34_304]
     assert parameters.streamed.tolist() == [576]
-    cost = predict_pipeline(graph, [0]).stages[0].cost
+    cost = predict(graph, [0]).stages[0].cost
     assert (cost.cached_bytes, cost.streamed_bytes) == (34_304, 576)
 
 

@@ -52,7 +52,7 @@ def test_no_public_model_that_was_compiled_holds_what_stops_a_file(pairs):
 
 def test_logged_segments_of_known_cuts_are_predicted_to_print_rounding(data_folder):
     assert data_folder == DATA
-    device = EdgeTpu.preset("pcie")
+    device = EdgeTpu.preset("pcie-m2")
     known = [row for row in log_rows()[0] if not row.profiled]
     assert len(known) > 2500
     for kind in ("conv", "dense"):
