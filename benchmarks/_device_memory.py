@@ -141,12 +141,12 @@ def _log_table() -> list[Row]:
 
 
 def _rights(rows: Sequence[LogRow], check: Callable[[LogRow, EdgeTpu], bool]) -> Bools:
-    return np.array([check(row, EdgeTpu.preset("pcie")) for row in rows])
+    return np.array([check(row, EdgeTpu.preset("pcie-m2")) for row in rows])
 
 
 def _left_out_rights(rows: Sequence[LogRow]) -> dict[str, Bools]:
     """As in sample, with the tile's bytes that fit the other folds of widths best."""
-    base = EdgeTpu.preset("pcie")
+    base = EdgeTpu.preset("pcie-m2")
     devices = [dataclasses.replace(base, tile_bytes=1024.0 * kib) for kib in _TILE_KIB]
     widths = sorted({(row.stack.kind, row.stack.width) for row in rows})
     fold = np.array([widths.index((row.stack.kind, row.stack.width)) % _FOLDS for row in rows])
