@@ -42,6 +42,20 @@ def test_ops_on_the_cpu_are_those_of_the_compiled_models(pairs):
         assert found == collections.Counter(pair.compiled.cpu_ops), pair.name
 
 
+def test_what_crosses_the_bus_is_what_the_compiled_models_list(pairs):
+    """Also where ops stay on the CPU; large maps enter in strips, parts of them twice."""
+    listed = 0
+    for pair in pairs:
+        found = pair.compiled
+        if pair.in_parts or found.input_bytes is None or found.output_bytes is None:
+            continue
+        listed += 1
+        assert pair.cost.output_bytes == found.output_bytes, pair.name
+        entered = -(-pair.cost.input_bytes // 8) * 8
+        assert entered <= found.input_bytes <= 1.12 * entered, pair.name
+    assert listed == 29
+
+
 def test_no_public_model_that_was_compiled_holds_what_stops_a_file(pairs):
     for pair in pairs:
         for op in range(pair.graph.num_ops):
