@@ -179,7 +179,7 @@ def test_calibrate_says_errors_and_writes_a_device(model, tmp_path):
     measurements, device = tmp_path / "times.csv", tmp_path / "mine.json"
     measurements.write_text("\n".join(rows))
     found = json.loads(_run("calibrate", str(measurements), "-o", str(device), "--json").stdout)
-    assert found["error_after"] < found["error_before"]
+    assert found["error"]["after"] < found["error"]["before"]
     options = ("--device", str(device), "--json")
     assert json.loads(_run("schedule", model, "-n", "2", *options).stdout)["cost"] > 0
     assert "before" in str(respect_tf.calibrate(measurements))
