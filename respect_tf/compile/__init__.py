@@ -7,7 +7,7 @@ from respect_tf.compile._compilation import (
     compile_segments,
     logged_figures,
 )
-from respect_tf.compile._compiled_model import compiled_of, read_compiled
+from respect_tf.compile._compiled_model import compiled_of, read_compiled, sent_instructions
 from respect_tf.compile._compiled_values import CompiledModel, EdgeTpuOp, Executable, Layer
 from respect_tf.compile._compiler import (
     Compiler,
@@ -55,4 +55,5 @@ __all__ = [
     "read_compiled",
     "require_compiler",
     "resolve_compiler",
+    "sent_instructions",
 ]
