@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,15 +127,23 @@ def read_arrays(path: Path) -> Any:
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import numpy as np
 
+    from respect_tf._files import write_file
+
+    content = io.BytesIO()
     if path.suffix == ".npz":
-        np.savez(path, **arrays)
+        # Not `savez`, which takes names for arguments: an output may be called "file".
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     elif path.suffix == ".npy" and len(arrays) == 1:
-        np.save(path, next(iter(arrays.values())))
+        np.save(content, next(iter(arrays.values())), allow_pickle=False)
     else:
         raise click.BadParameter(
             f"The pipeline has the outputs {', '.join(arrays)}. Expected a file named .npz"
             f"{' or .npy' if len(arrays) == 1 else ''}. Received: '{path}'."
         )
+    write_file(path, content.getvalue())
 
 
 def print_json(value: Any) -> None:

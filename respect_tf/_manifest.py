@@ -5,25 +5,31 @@ The same pipeline always gives the same bytes: no times, no absolute paths.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import itertools
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from respect_tf._errors import RespectError, SavedPipelineError
-from respect_tf._folder import MANIFEST
-from respect_tf.compile import files_to_compile_elsewhere
-from respect_tf.device import EdgeTpu
-from respect_tf.graph import Quantization
+from respect_tf._fields import FieldError, refuse, shown
+from respect_tf._files import strays_of
+from respect_tf._folder import read_listed, read_manifest
+from respect_tf._manifest_schema import MANIFEST, SCHEMA_VERSION, check_name, parse_manifest
+from respect_tf.compile import check_same_interface, files_to_compile_elsewhere
+from respect_tf.device import EdgeTpu, resolve_device
+from respect_tf.graph import OpGraph, Quantization
 from respect_tf.run import RUN_SCRIPT, Interface, TensorDescription, run_script
-from respect_tf.schedule import Schedule
+from respect_tf.schedule import Schedule, check_schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, check_runner_rules
 
 if TYPE_CHECKING:
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
-_SCHEMA_VERSION = 1
 _PACKAGES = ("respect-tf", "tensorflow", "keras", "tf_keras", "numpy", "flatbuffers")
 
 
@@ -40,8 +45,11 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
 
     Raises:
         SegmentError: The segments break a rule of the pipeline runner.
+        SavedPipelineError: A name or figure is none that `read_pipeline` would take.
     """
     check_runner_rules(pipeline.segments)
+    for name in (pipeline.name, *(segment.name for segment in pipeline.segments)):
+        _checked(functools.partial(check_name, name))
     files = {f"{pipeline.name}.tflite": pipeline.model}
     for segment in pipeline.segments:
         files[f"{segment.name}.tflite"] = segment.content
@@ -54,51 +62,71 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
     files[REPORT] = pipeline.report.to_html().encode()
-    manifest = _manifest(pipeline, files)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    files[MANIFEST] = (text + "\n").encode()
+    files[MANIFEST] = _checked(lambda: _encoded(_manifest(pipeline, files)))
     return files
 
 
-def read_pipeline(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The fields of a `Pipeline`, read from a saved folder.
+def _encoded(manifest: dict[str, Any]) -> bytes:
+    content = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+    parse_manifest(content)  # what is written can be read
+    return content
 
-    Raises:
-        SavedPipelineError: There is no pipeline, a file is missing or was changed, or the manifest
-            is damaged.
-    """
-    path = Path(folder)
+
+_Made = TypeVar("_Made")
+
+
+def _checked(make: Callable[[], _Made]) -> _Made:
     try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise SavedPipelineError(
-            f"'{path}' holds no {MANIFEST}, so it is no saved pipeline. Expected a folder that "
-            "Pipeline.save() or 'respect-tf convert' wrote."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise SavedPipelineError(f"'{path / MANIFEST}' cannot be read: {error}.") from error
-    try:
-        version = manifest["schema_version"]
-        if version != _SCHEMA_VERSION:
-            raise SavedPipelineError(
-                f"'{path}' was saved with version {version} of the format; this release reads "
-                f"version {_SCHEMA_VERSION}. Use the release that wrote it, or convert again."
-            )
-        contents = _read_files(path, manifest["files"])
-        return _fields(manifest, contents)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        return make()
+    except ValueError as error:  # `FieldError`, and text that has no UTF-8
         if isinstance(error, RespectError):
             raise
         raise SavedPipelineError(
-            f"'{path / MANIFEST}' is damaged ({type(error).__name__}: {error}). Save the pipeline "
-            "again."
+            f"The pipeline cannot be saved, as its {MANIFEST} could not be read again. {error} "
+            "Change what it names: rename the model's file, or convert the model again."
+        ) from error
+
+
+def read_pipeline(folder: str | os.PathLike[str]) -> Pipeline:
+    """The pipeline in a saved folder. Nothing in the folder is trusted.
+
+    Raises:
+        SavedPipelineError: There is no pipeline, a file is missing, was changed or is no regular
+            file, or the manifest is damaged; the message names the field.
+        SegmentError: The segments break a rule of the pipeline runner.
+        InvalidModelError: A model in it is damaged.
+    """
+    path = Path(folder)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
+        left = [] if isinstance(error, ValueError) else strays_of(path.absolute())
+        raise SavedPipelineError(
+            f"{os.fspath(folder)!r} cannot be read: {getattr(error, 'strerror', None) or error}. "
+            + (
+                f"A save was interrupted, and the next one will repair it: '{left[0]}' is there."
+                if left
+                else f"Expected a folder that holds a saved pipeline, with its {MANIFEST}."
+            )
+        ) from error
+    try:
+        manifest = read_manifest(path, descriptor)
+        contents = read_listed(path, manifest["files"], descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        return _pipeline(manifest, contents)
+    except (FieldError, OverflowError) as error:
+        raise SavedPipelineError(
+            f"'{path / MANIFEST}' does not fit the models beside it. {error} Copy the folder again "
+            "or convert again."
         ) from error
 
 
 def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
     schedule, parity = pipeline.schedule, pipeline.parity
     return {
-        "schema_version": _SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "name": pipeline.name,
         "packages": {name: _version(name) for name in _PACKAGES},
         "inputs": [
@@ -128,7 +156,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
         },
         "device": dataclasses.asdict(pipeline.device),
-        "predicted": pipeline.prediction.to_dict() | {"source": "predicted"},
+        "predicted": _finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
             if schedule.device is None
@@ -218,63 +246,146 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _read_files(path: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
-    contents = {}
-    for name, expected in hashes.items():
-        if Path(name).name != name:
-            raise SavedPipelineError(f"'{path / MANIFEST}' names '{name}', outside the folder.")
-        try:
-            content = (path / name).read_bytes()
-        except OSError as error:
-            raise SavedPipelineError(
-                f"'{path / name}' cannot be read: {error.strerror}. The folder is incomplete; copy "
-                "it again or convert again."
-            ) from error
-        received = hashlib.sha256(content).hexdigest()
-        if received != expected:
-            raise SavedPipelineError(
-                f"'{path / name}' was changed after it was saved. Expected SHA-256 {expected}. "
-                f"Received: {received}. Copy the folder again or convert again."
-            )
-        contents[name] = content
-    return contents
+def _finite(figures: Any) -> Any:
+    """Figures for JSON: a device without any times is infinitely fast, which JSON cannot say."""
+    if isinstance(figures, dict):
+        return {name: _finite(value) for name, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_finite(value) for value in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
 
 
-def _fields(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
+def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pipeline:
+    """The pipeline of a checked manifest, checked against the models.
+
+    Raises:
+        FieldError: They contradict each other.
+    """
+    from respect_tf._pipeline import Pipeline
+
     segments = tuple(_read_segment(entry, contents) for entry in manifest["segments"])
+    graph = OpGraph.from_tflite(contents[manifest["model"]])
+    _check_ops(manifest, graph)
+    _check_tensors(manifest, graph)
     check_runner_rules(segments)
+    _check_compiled(segments)
     parity = manifest["parity"]
-    schedule = manifest["schedule"]
-    return {
-        "name": str(manifest["name"]),
-        "model": contents[manifest["model"]],
-        "segments": segments,
-        "schedule": Schedule(
-            stages=np.array(schedule["stages"]),
-            cost=schedule["cost"],
-            lower_bound=schedule["lower_bound"],
-            status=schedule["status"],
-            objective=schedule["objective"],
-            device=None if schedule["device"] is None else EdgeTpu(**schedule["device"]),
-            scheduler=schedule["scheduler"],
-        ),
-        "device": EdgeTpu(**manifest["device"]),
-        "parity": None if parity is None else ParityReport(**parity),
-        "warnings": tuple(manifest["warnings"]),
-        "interface": Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
-        "recuts": tuple(manifest["recuts"]),
-    }
+    made = Pipeline(
+        name=manifest["name"],
+        model=contents[manifest["model"]],
+        segments=segments,
+        schedule=_schedule(manifest["schedule"]),
+        # Folders without a device were saved before there were others.
+        device=_device("device", manifest["device"]) or resolve_device("usb3"),
+        parity=None if parity is None else ParityReport(**parity),
+        warnings=tuple(manifest["warnings"]),
+        interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
+        recuts=tuple(manifest["recuts"]),
+    )
+    made.__dict__["graph"] = graph  # what the property would read again
+    _check_interface(manifest, made)
+    return made
+
+
+def _schedule(entry: Mapping[str, Any]) -> Schedule:
+    device = _device("schedule.device", entry["device"])
+    with _field("schedule"):
+        return Schedule(
+            stages=np.array(entry["stages"], np.int32),
+            cost=entry["cost"],
+            lower_bound=entry["lower_bound"],
+            status=entry["status"],
+            objective=entry["objective"],
+            device=device,
+            scheduler=entry["scheduler"],
+        )
+
+
+def _device(path: str, entry: Mapping[str, Any] | None) -> EdgeTpu | None:
+    with _field(path):
+        return None if entry is None else EdgeTpu(**entry)
+
+
+@contextlib.contextmanager
+def _field(path: str) -> Iterator[None]:
+    """Name the field that something is wrong with."""
+    try:
+        yield
+    except RespectError as error:
+        raise FieldError(f"Field '{path}': {error}") from error
+
+
+def _check_compiled(segments: Sequence[Segment]) -> None:
+    for segment in segments:
+        if segment.compiled is not None:
+            with _field(f"segments[{segment.index}].compiled_file"):
+                check_same_interface(segment.compiled, segment.content)
+
+
+def _check_ops(manifest: Mapping[str, Any], graph: OpGraph) -> None:
+    """Stages and bytes are those of the model's ops."""
+    stages = manifest["schedule"]["stages"]
+    if len(stages) != graph.num_ops:
+        refuse("schedule.stages", f"the stages of the model's {graph.num_ops} ops", shown(stages))
+    with _field("schedule.stages"):
+        check_schedule(graph, Schedule(np.array(stages, np.int32)))
+    for index, entry in enumerate(manifest["segments"]):
+        held = int(graph.parameter_bytes[entry["ops"]].sum())
+        if entry["parameter_bytes"] != held:
+            refuse(f"segments[{index}].parameter_bytes", str(held), shown(entry["parameter_bytes"]))
+
+
+def _check_tensors(manifest: Mapping[str, Any], graph: OpGraph) -> None:
+    """Every tensor at a border is described as the model has it."""
+    for index, entry in enumerate(manifest["segments"]):
+        for side in ("inputs", "outputs"):
+            for position, found in enumerate(entry[side]):
+                where = f"segments[{index}].{side}[{position}]"
+                tensor = found["tensor"]
+                if tensor >= graph.num_tensors:
+                    refuse(f"{where}.tensor", f"one of {graph.num_tensors} tensors", str(tensor))
+                right = _properties(
+                    TensorSpec(
+                        name=found["name"],
+                        tensor=tensor,
+                        dtype=graph.tensor_dtypes[tensor],
+                        shape=graph.tensor_shapes[tensor],
+                        quantization=graph.tensor_quantization[tensor],
+                    )
+                )
+                for name, value in right.items():
+                    if found[name] != value:
+                        refuse(f"{where}.{name}", f"{value!r:.80}", f"{found[name]!r:.80}")
+    made = {t["name"]: t["tensor"] for e in manifest["segments"] for t in e["outputs"]}
+    for index, entry in enumerate(manifest["crossing_tensors"]):
+        size = int(graph.tensor_bytes[made[entry["name"]]])
+        if entry["bytes"] != size:
+            refuse(f"crossing_tensors[{index}].bytes", str(size), shown(entry["bytes"]))
+
+
+def _check_interface(manifest: Mapping[str, Any], pipeline: Pipeline) -> None:
+    """The model's inputs and outputs have the names of its signature, in its order."""
+    sides = {"inputs": pipeline.inputs, "outputs": pipeline.outputs}
+    for side, specs in sides.items():
+        found = [[entry["name"], entry["runner_name"]] for entry in manifest[side]]
+        expected = [[name, spec.name] for name, spec in specs.items()]
+        if found != expected:
+            refuse(side, f"{expected!r:.200}", f"{found!r:.200}")
+    for index, spec in enumerate(pipeline.outputs.values()):
+        name = manifest["outputs"][index]["model_tensor"]
+        if name is not None and name != pipeline.graph.tensor_names[spec.tensor]:
+            refuse(f"outputs[{index}].model_tensor", "the model's name for it", shown(name))
 
 
 def _read_segment(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> Segment:
-    compiled, log = entry["compiled_file"], entry.get("compile_log_file")
+    compiled, log = entry["compiled_file"], entry["compile_log_file"]
     return Segment(
-        index=int(entry["index"]),
-        name=str(entry["name"]),
+        index=entry["index"],
+        name=entry["name"],
         content=contents[entry["file"]],
         inputs=tuple(_read_spec(spec) for spec in entry["inputs"]),
         outputs=tuple(_read_spec(spec) for spec in entry["outputs"]),
-        ops=tuple(int(op) for op in entry["ops"]),
+        ops=tuple(entry["ops"]),
         compiled=None if compiled is None else contents[compiled],
         compile_log=None if log is None else contents[log].decode("utf-8", "backslashreplace"),
     )
@@ -286,12 +397,12 @@ def _read_spec(entry: Mapping[str, Any]) -> TensorSpec:
         affine = Quantization(
             scale=tuple(entry["scale"]),
             zero_point=tuple(entry["zero_point"]),
-            axis=int(entry["axis"]),
+            axis=entry["axis"],
         )
     return TensorSpec(
-        name=str(entry["name"]),
-        tensor=int(entry["tensor"]),
-        dtype=str(entry["dtype"]),
-        shape=tuple(int(size) for size in entry["shape"]),
+        name=entry["name"],
+        tensor=entry["tensor"],
+        dtype=entry["dtype"],
+        shape=tuple(entry["shape"]),
         quantization=affine,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import ArgumentError
+from respect_tf._files import replace_file
 
 MIB = 2.0**20
 PAIR_FIELDS = ("strip_passes", "contention")  # constants that are pairs of numbers
@@ -190,7 +191,7 @@ class EdgeTpu:
         constants = dataclasses.asdict(self)
         data = {"format": _FORMAT, "name": constants.pop("name"), "constants": constants}
         try:
-            path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+            replace_file(path, (json.dumps(data, indent=1) + "\n").encode())
         except OSError as error:
             raise ArgumentError(f"{path} cannot be written: {error}.") from error
 

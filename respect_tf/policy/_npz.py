@@ -13,18 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import PolicyFileError
+from respect_tf._files import replace_file
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays into one file, which is there as a whole or not at all."""
+    """Write arrays into one file, which is there as a whole or not at all.
+
+    Raises:
+        PolicyFileError: It cannot be written.
+    """
     content = io.BytesIO()
     # Typed away because an array called "file" would be taken for an argument.
     np.savez_compressed(content, **{name: arrays[name] for name in sorted(arrays)})  # type: ignore[arg-type, unused-ignore]
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.getvalue())
-    part.replace(path)
+    try:
+        replace_file(path, content.getvalue())
+    except OSError as error:
+        raise PolicyFileError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another path, or free "
+            "some space."
+        ) from error
 
 
 def read_npz(path: Path, purpose: str) -> Arrays:

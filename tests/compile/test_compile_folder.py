@@ -128,19 +128,25 @@ def test_without_a_compiler_the_folder_stays_as_it_is(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 def test_a_folder_that_cannot_be_written_stays_valid(
-    folder: Path, stand_in_program: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    folder: Path, stand_in_program: Path, plan: Plan, monkeypatch, in_place: bool
 ) -> None:
+    if in_place:
+        (folder / "a folder of the user").mkdir()
+    before = names(folder)
+
     def full(path: Path, content: bytes) -> None:
         path.write_bytes(content[:10])
-        if path.name.startswith(".pipeline.json"):
+        if "pipeline.json" in path.name:
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr("respect_tf._folder._write_synced", full)
+    monkeypatch.setattr("respect_tf._folder.write_new", full)
     with pytest.raises(respect_tf.SavedPipelineError, match="No space left"):
         compile_folder(folder, stand_in_program, verbose=0)
-    assert not [name for name in names(folder) if "partial" in name]
+    assert names(folder.parent) == {"saved", "bin", "plan.json", "runs"} & names(folder.parent)
+    assert names(folder) == before
     assert [s.compiled for s in respect_tf.load(folder).segments] == [None, None]
 
 
