@@ -90,6 +90,15 @@ def parse_json(content: bytes, *, max_depth: int) -> Any:
         raise FieldError(f"It is no JSON: {str(error)[:_SHOWN]}.") from error
 
 
+def finite(figures: Any) -> Any:
+    """Figures for JSON, which has no NaN and nothing infinite: null stands for them."""
+    if isinstance(figures, dict):
+        return {name: finite(value) for name, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [finite(value) for value in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
+
+
 def shown(value: Any) -> str:
     """A value as an error repeats it: short, and without control characters."""
     if isinstance(value, str | bytes) and len(value) > _SHOWN:

@@ -12,7 +12,6 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from respect_tf._errors import RespectError, SavedPipelineError
-from respect_tf._fields import FieldError, refuse, shown
+from respect_tf._fields import FieldError, finite, refuse, shown
 from respect_tf._files import strays_of
 from respect_tf._folder import read_listed, read_manifest
 from respect_tf._manifest_schema import MANIFEST, SCHEMA_VERSION, check_name, parse_manifest
@@ -156,7 +155,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
         },
         "device": dataclasses.asdict(pipeline.device),
-        "predicted": _finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
+        "predicted": finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
             if schedule.device is None
@@ -244,15 +243,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _finite(figures: Any) -> Any:
-    """Figures for JSON: a device without any times is infinitely fast, which JSON cannot say."""
-    if isinstance(figures, dict):
-        return {name: _finite(value) for name, value in figures.items()}
-    if isinstance(figures, list | tuple):
-        return [_finite(value) for value in figures]
-    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
 
 
 def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pipeline:
