@@ -50,7 +50,7 @@ def read_regular(path: Path, *, most: int, folder: int | None = None) -> bytes:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link, expected a regular file") from error
         raise
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
@@ -59,10 +59,13 @@ def read_regular(path: Path, *, most: int, folder: int | None = None) -> bytes:
             raise OSError(
                 errno.EFBIG, f"it has {status.st_size} bytes, expected at most {most} for its kind"
             )
-        content = file.read(status.st_size + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(status.st_size + 1)
         if len(content) != status.st_size:
             raise OSError(errno.EBUSY, "it changes while it is read")
         return content
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> Path:

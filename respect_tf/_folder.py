@@ -216,7 +216,7 @@ def write_folder(
             check_writable_target(target, overwrite=overwrite, names=files)
             is_filled = target.is_dir() and any(target.iterdir())
             others = _others(target, set(files)) if is_filled else []
-            _write_and_swap(target, files, others)
+            _write_and_swap(target, files, others, replaces=is_filled)
     except OSError as error:
         if isinstance(error, SavedPipelineError):
             raise
@@ -256,7 +256,7 @@ def update_folder(folder: str | os.PathLike[str], files: _Files) -> None:
             if not (plain and _may_replace(target)):
                 _update_in_place(target, files, set(listed) - set(files))
                 return
-            _write_and_swap(target, files, others)
+            _write_and_swap(target, files, others, replaces=True)
     except OSError as error:
         if isinstance(error, SavedPipelineError):
             raise
@@ -286,8 +286,15 @@ def _owned(target: Path) -> Iterator[None]:
         yield
 
 
-def _write_and_swap(target: Path, files: _Files, others: Iterable[str]) -> None:
-    """Write a folder beside the target, with links to what is to be kept, and put it in place."""
+def _write_and_swap(target: Path, files: _Files, others: Iterable[str], *, replaces: bool) -> None:
+    """Write a folder beside the target, with links to what is to be kept, and put it in place.
+
+    Args:
+        target: The folder.
+        files: Name -> content.
+        others: Names of files in the target to keep.
+        replaces: Whether a folder is there that the caller has locked and checked.
+    """
     partial, descriptor = _new_folder(target)
     try:
         if target.is_dir():
@@ -297,7 +304,7 @@ def _write_and_swap(target: Path, files: _Files, others: Iterable[str]) -> None:
         for name, content in files.items():
             write_new(partial / name, content)
         sync_folder(partial)
-        _swap(partial, target)
+        _swap(partial, target, replaces=replaces)
         sync_folder(target.parent)
     finally:
         # Not put in place, it has nothing of value; else it is the old one, with its manifest.
@@ -329,9 +336,9 @@ def _new_folder(target: Path) -> tuple[Path, int]:
         os.close(descriptor)  # another writer has just cleaned it away, unlocked as it was
 
 
-def _swap(partial: Path, target: Path) -> None:
+def _swap(partial: Path, target: Path, *, replaces: bool) -> None:
     """Put the new folder in place; the old one gets the other's name, if there is one."""
-    if not target.is_dir() or not any(target.iterdir()):
+    if not replaces:
         try:
             partial.rename(target)
         except OSError as error:
