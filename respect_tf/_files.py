@@ -88,8 +88,13 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
         ) from error
 
 
-def replace_file(path: Path, content: bytes) -> Path:
+def replace_file(path: Path, content: bytes, *, parents: bool = True) -> Path:
     """The same for those who have an error of their own.
+
+    Args:
+        path: The file.
+        content: What will be in it.
+        parents: Whether to make the folders that lead to it.
 
     Raises:
         OSError: It cannot be written. What was there is there still, and nothing else is.
@@ -100,19 +105,20 @@ def replace_file(path: Path, content: bytes) -> Path:
                 file.write(content)
             return path.absolute()
     target = path.resolve()
-    with replacing(target) as partial:
+    with replacing(target, parents=parents) as partial:
         partial.write_bytes(content)
     return target
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, *, parents: bool = True) -> Iterator[Path]:
     """Write a file under a hidden name beside it, which becomes it at the end of the block.
 
     If the block fails, what was there is there still, and nothing else is.
 
     Args:
         target: The file, without links.
+        parents: Whether to make the folders that lead to it.
 
     Yields:
         The path to write, an empty file.
@@ -120,7 +126,7 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written.
     """
-    with parents_made(target):
+    with parents_made(target) if parents else contextlib.nullcontext():
         clean_files(target)
         partial, descriptor = _new_file(target)
         try:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,8 +46,18 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
         SavedPipelineError: A name or figure is none that `read_pipeline` would take.
     """
     check_runner_rules(pipeline.segments)
+    try:
+        return _files(pipeline)
+    except (FieldError, UnicodeEncodeError) as error:
+        raise SavedPipelineError(
+            f"The pipeline cannot be saved, as its {MANIFEST} could not be read again. {error} "
+            "Change what it names: rename the model's file, or convert the model again."
+        ) from error
+
+
+def _files(pipeline: Pipeline) -> dict[str, bytes]:
     for name in (pipeline.name, *(segment.name for segment in pipeline.segments)):
-        _checked(functools.partial(check_name, name))
+        check_name(name)
     files = {f"{pipeline.name}.tflite": pipeline.model}
     for segment in pipeline.segments:
         files[f"{segment.name}.tflite"] = segment.content
@@ -61,29 +70,11 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
     files[REPORT] = pipeline.report.to_html().encode()
-    files[MANIFEST] = _checked(lambda: _encoded(_manifest(pipeline, files)))
+    # NaN is written as such, so that the check names its field.
+    text = json.dumps(_manifest(pipeline, files), indent=2, ensure_ascii=False)
+    files[MANIFEST] = (text + "\n").encode()
+    parse_manifest(files[MANIFEST])  # what is written can be read
     return files
-
-
-def _encoded(manifest: dict[str, Any]) -> bytes:
-    content = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
-    parse_manifest(content)  # what is written can be read
-    return content
-
-
-_Made = TypeVar("_Made")
-
-
-def _checked(make: Callable[[], _Made]) -> _Made:
-    try:
-        return make()
-    except ValueError as error:  # `FieldError`, and text that has no UTF-8
-        if isinstance(error, RespectError):
-            raise
-        raise SavedPipelineError(
-            f"The pipeline cannot be saved, as its {MANIFEST} could not be read again. {error} "
-            "Change what it names: rename the model's file, or convert the model again."
-        ) from error
 
 
 def read_pipeline(folder: str | os.PathLike[str]) -> Pipeline:

@@ -191,7 +191,8 @@ class EdgeTpu:
         constants = dataclasses.asdict(self)
         data = {"format": _FORMAT, "name": constants.pop("name"), "constants": constants}
         try:
-            replace_file(path, (json.dumps(data, indent=1) + "\n").encode())
+            content = json.dumps(data, indent=1) + "\n"
+            replace_file(path, content.encode(), parents=False)
         except OSError as error:
             raise ArgumentError(f"{path} cannot be written: {error}.") from error
 

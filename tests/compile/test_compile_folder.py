@@ -194,3 +194,28 @@ def test_the_command_line_fails_where_the_compiler_does(
     done = CliRunner().invoke(main, ["compile", str(folder), "--compiler", str(stand_in_program)])
     assert done.exit_code == 1
     assert "op 3 ADD" in done.stderr
+
+
+@pytest.mark.parametrize("log", [None, "words of another release"])
+def test_what_lies_there_uncompiled_is_refused(folder: Path, pipeline, log: str | None) -> None:
+    path = folder / "model_segment_0_of_2_edgetpu.tflite"
+    path.write_bytes(pipeline.segments[0].content)
+    if log is not None:
+        path.with_suffix(".log").write_text(log)
+    with pytest.raises(respect_tf.CompilerError, match="Nothing in the model"):
+        compile_folder(folder, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+@pytest.mark.parametrize("end", ["tflite", "log"])
+def test_what_lies_there_must_be_a_regular_file(folder: Path, pipeline, kind, end) -> None:
+    good = compiled_like(pipeline.segments[0].content)
+    (folder / "model_segment_0_of_2_edgetpu.tflite").write_bytes(good)
+    path = folder / f"model_segment_0_of_2_edgetpu.{end}"
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(respect_tf.CompilerError, match="regular file"):
+        compile_folder(folder, verbose=0)
