@@ -120,23 +120,15 @@ def check_writable_target(
     Raises:
         SavedPipelineError: Something is there that must not be replaced.
     """
+    with _paths_checked(folder):
+        return _writable(folder, set(names), overwrite=overwrite)[0]
+
+
+@contextlib.contextmanager
+def _paths_checked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Say what is wrong with a path that cannot even be looked at."""
     try:
-        target = Path(folder).resolve()
-        _repair(target)
-        if not target.exists():
-            return target
-        if not target.is_dir():
-            raise SavedPipelineError(
-                f"'{target}' is a file. Expected the path of a folder to make."
-            )
-        if not any(target.iterdir()):
-            return target
-        if not overwrite:
-            raise SavedPipelineError(
-                f"The folder '{target}' exists. Choose another one, or pass overwrite=True "
-                "(--overwrite) to replace it."
-            )
-        _others(target, set(names))
+        yield
     except (OSError, ValueError, RuntimeError) as error:  # NUL in a path; links in a circle
         if isinstance(error, SavedPipelineError):
             raise
@@ -144,7 +136,31 @@ def check_writable_target(
             f"The folder {os.fspath(folder)!r} cannot be written: "
             f"{getattr(error, 'strerror', None) or error}. Choose another one."
         ) from error
-    return target
+
+
+def _writable(
+    folder: str | os.PathLike[str], names: set[str], *, overwrite: bool
+) -> tuple[Path, list[str] | None]:
+    """The absolute path of a folder that may be written, and what is to be kept of it.
+
+    Returns:
+        The path, and the names of the files that a saved pipeline there has beside its own; None if
+        there is nothing to replace.
+    """
+    target = Path(folder).resolve()
+    _repair(target)
+    if not target.exists():
+        return target, None
+    if not target.is_dir():
+        raise SavedPipelineError(f"'{target}' is a file. Expected the path of a folder to make.")
+    if not any(target.iterdir()):
+        return target, None
+    if not overwrite:
+        raise SavedPipelineError(
+            f"The folder '{target}' exists. Choose another one, or pass overwrite=True "
+            "(--overwrite) to replace it."
+        )
+    return target, _others(target, names)
 
 
 def _others(target: Path, names: set[str]) -> list[str]:
@@ -209,14 +225,13 @@ def write_folder(
     Raises:
         SavedPipelineError: The folder exists, cannot be written, or is being written by another.
     """
-    target = check_writable_target(folder, overwrite=overwrite, names=files)
+    with _paths_checked(folder):
+        target = Path(folder).resolve()
+        _repair(target)
     try:
         with parents_made(target), _owned(target):
-            # Again, now that nobody else writes it.
-            check_writable_target(target, overwrite=overwrite, names=files)
-            is_filled = target.is_dir() and any(target.iterdir())
-            others = _others(target, set(files)) if is_filled else []
-            _write_and_swap(target, files, others, replaces=is_filled)
+            _, others = _writable(target, set(files), overwrite=overwrite)
+            _write_and_swap(target, files, others or (), replaces=others is not None)
     except OSError as error:
         if isinstance(error, SavedPipelineError):
             raise
