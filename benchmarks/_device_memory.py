@@ -54,7 +54,7 @@ def _stored_rows() -> list[Row]:
     for entry in entries:
         folder = DATA / "compiled" / entry["repo"].split("/")[1]
         graph = OpGraph.from_tflite(folder / Path(entry["source"]).name)
-        cost = _whole(DeviceCosts.of(graph, EdgeTpu.preset("usb3")))
+        cost = _whole(DeviceCosts.of(graph, EdgeTpu.preset("usb3-pi5")))
         mapped = [op for op in range(graph.num_ops) if op not in set(cost.cpu_ops)]
         keeps = entry["min_runtime_version"] == _COMPILER_1
         predicted = int(op_parameters(graph, keeps_zero_biases=keeps).stored[mapped].sum())
@@ -107,12 +107,12 @@ def _log_table() -> list[Row]:
 
 
 def _rights(rows: Sequence[LogRow], check: Callable[[LogRow, EdgeTpu], bool]) -> Bools:
-    return np.array([check(row, EdgeTpu.preset("pcie")) for row in rows])
+    return np.array([check(row, EdgeTpu.preset("pcie-m2")) for row in rows])
 
 
 def _left_out_rights(rows: Sequence[LogRow]) -> dict[str, Bools]:
     """As in sample, with the tile's bytes that fit the other folds of widths best."""
-    base = EdgeTpu.preset("pcie")
+    base = EdgeTpu.preset("pcie-m2")
     devices = [dataclasses.replace(base, tile_bytes=1024.0 * kib) for kib in _TILE_KIB]
     widths = sorted({(row.stack.kind, row.stack.width) for row in rows})
     fold = np.array([widths.index((row.stack.kind, row.stack.width)) % _FOLDS for row in rows])
@@ -144,7 +144,7 @@ def _network_memory(networks: Mapping[str, Network]) -> list[Row]:
     segment_errors: list[float] = []
     tail_errors: list[float] = []
     for name, (graph, rows, segments) in networks.items():
-        costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3"))
+        costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3-pi5"))
         for index, row in enumerate(rows):
             streamed = _streamed_mib(costs, segments[index])
             segment_errors.append(streamed - float(row["off_chip_mib"]))

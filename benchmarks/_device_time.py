@@ -20,7 +20,7 @@ from respect_tf.device import (
     EdgeTpu,
     Measurement,
     fit_constants,
-    predict_pipeline,
+    predict,
     stage_tensors,
     stage_work,
 )
@@ -85,7 +85,7 @@ def time_table(networks: Mapping[str, Network]) -> list[Row]:
 
 
 def _pcie_table() -> list[Row]:
-    base = EdgeTpu.preset("pcie")
+    base = EdgeTpu.preset("pcie-m2")
     found, skipped = time_rows()
     repeats: dict[Hashable, list[TimeRow]] = collections.defaultdict(list)
     for row in found:
@@ -246,7 +246,7 @@ def _winner_rows(
 
 
 def _dev_board_table() -> list[Row]:
-    device = EdgeTpu.preset("pcie")
+    device = EdgeTpu.preset("pcie-m2")
     mobilenet = (
         DATA / "compiled" / "Segments-Runner" / "mobilenet_v2_1.0_224_inat_bird_quant.tflite"
     )
@@ -264,7 +264,7 @@ def _dev_board_table() -> list[Row]:
     table = []
     for name, content in models.items():
         graph = OpGraph.from_tflite(content)
-        prediction = predict_pipeline(graph, np.zeros(graph.num_ops, np.int64), device)
+        prediction = predict(graph, np.zeros(graph.num_ops, np.int64), device)
         error = abs(prediction.latency_ms / measured[name] - 1)
         table.append(
             table_row(f"PCIe, Dev Board, {name}", 1, "network", _TIME_COLUMNS,
@@ -274,7 +274,7 @@ def _dev_board_table() -> list[Row]:
 
 
 def _usb3_table(networks: Mapping[str, Network]) -> list[Row]:
-    base = EdgeTpu.preset("usb3")
+    base = EdgeTpu.preset("usb3-pi5")
     measurements: list[Measurement] = []
     names: list[str] = []
     for name, (graph, rows, segments) in networks.items():

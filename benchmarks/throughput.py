@@ -12,7 +12,7 @@ import numpy as np
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import markdown, update_readme, write_results
-from respect_tf.device import predict_pipeline
+from respect_tf.device import predict
 
 NUM_STAGES = (4, 5, 6)
 DEVICES = ("usb3", "usb2", "pcie")
@@ -44,7 +44,7 @@ def _row(name: str, content: bytes, device: str, num_stages: int) -> dict[str, A
     balanced = respect_tf.schedule(graph, num_stages, "exact", objective="memory")
 
     def fps(stages: Any) -> float:
-        return predict_pipeline(graph, stages, device).frames_per_second
+        return predict(graph, stages, device).frames_per_second
 
     best = 1000.0 / exact.cost
     rivals = {

@@ -244,6 +244,16 @@ def record(fields: Sequence[Field]) -> Kind:
     return Kind("an object", check)
 
 
+def changed(kind: Kind, changes: Mapping[int, Kind]) -> Kind:
+    """A kind that later versions have changed: version -> what it is from there on."""
+
+    def check(value: Any, path: str, version: int) -> Any:
+        since = max((first for first in changes if first <= version), default=0)
+        return changes.get(since, kind).check(value, path, version)
+
+    return Kind(max(changes.items())[1].expected, check)
+
+
 def figures(most_depth: int) -> Kind:
     """Values that nothing is computed from: text and finite numbers, in lists and objects."""
     words = text()

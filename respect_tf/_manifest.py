@@ -6,7 +6,6 @@ The same pipeline always gives the same bytes: no times, no absolute paths.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.metadata
 import itertools
@@ -24,7 +23,7 @@ from respect_tf._files import strays_of
 from respect_tf._folder import read_listed, read_manifest
 from respect_tf._manifest_schema import MANIFEST, SCHEMA_VERSION, check_name, parse_manifest
 from respect_tf.compile import check_same_interface, files_to_compile_elsewhere
-from respect_tf.device import EdgeTpu, resolve_device
+from respect_tf.device import EdgeTpu, Hosts, devices_dict, devices_from, resolve_device
 from respect_tf.graph import OpGraph, Quantization
 from respect_tf.run import RUN_SCRIPT, Interface, TensorDescription, run_script
 from respect_tf.schedule import Schedule, check_schedule
@@ -143,9 +142,10 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "cost": schedule.cost,
             "lower_bound": schedule.lower_bound,
             "status": schedule.status,
-            "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
+            "device": None if schedule.device is None else devices_dict(schedule.device),
+            "optima": None if schedule.optima is None else list(schedule.optima),
         },
-        "device": dataclasses.asdict(pipeline.device),
+        "device": devices_dict(pipeline.device),
         "predicted": finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
@@ -255,9 +255,8 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         name=manifest["name"],
         model=contents[manifest["model"]],
         segments=segments,
-        schedule=_schedule(manifest["schedule"]),
-        # Folders without a device were saved before there were others.
-        device=_device("device", manifest["device"]) or resolve_device("usb3"),
+        schedule=_schedule(manifest["schedule"], manifest["schema_version"]),
+        device=_device(manifest["device"], manifest["schema_version"]),
         parity=None if parity is None else ParityReport(**parity),
         warnings=tuple(manifest["warnings"]),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
@@ -268,23 +267,38 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     return made
 
 
-def _schedule(entry: Mapping[str, Any]) -> Schedule:
-    device = _device("schedule.device", entry["device"])
+def _schedule(entry: Mapping[str, Any], version: int) -> Schedule:
+    stages = np.array(entry["stages"], np.int32)
+    if version == 1 and entry["device"] is not None:
+        # Its cost is that of another model of devices; the cut is as good as it was.
+        return Schedule(stages, scheduler=entry["scheduler"])
+    device = None
+    if entry["device"] is not None:
+        with _field("schedule.device"):
+            device = devices_from(entry["device"], "It")
+    optima = entry["optima"]
+    if optima is not None and not (isinstance(device, Hosts) and len(device) == len(optima)):
+        refuse("schedule.optima", "one per device, or null where there is one", shown(optima))
     with _field("schedule"):
         return Schedule(
-            stages=np.array(entry["stages"], np.int32),
+            stages=stages,
             cost=entry["cost"],
             lower_bound=entry["lower_bound"],
             status=entry["status"],
             objective=entry["objective"],
             device=device,
+            optima=None if optima is None else tuple(optima),
             scheduler=entry["scheduler"],
         )
 
 
-def _device(path: str, entry: Mapping[str, Any] | None) -> EdgeTpu | None:
-    with _field(path):
-        return None if entry is None else EdgeTpu(**entry)
+def _device(entry: Mapping[str, Any] | None, version: int) -> EdgeTpu | Hosts:
+    if entry is None or version == 1:
+        # The first folders have none, or constants that mean nothing any more: the link counts.
+        link = None if entry is None else entry["name"]
+        return resolve_device(link if link in ("usb2", "pcie") else "usb3")
+    with _field("device"):
+        return devices_from(entry, "It")
 
 
 @contextlib.contextmanager

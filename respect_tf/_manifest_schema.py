@@ -11,6 +11,7 @@ from typing import Any
 from respect_tf._fields import (
     Field,
     FieldError,
+    changed,
     figures,
     list_of,
     map_of,
@@ -28,7 +29,7 @@ from respect_tf._fields import (
 MANIFEST = "pipeline.json"
 """The file that tells a folder of ours from any other."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this release writes; it reads all versions up to it."""
 
 MOST_MANIFEST_BYTES = 64 * 2**20
@@ -51,6 +52,8 @@ _words = text()
 _size = whole(0, _MOST)
 _stage = whole(0, _MOST_STAGES)
 _amount = number(0, 1e15)  # constants of devices; a product of four of them is finite
+_at_least_one = number(1, 1e15)
+_measure = number(0, _MOST)
 _finite = number(-3.5e38, 3.5e38)  # float32, as the model has them
 _pairs = list_of(list_of(_amount, least=2, most=2), most=1000)
 _sha256 = text("a SHA-256 in 64 lower-case hexadecimal digits", pattern="[0-9a-f]{64}")
@@ -60,7 +63,35 @@ _file_name = text(
     most=255,
 )
 
-DEVICE = (
+CONSTANTS = (
+    Field("link", one_of("USB 3", "USB 2", "PCIe")),
+    Field("num_tiles", whole(1, 10**6)),
+    Field("tile_bytes", _amount),
+    Field("activation_share", _amount),
+    Field("activation_cap_mib", _amount),
+    Field("strip_map_mib", _amount),
+    Field("strip_parameter_mib", _amount),
+    Field("strip_input_share", _amount),
+    Field("strip_passes", _pairs),
+    Field("clock_mhz", _at_least_one),
+    Field("link_ms_per_mib", _amount),
+    Field("output_ms_per_request", _amount),
+    Field("request_bytes", _at_least_one),
+    Field("requests_in_flight", _at_least_one),
+    Field("bus_ms_per_mib", _amount),
+    Field("contention", _pairs),
+    Field("fixed_ms", _amount),
+    Field("stage_ms", _amount),
+    Field("cpu_ms_per_gmac", _amount),
+    Field("cpu_ms_per_mib", _amount),
+    Field("ranges", map_of(_words, list_of(_amount, least=2, most=2))),
+)
+"""The constants of an `EdgeTpu`, but for its name."""
+
+_DEVICE = record((Field("name", _words), Field("constants", record(CONSTANTS))))
+_DEVICES = record((Field("name", _words), Field("devices", list_of(_DEVICE, least=1, most=1000))))
+# What a device was in version 1.
+_FIRST_DEVICE = (
     Field("name", _words),
     Field("num_tiles", whole(1, 10**6)),
     Field("tile_bytes", _amount),
@@ -84,7 +115,7 @@ DEVICE = (
     Field("cpu_ms_per_gmac", _amount),
     Field("cpu_ms_per_mib", _amount),
 )
-"""The constants of an `EdgeTpu`."""
+_HOSTS = nullable(changed(record(_FIRST_DEVICE), {2: _DEVICES}))
 
 _PROPERTIES = (
     Field("dtype", one_of(*_DTYPES)),
@@ -131,10 +162,11 @@ _SCHEDULE = (
     Field("stages", list_of(_stage, least=1)),
     Field("scheduler", _words),
     Field("objective", nullable(_words)),
-    Field("cost", nullable(number(0, _MOST))),
-    Field("lower_bound", nullable(number(0, _MOST))),
+    Field("cost", nullable(_measure)),
+    Field("lower_bound", nullable(_measure)),
     Field("status", one_of("optimal", "feasible")),
-    Field("device", nullable(record(DEVICE)), optional=True),
+    Field("device", _HOSTS, optional=True),
+    Field("optima", nullable(list_of(_measure)), since=2),
 )
 _PARITY = (Field("num_inputs", _size), Field("num_tensors", _size), Field("num_bytes", _size))
 
@@ -149,7 +181,7 @@ MANIFEST_FIELDS = (
     Field("segments", list_of(record(_SEGMENT), least=1, most=_MOST_STAGES)),
     Field("crossing_tensors", list_of(record(_CROSSING))),
     Field("schedule", record(_SCHEDULE)),
-    Field("device", nullable(record(DEVICE)), optional=True),
+    Field("device", _HOSTS, optional=True),
     Field("predicted", figures(8), optional=True, default={}),
     Field("figures", map_of(_words, _words), optional=True, default={}),
     Field("parity", nullable(record(_PARITY))),

@@ -216,6 +216,10 @@ def _edited(folder: Path, edit) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def _constants(manifest):
+    return manifest["device"]["devices"][0]["constants"]
+
+
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
@@ -226,9 +230,15 @@ def _edited(folder: Path, edit) -> None:
         (lambda m: m.pop("segments"), "damaged.*segments"),
         (lambda m: m.update(surprise=1), "'surprise'"),
         (lambda m: m["device"].update(surprise=1), r"'device\.surprise'"),
-        (lambda m: m["device"].update(num_tiles=1e9), r"'device\.num_tiles'"),
-        (lambda m: m["device"].update(fixed_ms=1e300), r"'device\.fixed_ms'"),
-        (lambda m: m["device"].update(contention=[[2, 1], [1, 1]]), "'device'.*contention"),
+        (lambda m: m["device"].update(devices=[]), r"'device\.devices'"),
+        (lambda m: _constants(m).update(num_tiles=1e9), r"constants\.num_tiles'"),
+        (lambda m: _constants(m).update(fixed_ms=1e300), r"constants\.fixed_ms'"),
+        (lambda m: _constants(m).update(request_bytes=0.5), r"constants\.request_bytes'"),
+        (lambda m: _constants(m).update(contention=[[2, 1], [1, 1]]), "'device'.*contention"),
+        (lambda m: _constants(m).update(ranges={"x": [0, 1]}), "'device'.*ranges"),
+        (lambda m: _constants(m).update(ranges={"fixed_ms": [0]}), r"ranges\.fixed_ms'"),
+        (lambda m: _constants(m).pop("link"), r"constants\.link'"),
+        (lambda m: m["schedule"].update(optima=[1]), r"'schedule\.optima'"),
         (lambda m: m.update(files=3), "damaged"),
         (lambda m: m["files"].update({"../../etc/passwd": "0"}), "outside the folder"),
         (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the folder"),
@@ -309,30 +319,52 @@ def test_a_manifest_that_is_no_json(pipeline, tmp_path, content):
         respect_tf.load(folder)
 
 
-def _without(names, entry) -> None:
-    for name in names:
-        del entry[name]
+_FIRST_DEVICE = {
+    "name": "usb2", "num_tiles": 16, "tile_bytes": 516096, "activation_share": 0.94,
+    "strip_map_mib": 3.2, "strip_parameter_mib": 0.5, "strip_input_share": 0.6667,
+    "strip_passes": [[3.2, 4.29]], "fixed_ms": 1.39, "ms_per_gmac": 0.816, "ms_per_map_mib": 0.4,
+    "ms_per_vector_mib": 9.11, "ms_per_streamed_mib": 2.9, "ms_per_input_mib": 7.1,
+    "ms_per_output_mib": 115.9, "contention": [[2, 0.819]], "dispatch_ms": 0.246,
+    "bus_ms_per_mib": 2.3, "instruction_bytes": 50000, "instruction_bytes_per_op": 1600,
+    "cpu_ms_per_gmac": 30.0, "cpu_ms_per_mib": 2.0,
+}  # fmt: skip
 
 
-def test_the_first_folders_of_the_format_are_read(pipeline, tmp_path):
+@pytest.mark.parametrize("device", [None, _FIRST_DEVICE])
+def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
     folder = pipeline.save(tmp_path / "out", verbose=0)
 
     def age(manifest):
-        _without(["device", "predicted", "recuts"], manifest)
-        _without(["device"], manifest["schedule"])
-        for entry in manifest["segments"]:
-            _without(["compile_log_file"], entry)
+        manifest["schema_version"] = 1
+        del manifest["schedule"]["optima"]
+        manifest["device"] = manifest["schedule"]["device"] = device
+        if device is None:  # the very first ones
+            names = ["device", "predicted", "recuts"]
+            for entry, gone in ((manifest, names), (manifest["schedule"], ["device"])):
+                for name in gone:
+                    del entry[name]
+            for entry in manifest["segments"]:
+                del entry["compile_log_file"]
 
     _edited(folder, age)
     loaded = respect_tf.load(folder)
     assert loaded.segments == pipeline.segments
-    assert loaded.device.name == "usb3"
+    assert loaded.device.name == ("usb3" if device is None else "usb2")
+    # What a device of the first version costs is not what one of today does.
+    assert loaded.schedule.cost == (pipeline.schedule.cost if device is None else None)
+    assert np.array_equal(loaded.schedule.stages, pipeline.schedule.stages)
+    again = loaded.save(tmp_path / "again", verbose=0)
+    assert respect_tf.load(again).schedule == loaded.schedule
+    _edited(folder, lambda m: m["schedule"].update(optima=None))
+    with pytest.raises(SavedPipelineError, match=r"optima': expected no such field in version 1"):
+        respect_tf.load(folder)
 
 
 def test_the_table_of_a_device_has_all_its_constants():
-    from respect_tf._manifest_schema import DEVICE
+    from respect_tf._manifest_schema import CONSTANTS
 
-    assert [f.name for f in DEVICE] == [f.name for f in dataclasses.fields(respect_tf.EdgeTpu)]
+    known = ["name", *(field.name for field in CONSTANTS)]
+    assert known == [field.name for field in dataclasses.fields(respect_tf.EdgeTpu)]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "endless"])

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from benchmarks._device_data import DATA, is_right, log_rows, streams_as_logged, time_rows
-from respect_tf.device import EdgeTpu, op_parameters, predict_pipeline
+from respect_tf.device import EdgeTpu, op_parameters, predict
 from respect_tf.graph import OpGraph
 
 
@@ -21,7 +21,7 @@ def test_compiled_models_of_a_megabyte_and_more_are_predicted_to_the_byte(data_f
         if real < 1e6:
             continue
         graph = OpGraph.from_tflite(path)
-        stage = predict_pipeline(graph, [0] * graph.num_ops).stages[0]
+        stage = predict(graph, [0] * graph.num_ops).stages[0]
         if row["min_runtime_version"] == "10":  # compiler 1.0
             mapped = [op for op in range(graph.num_ops) if op not in stage.cost.cpu_ops]
             stored = op_parameters(graph, keeps_zero_biases=True).stored[mapped].sum()
@@ -33,7 +33,7 @@ def test_compiled_models_of_a_megabyte_and_more_are_predicted_to_the_byte(data_f
 def test_ops_on_the_cpu_are_those_of_the_compiled_models(data_folder):
     for row, path in _pairs(data_folder):
         graph = OpGraph.from_tflite(path)
-        cost = predict_pipeline(graph, [0] * graph.num_ops).stages[0].cost
+        cost = predict(graph, [0] * graph.num_ops).stages[0].cost
         listed = [item.split("=") for item in row["cpu_op_types"].split(";") if item]
         expected = {kind: int(count) for kind, count in listed}
         found: dict[str, int] = {}
@@ -44,7 +44,7 @@ def test_ops_on_the_cpu_are_those_of_the_compiled_models(data_folder):
 
 def test_logged_segments_of_known_cuts_are_predicted_to_print_rounding(data_folder):
     assert data_folder == DATA
-    device = EdgeTpu.preset("pcie")
+    device = EdgeTpu.preset("pcie-m2")
     known = [row for row in log_rows()[0] if not row.profiled]
     assert len(known) > 2500
     for kind in ("conv", "dense"):

@@ -10,7 +10,7 @@ from model_builder import ModelBuilder
 from respect_tf.device import (
     DeviceCosts,
     EdgeTpu,
-    predict_pipeline,
+    predict,
     unmapped_ops,
     unsupported_reason,
     version_warning,
@@ -51,14 +51,14 @@ def test_an_unknown_op_a_float_and_a_high_rank_have_the_compilers_words():
 
 def test_what_follows_an_unsupported_op_stays_on_the_cpu_until_a_cut():
     graph = _graph(lambda b, x: b.conv(_unsupported(b, b.conv(x))))
-    costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3"))
-    assert unmapped_ops(graph, range(3), costs.supported.tolist()) == [1, 2]
-    assert unmapped_ops(graph, [2], costs.supported.tolist()) == []
-    together = predict_pipeline(graph, [0, 0, 0])
+    costs = DeviceCosts.of(graph, EdgeTpu.preset("usb3-pi5"))
+    assert unmapped_ops(graph, range(3), costs.chip.supported.tolist()) == [1, 2]
+    assert unmapped_ops(graph, [2], costs.chip.supported.tolist()) == []
+    together = predict(graph, [0, 0, 0])
     assert [op.op for op in together.stages[0].cpu_ops] == [1, 2]
     assert together.stages[0].cpu_ops[0].reason == "Operation not supported"
     assert "a cut right after that op brings it back" in together.stages[0].cpu_ops[1].reason
-    apart = predict_pipeline(graph, [0, 0, 1])
+    apart = predict(graph, [0, 0, 1])
     assert [len(stage.cpu_ops) for stage in apart.stages] == [1, 0]
 
 
@@ -210,7 +210,7 @@ def test_float_tensors_have_the_words_of_the_logs():
 
 def test_a_constant_to_concatenate_is_warned_of():
     graph = _one_op("CONCATENATION", [_MAP, _MAP, (1, 4, 4, 16)], constants=(1,))
-    (warning,) = predict_pipeline(graph, [0]).stages[0].warnings
+    (warning,) = predict(graph, [0]).stages[0].warnings
     assert "only maps if it is zero everywhere" in warning
 
 
@@ -222,9 +222,9 @@ def test_a_cut_right_after_an_unsupported_op_pays_when_the_tail_is_heavy():
         return tensor
 
     graph = _graph(build)
-    slow = dataclasses.replace(EdgeTpu.preset("pcie"), cpu_ms_per_mib=1e5)
+    slow = dataclasses.replace(EdgeTpu.preset("pcie-m2"), cpu_ms_per_mib=1e5)
     right_after, later = ([0, 0] + [1] * 6, [0, 0, 0] + [1] * 5)
-    fast, tailed = (predict_pipeline(graph, cut, slow) for cut in (right_after, later))
+    fast, tailed = (predict(graph, cut, slow) for cut in (right_after, later))
     assert [len(stage.cpu_ops) for stage in fast.stages] == [1, 0]
     assert [len(stage.cpu_ops) for stage in tailed.stages] == [2, 0]
     assert fast.interval_ms < tailed.interval_ms

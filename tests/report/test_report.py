@@ -5,7 +5,7 @@ import pytest
 from model_builder import ModelBuilder
 
 import respect_tf
-from respect_tf.device import EdgeTpu, predict_pipeline
+from respect_tf.device import EdgeTpu, predict
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def pipeline(model):
 
 def test_every_predicted_figure_says_so_and_is_the_models(pipeline):
     figures = pipeline.report.to_dict()
-    prediction = predict_pipeline(pipeline.graph, pipeline.schedule.stages, "usb2")
+    prediction = predict(pipeline.graph, pipeline.schedule.stages, "usb2")
     assert figures["speed"]["source"] == "predicted"
     assert figures["speed"]["interval_ms"] == prediction.interval_ms == figures["cost"]
     assert figures["speed"]["latency_ms"] == prediction.latency_ms
@@ -58,7 +58,7 @@ def test_a_model_that_fits_one_edge_tpu_gets_a_warning(pipeline):
 def test_no_warning_where_all_stages_are_needed(model):
     # A device whose compute is slow and whose transfers are fast.
     slow = dataclasses.replace(
-        EdgeTpu.preset("pcie"),
+        EdgeTpu.preset("pcie-m2"),
         fixed_ms=0.0,
         ms_per_gmac=1e6,
         ms_per_input_mib=0.0,

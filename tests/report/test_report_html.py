@@ -91,7 +91,7 @@ def test_the_time_that_the_scheduler_took_is_not_on_the_page(pipeline):
 
 
 def test_a_device_that_takes_no_time_still_has_a_page(pipeline):
-    usb3 = EdgeTpu.preset("usb3")
+    usb3 = EdgeTpu.preset("usb3-pi5")
     free = dataclasses.replace(
         usb3, **{f.name: 0.0 for f in dataclasses.fields(usb3) if "ms" in f.name.split("_")}
     )
