@@ -9,8 +9,11 @@ from pathlib import Path
 
 from respect_tf._errors import CompilerError, RespectError
 from respect_tf._files import read_regular
-from respect_tf._folder import MOST_FILE_BYTES, repair_folder, update_folder
-from respect_tf._manifest import pipeline_files, read_pipeline
+from respect_tf._folder import update_folder
+from respect_tf._folder_reading import MOST_FILE_BYTES
+from respect_tf._folder_repair import repair_folder
+from respect_tf._manifest import pipeline_files
+from respect_tf._manifest_reading import read_pipeline
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report
 from respect_tf.compile import (

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RespectError
-from respect_tf._manifest import read_pipeline
+from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report

@@ -14,97 +14,26 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from respect_tf._errors import SavedPipelineError
 from respect_tf._exchange import exchange
-from respect_tf._fields import FieldError, shown
+from respect_tf._fields import shown
 from respect_tf._files import (
     is_locked,
     locked,
     parents_made,
     read_regular,
-    strays_of,
     sync_folder,
     unfinished,
     unlock,
     write_new,
 )
-from respect_tf._manifest_schema import (
-    MANIFEST,
-    MOST_MANIFEST_BYTES,
-    compiled_names,
-    parse_manifest,
-)
+from respect_tf._folder_reading import MOST_FILE_BYTES, read_manifest
+from respect_tf._folder_repair import remove_folder, repair_beside
+from respect_tf._manifest_schema import MANIFEST, MOST_MANIFEST_BYTES, compiled_names
 from respect_tf._reporting import Verbosity, report
 
-MOST_FILE_BYTES = 2**31
-"""The largest file of a folder that is read: FlatBuffers, and so models, end at 2 GiB."""
-
 _Files = Mapping[str, bytes]
-
-
-def read_manifest(path: Path, folder: int | None = None) -> dict[str, Any]:
-    """The checked manifest of a folder.
-
-    Args:
-        path: The folder, for reading and for errors.
-        folder: Its descriptor, where it is open.
-
-    Raises:
-        SavedPipelineError: There is none, or it is not ours.
-    """
-    where = path / MANIFEST
-    try:
-        name = where if folder is None else Path(MANIFEST)
-        content = read_regular(name, most=MOST_MANIFEST_BYTES, folder=folder)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise SavedPipelineError(
-            f"'{path}' holds no {MANIFEST}, so it is no saved pipeline. Expected a folder that "
-            "Pipeline.save() or 'respect-tf convert' wrote."
-        ) from error
-    except OSError as error:
-        raise SavedPipelineError(
-            f"'{where}' cannot be read: {error.strerror or error}. Copy the folder again or "
-            "convert again."
-        ) from error
-    try:
-        return parse_manifest(content)
-    except FieldError as error:
-        raise SavedPipelineError(
-            f"'{where}' is damaged and cannot be read. {error} Copy the folder again or "
-            "convert again."
-        ) from error
-
-
-def read_listed(path: Path, hashes: Mapping[str, str], folder: int) -> dict[str, bytes]:
-    """The files that a manifest lists: exactly the bytes that it has the hashes of.
-
-    Args:
-        path: The folder, for errors.
-        hashes: Name -> SHA-256.
-        folder: The folder's descriptor.
-
-    Raises:
-        SavedPipelineError: A file is missing, was changed, or is no regular file.
-    """
-    contents = {}
-    for name, expected in hashes.items():
-        try:
-            content = read_regular(Path(name), most=MOST_FILE_BYTES, folder=folder)
-        except OSError as error:
-            raise SavedPipelineError(
-                f"'{path / name}' cannot be read: {error.strerror or error}. The folder is "
-                "incomplete; copy it again or convert again."
-            ) from error
-        received = hashlib.sha256(content).hexdigest()
-        if received != expected:
-            raise SavedPipelineError(
-                f"'{path / name}' was changed after it was saved. Expected SHA-256 {expected}. "
-                f"Received: {received}. Copy the folder again or convert again."
-            )
-        contents[name] = content
-    return contents
 
 
 def check_writable_target(
@@ -148,7 +77,7 @@ def _writable(
         there is nothing to replace.
     """
     target = Path(folder).resolve()
-    _repair(target)
+    repair_beside(target)
     if not target.exists():
         return target, None
     if not target.is_dir():
@@ -227,10 +156,12 @@ def write_folder(
     """
     with _paths_checked(folder):
         target = Path(folder).resolve()
-        _repair(target)
+        repair_beside(target)
     try:
-        with parents_made(target), _owned(target):
+        with parents_made(target), _owned(target) as held:
             _, others = _writable(target, set(files), overwrite=overwrite)
+            if others is not None and not held:
+                raise _busy(target)  # it came into being just now
             _write_and_swap(target, files, others or (), replaces=others is not None)
     except OSError as error:
         if isinstance(error, SavedPipelineError):
@@ -287,18 +218,22 @@ def _may_replace(target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _owned(target: Path) -> Iterator[None]:
-    """Keep other writers out of a folder, if it exists."""
+def _owned(target: Path) -> Iterator[bool]:
+    """Keep other writers out of a folder, if it exists; whether it does."""
     if not target.is_dir():
-        yield
+        yield False
         return
     with locked(target, unsure=True) as held:
         if held is None:
-            raise SavedPipelineError(
-                f"The folder '{target}' is being written by another process. Nothing was changed. "
-                "Wait for it, or choose another folder."
-            )
-        yield
+            raise _busy(target)
+        yield True
+
+
+def _busy(target: Path) -> SavedPipelineError:
+    return SavedPipelineError(
+        f"The folder '{target}' is being written by another process. Nothing was changed. Wait for "
+        "it, or choose another folder."
+    )
 
 
 def _write_and_swap(target: Path, files: _Files, others: Iterable[str], *, replaces: bool) -> None:
@@ -324,7 +259,7 @@ def _write_and_swap(target: Path, files: _Files, others: Iterable[str], *, repla
     finally:
         # Not put in place, it has nothing of value; else it is the old one, with its manifest.
         with contextlib.suppress(OSError):
-            _remove(partial, target)
+            remove_folder(partial, target)
         unlock(descriptor)
 
 
@@ -377,51 +312,6 @@ def _swap(partial: Path, target: Path, *, replaces: bool) -> None:
     old.rename(partial)
 
 
-def _repair(target: Path) -> None:
-    """Complete what killed writers of a folder began, and remove what they left."""
-    # First the ones that may be put back: what else there is may have files that are in them, too.
-    for stray in sorted(strays_of(target), key=lambda stray: stray.suffix != ".old"):
-        with contextlib.suppress(OSError), locked(stray) as held:
-            if held is None or not stat.S_ISDIR(os.fstat(held).st_mode):
-                continue
-            if stray.suffix == ".old" and not target.exists():
-                read_manifest(stray)
-                stray.rename(target)
-                continue
-            _remove(stray, target)
-
-
-def _remove(stray: Path, target: Path) -> None:
-    """Remove a folder that was not put in place, or was replaced.
-
-    With a manifest it is a whole one: what that does not list is the user's, and goes only where
-    the target has it as well. Without one it was never finished, and all of it is ours.
-    """
-    ours: set[str] | None = None
-    with contextlib.suppress(SavedPipelineError):
-        ours = set(read_manifest(stray)["files"])
-    if ours is None and stray.suffix == ".old":
-        return
-    entries = sorted(os.scandir(stray), key=lambda entry: entry.name)
-    for name in [e.name for e in entries if e.is_file(follow_symlinks=False)]:
-        if name == MANIFEST:
-            continue
-        if ours is None or name in ours or _same(stray / name, target / name):
-            (stray / name).unlink()
-        elif target.is_dir() and not os.path.lexists(target / name):
-            (stray / name).rename(target / name)
-    if all(name == MANIFEST for name in os.listdir(stray)):  # noqa: PTH208 - names
-        (stray / MANIFEST).unlink(missing_ok=True)  # the last: without it, all is ours
-        stray.rmdir()
-
-
-def _same(first: Path, second: Path) -> bool:
-    try:
-        return os.path.samestat(first.lstat(), second.lstat())
-    except FileNotFoundError:
-        return False
-
-
 def _update_in_place(target: Path, files: _Files, obsolete: Iterable[str]) -> None:
     """Replace the files of a folder one by one, the manifest last."""
     # Where the old content of each file is, until the manifest is in place; None if it is new.
@@ -445,27 +335,6 @@ def _update_in_place(target: Path, files: _Files, obsolete: Iterable[str]) -> No
         with contextlib.suppress(OSError):  # nobody misses it, and nobody lists it any more
             (target / name).unlink()
     sync_folder(target)
-
-
-def repair_folder(folder: str | os.PathLike[str]) -> None:
-    """Complete or undo what killed writers of a saved folder began, if there were any."""
-    with contextlib.suppress(OSError):  # what cannot be repaired, reading will name
-        target = Path(folder).resolve()
-        _repair(target)
-        with locked(target) as held:
-            if held is not None:
-                _put_back(target, read_manifest(target)["files"])
-
-
-def _put_back(target: Path, hashes: Mapping[str, str]) -> None:
-    """Undo what a killed writer began with the files of a folder, or remove what it replaced."""
-    for name in (*hashes, MANIFEST):
-        for stray in strays_of(target / name):
-            content = read_regular(stray, most=MOST_FILE_BYTES)
-            if hashlib.sha256(content).hexdigest() == hashes.get(name):
-                stray.replace(target / name)  # the manifest is the old one still
-            else:
-                stray.unlink()
 
 
 def _update_file(path: Path, content: bytes, kept: dict[Path, Path | None]) -> None:

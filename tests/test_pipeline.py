@@ -361,7 +361,7 @@ def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
 
 
 def test_the_table_of_a_device_has_all_its_constants():
-    from respect_tf._manifest_schema import CONSTANTS
+    from respect_tf._manifest_fields import CONSTANTS
 
     known = ["name", *(field.name for field in CONSTANTS)]
     assert known == [field.name for field in dataclasses.fields(respect_tf.EdgeTpu)]
