@@ -50,7 +50,7 @@ def main() -> int:
     """Do what the command line says."""
     arguments = parse_arguments()
     try:
-        manifest = json.loads((FOLDER / "pipeline.json").read_text(encoding="utf-8"))
+        manifest = read_manifest()
         edgetpu = load_pycoral("utils.edgetpu")
         if arguments.list_devices:
             print("\n".join(device_names(edgetpu)) or "no Edge TPU found")
@@ -83,6 +83,15 @@ def main() -> int:
         print(f"error: {printable(str(failure))}", file=sys.stderr)
         return 1
     return 0
+
+
+def read_manifest() -> dict[str, Any]:
+    """What is said about the pipeline."""
+    try:
+        manifest: dict[str, Any] = json.loads((FOLDER / "pipeline.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise Failure(f"{FOLDER / 'pipeline.json'} cannot be read: {error}") from error
+    return manifest
 
 
 class Failure(Exception):
@@ -161,7 +170,10 @@ def make_interpreters(
         )
     interpreters = []
     for segment, device in zip(segments, devices):  # noqa: B905 - Python 3.7
-        path = FOLDER / (segment["compiled_file"] or f"{segment['name']}_edgetpu.tflite")
+        name = segment["compiled_file"] or f"{segment['name']}_edgetpu.tflite"
+        if Path(name).name != name:
+            raise Failure(f"pipeline.json names {name!r}, outside the folder: copy it again")
+        path = FOLDER / name
         if not path.is_file():
             raise Failure(
                 f"{path.name} is missing: compile {segment['file']} with edgetpu_compiler on an "
