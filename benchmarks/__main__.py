@@ -6,7 +6,14 @@ import importlib
 import sys
 
 BENCHMARKS = (
-    *("cutting", "device", "kills", "overhead", "pipeline", "policy", "scheduling"),
+    "cutting",
+    "device",
+    "hosts",
+    "kills",
+    "overhead",
+    "pipeline",
+    "policy",
+    "scheduling",
     "throughput",
 )
 

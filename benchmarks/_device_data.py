@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks._stacks import conv_stack, dense_stack
-from respect_tf.device import DeviceCosts, EdgeTpu, Measurement, op_parameters, stage_work
+from respect_tf.device import DeviceCosts, EdgeTpu, op_parameters
 from respect_tf.graph import OpGraph
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -222,18 +222,7 @@ def time_rows() -> tuple[list[TimeRow], dict[str, int]]:
     return list(rows.values()), skipped
 
 
-def measurement(row: TimeRow, device: EdgeTpu) -> Measurement:
-    """A row as what its stages do; which parameters are streamed is predicted."""
-    costs = _costs(row.stack, device)
-    stages = []
-    for stage in row.stack.stages:
-        entering, leaving = row.stack.tensors(stage)
-        cost = costs.stage(range(*stage), entering, leaving)
-        stages.append(stage_work(costs, cost, entering, leaving))
-    return Measurement(tuple(stages), row.ms, row.num_inputs)
-
-
-def _costs(stack: Stack, device: EdgeTpu) -> DeviceCosts:
+ef _costs(stack: Stack, device: EdgeTpu) -> DeviceCosts:
     return _costs_of(stack.kind, stack.width, stack.depth, stack.inputs, device)
 
 

@@ -124,7 +124,10 @@ def convert(
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],
-            metadata=respect_tf.Metadata(
+            # Left out, a given .tflite model keeps its own.
+            metadata=None
+            if (mean, std, labels) == (None, None, None)
+            else respect_tf.Metadata(
                 mean=_numbers("--mean", mean),
                 std=_numbers("--std", std),
                 labels=None if labels is None else _lines(labels),

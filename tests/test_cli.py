@@ -183,7 +183,7 @@ def test_calibrate_says_errors_and_writes_a_device(model, tmp_path):
     measurements, device = tmp_path / "times.csv", tmp_path / "mine.json"
     measurements.write_text("\n".join(rows))
     found = json.loads(_run("calibrate", str(measurements), "-o", str(device), "--json").stdout)
-    assert found["error_after"] < found["error_before"]
+    assert found["error"]["after"] < found["error"]["before"]
     options = ("--device", str(device), "--json")
     assert json.loads(_run("schedule", model, "-n", "2", *options).stdout)["cost"] > 0
     assert "before" in str(respect_tf.calibrate(measurements))
@@ -289,3 +289,12 @@ def test_results_are_written_whole_or_not_at_all(tmp_path, name):
     (tmp_path / "taken").touch()
     with pytest.raises(respect_tf.SavedPipelineError, match="cannot be written"):
         save_arrays(tmp_path / "taken" / name, {"file": np.arange(3)})
+
+
+def test_convert_keeps_what_a_model_says_of_its_inputs(model, tmp_path):
+    metadata = respect_tf.Metadata(mean=127.5, std=127.5)
+    described = respect_tf.convert(model, 1, metadata=metadata, verify=False, verbose=0)
+    (tmp_path / "described.tflite").write_bytes(described.segments[0].content)
+    folder = tmp_path / "out"
+    _run("convert", str(tmp_path / "described.tflite"), "-n", "1", "-o", str(folder), "-q")
+    assert respect_tf.load(folder).interface == described.interface

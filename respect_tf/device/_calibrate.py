@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +16,15 @@ from respect_tf.device._edge_tpu import EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
 from respect_tf.device._measurement_rows import read_rows
 from respect_tf.device._measurements import FITTED, Design, Fit, Measurement, fit_device
-from respect_tf.device._presets import has_clocks, host_of, preset_names, preset_of
+from respect_tf.device._presets import (
+    CLOCKS,
+    LINK_NAMES,
+    has_clocks,
+    host_of,
+    hosts_of_link,
+    preset_names,
+    preset_of,
+)
 
 _CALIBRATED = " calibrated"
 _OTHER_UNIT = 100.0  # times what is predicted: seconds and microseconds are 1000 away
@@ -148,6 +157,22 @@ def calibrate(
             message names line and column where there is one.
     """
     where, rows = read_rows(measurements)
+    return calibrate_rows(rows, device, where=where)
+
+
+def calibrate_rows(
+    rows: Sequence[Measurement], device: DeviceLike | None = None, *, where: str = "measurements"
+) -> Calibration:
+    """What `calibrate` does, once the rows are read.
+
+    Args:
+        rows: The measurements.
+        device: See `calibrate`.
+        where: What messages call the measurements.
+
+    Raises:
+        ArgumentError: The times are of another unit than ms.
+    """
     design = Design(rows)
     everything = _candidates(None)
     given = everything if device is None else _candidates(device)
@@ -171,11 +196,12 @@ def calibrate(
 
 def _candidates(device: DeviceLike | None) -> list[EdgeTpu]:
     """Devices to start from: those given, and each with one request in flight as well."""
-    if device is None:
+    if device is None or (isinstance(device, str) and device in LINK_NAMES):
+        names = preset_names() if device is None else hosts_of_link(device)
         devices = [
             preset_of(name, clock)
-            for name in preset_names()
-            for clock in (("std", "max") if has_clocks(name) else ("std",))
+            for name, clock in itertools.product(names, CLOCKS)
+            if clock == CLOCKS[0] or has_clocks(name)
         ]
     else:
         devices = list(devices_of(resolve_device(device)))

@@ -13,6 +13,7 @@ from respect_tf._errors import ArgumentError
 from respect_tf.device._device_file import SUFFIX, device_dict, device_of
 from respect_tf.device._edge_tpu import CHIP_FIELDS, EdgeTpu
 from respect_tf.device._presets import (
+    CLOCKS,
     LINK_NAMES,
     has_clocks,
     hosts_of_link,
@@ -70,6 +71,9 @@ class Hosts:
         return self.devices[0]
 
 
+# Whether several devices share a bus nobody has measured: it may be all of it, or none.
+_SHARED, _OWN = "shared bus", "own bus"
+
 DeviceLike: TypeAlias = str | os.PathLike[str] | EdgeTpu | Hosts | Sequence[Any]
 """What `device=` takes: a preset, a link's name, a file, a device, or a list of these."""
 
@@ -118,17 +122,17 @@ def first_device(device: EdgeTpu | Hosts) -> EdgeTpu:
 
 
 def _all_of(name: str) -> Hosts:
-    """All hosts of a link: with the bus shared and free, and at both clocks."""
-    devices = []
-    for host in hosts_of_link(name):
-        for clock in ("std", "max") if has_clocks(host) else ("std",):
-            device = preset_of(host, clock)
-            devices.append(device)
-            if device.bus_ms_per_mib:
-                free = dataclasses.replace(
-                    device, name=f"{device.name}, bus of its own", bus_ms_per_mib=0.0
-                )
-                devices.append(free)
+    """All hosts of a link as they are known, and with the bus shared and free at both clocks."""
+    hosts = hosts_of_link(name)
+    devices = [preset_of(host, "std") for host in hosts]
+    for host, clock in itertools.product(hosts, CLOCKS):
+        device = preset_of(host, clock)
+        if not has_clocks(host):
+            continue
+        for text, bus in ((_SHARED, device.link_ms_per_mib), (_OWN, 0.0)):
+            devices.append(
+                dataclasses.replace(device, name=f"{device.name}, {text}", bus_ms_per_mib=bus)
+            )
     return Hosts(name, tuple(devices))
 
 

@@ -20,7 +20,8 @@ from respect_tf.device._transfers import stage_tensors
 from respect_tf.graph import OpGraph
 
 # Relative errors to expect, rounded up from what `benchmarks/device.py` prints for public data.
-MARGINS = {"stored_bytes": 0.01, "room_bytes": 0.05, "ms": 0.1}
+# Of times: 9 of 10 models on a known host; 3 of 4 on an unknown one of a known link.
+MARGINS = {"stored_bytes": 0.01, "room_bytes": 0.05, "ms": 0.2, "ms_unknown_host": 0.4}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,9 @@ from respect_tf.device._edge_tpu import Clock, EdgeTpu
 LINK_NAMES = {"usb3": "USB 3", "usb2": "USB 2", "pcie": "PCIe"}
 """Names that stand for all hosts of a link."""
 
+CLOCKS: tuple[Clock, ...] = ("std", "max")
+"""What the runtimes choose."""
+
 # The host that a link's figures are given for comes first.
 _FIRST = {"usb3": "usb3-pi5", "usb2": "usb2-pi3", "pcie": "pcie-m2"}
 
@@ -117,7 +120,7 @@ def _preset(name: str, clock: Clock) -> EdgeTpu:
 def preset_of(name: str, clock: Clock) -> EdgeTpu:
     """See `EdgeTpu.preset`."""
     check_preset(name)
-    if clock not in ("std", "max"):
+    if clock not in CLOCKS:
         raise ArgumentError(f'clock must be "std" or "max". Received: {clock!r}.')
     return _preset(name, clock)
 

@@ -198,7 +198,7 @@ def test_several_devices_have_a_prediction_each_and_the_figures_are_the_first_on
     graph = conv_stack(64, 4)
     found = predict(graph, [0, 0, 1, 1, 1], "usb3")
     assert found.device.name == "usb3-pi5"
-    assert {"usb3-pc", "usb3-pi4 max", "usb3-jetson, bus of its own"} <= set(found.by_host)
+    assert {"usb3-pc", "usb3-pi4 max, shared bus", "usb3-jetson, own bus"} <= set(found.by_host)
     for name, one in found.by_host.items():
         assert one.device.name == name
         assert one.interval_ms == predict(graph, [0, 0, 1, 1, 1], one.device).interval_ms

@@ -194,7 +194,7 @@ def test_a_predicted_pipeline_is_simulated_as_predicted(graph, device, stages):
 
 
 def test_a_slow_host_and_a_slow_bus_can_be_the_bottleneck(graph):
-    for change in ({"dispatch_ms": 50.0}, {"bus_ms_per_mib": 3000.0}):
+    for change in ({"stage_ms": 50.0}, {"bus_ms_per_mib": 3000.0}):
         device = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), **change)
         predicted = predict(graph, [0, 0, 1, 2, 2, 3], device)
         assert predicted.interval_ms > max(s.cost.total_ms for s in predicted.stages) * 1.5
