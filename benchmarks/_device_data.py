@@ -222,7 +222,7 @@ def time_rows() -> tuple[list[TimeRow], dict[str, int]]:
     return list(rows.values()), skipped
 
 
-ef _costs(stack: Stack, device: EdgeTpu) -> DeviceCosts:
+def _costs(stack: Stack, device: EdgeTpu) -> DeviceCosts:
     return _costs_of(stack.kind, stack.width, stack.depth, stack.inputs, device)
 
 
