@@ -58,12 +58,14 @@ class Field:
     default: Any = None
 
 
-def parse_json(content: bytes, *, max_depth: int) -> Any:
+def parse_json(content: bytes, *, max_depth: int, only_finite: bool = True) -> Any:
     """Read JSON, and nothing else that Python's reader takes.
 
     Args:
         content: UTF-8.
         max_depth: How many lists and objects may be inside each other.
+        only_finite: Whether NaN and infinite numbers are refused here; if not, kinds refuse them,
+            which can name the field.
 
     Raises:
         FieldError: It is no JSON, deeper than that, or holds NaN, an infinite number, a name twice
@@ -79,9 +81,9 @@ def parse_json(content: bytes, *, max_depth: int) -> Any:
     try:
         return json.loads(
             content.decode("utf-8"),
-            parse_constant=_no_number,
+            parse_constant=_no_number if only_finite else float,
             parse_int=_whole_number,
-            parse_float=_number,
+            parse_float=_number if only_finite else float,
             object_pairs_hook=_object,
         )
     except FieldError:
@@ -262,8 +264,12 @@ def figures(most_depth: int) -> Kind:
         return _figure(value, path, version, most_depth)
 
     def _figure(value: Any, path: str, version: int, depth: int) -> Any:
-        if value is None or isinstance(value, bool | int | float):
-            return value  # `parse_json` has refused what is not finite
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                refuse(path, "a finite number", shown(value))
+            return value
         if isinstance(value, str):
             return words.check(value, path, version)
         if depth == 0:

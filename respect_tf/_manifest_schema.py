@@ -33,7 +33,7 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
     Raises:
         FieldError: It is no manifest, or of a later version. The message names the field.
     """
-    found = parse_json(content, max_depth=_MOST_DEPTH)
+    found = parse_json(content, max_depth=_MOST_DEPTH, only_finite=False)
     if not isinstance(found, dict):
         raise FieldError(f"Expected an object. Received: {shown(found)}.")
     version = found.get("schema_version")

@@ -88,6 +88,14 @@ def test_a_field_that_is_not_what_it_should_be_is_named(value, match):
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("content", [b"NaN", b"-Infinity", b"1e999"])
+def test_what_is_not_finite_is_named_where_a_kind_refuses_it(content):
+    value = parse_json(b'{"a": [' + content + b"]}", max_depth=2, only_finite=False)
+    for kind in (figures(2), record([Field("a", list_of(number(0, 1)))])):
+        with pytest.raises(FieldError, match=r"a\[0\]': expected a"):
+            kind.check(value, "", 1)
+
+
 def test_figures_are_of_bounded_depth():
     good = {"a": [1, {"b": None}]}
     assert figures(3).check(good, "x", 1) == good

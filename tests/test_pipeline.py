@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -301,6 +302,9 @@ def _constants(manifest):
         (lambda m: m.update(parity={"num_inputs": 1}), r"'parity\.num_tensors'"),
         (lambda m: m.update(warnings=[1]), r"'warnings\[0\]'"),
         (lambda m: m.update(predicted=[[[[[[[[[[1]]]]]]]]]]), "'predicted"),
+        (lambda m: m["segments"][0]["inputs"][0].update(scale=[math.nan]), r"scale\[0\]'"),
+        (lambda m: m["schedule"].update(cost=math.inf), "'schedule.cost'"),
+        (lambda m: m["predicted"].update(device=-math.inf), r"'predicted\.device'"),
         (lambda m: m["packages"].update(numpy=2), r"'packages\.numpy'"),
     ],
 )
