@@ -18,7 +18,14 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf._samples import named_specs
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts, first_device, resolve_device
+from respect_tf.device import (
+    DeviceLike,
+    EdgeTpu,
+    Hosts,
+    blocking_remarks,
+    first_device,
+    resolve_device,
+)
 from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import (
     Interface,
@@ -147,6 +154,8 @@ def convert(
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
 
+    for blocker in blocking_remarks(graph, range(graph.num_ops)):
+        report(f"warning: {blocker}", verbose=verbose)
     times: Measure | None
     if isinstance(measure, str | os.PathLike):
         times = measure_from_csv(measure, graph, device=first_device(device))

@@ -14,7 +14,7 @@ from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
 from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
-from respect_tf.compile import compile_segments, require_compiler
+from respect_tf.compile import compile_segments, require_compiler, sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
 from respect_tf.device import predict as predict_pipeline
 from respect_tf.graph import OpGraph
@@ -261,7 +261,9 @@ class Pipeline:
         """
         predicted = self.prediction
         if device is not None:
-            predicted = predict_pipeline(self.graph, self.schedule, device)
+            predicted = predict_pipeline(
+                self.graph, self.schedule, device, instruction_bytes=self._instruction_bytes
+            )
         return simulate(
             predicted,
             num_inputs,
@@ -410,7 +412,20 @@ class Pipeline:
 
     @functools.cached_property
     def _placed(self) -> PlacedGraph:
-        return PlacedGraph.of(self.graph, self.schedule.stages, self.device)
+        return PlacedGraph.of(
+            self.graph,
+            self.schedule.stages,
+            self.device,
+            instruction_bytes=self._instruction_bytes,
+        )
+
+    @functools.cached_property
+    def _instruction_bytes(self) -> list[int | None]:
+        """What compiled segments send at every inference, which need not be predicted."""
+        return [
+            None if one.compiled is None else sent_instructions(one.compiled)
+            for one in self.segments
+        ]
 
     @functools.cached_property
     def _chain(self) -> SegmentChain:

@@ -7,14 +7,8 @@ from respect_tf.compile._compilation import (
     compile_segments,
     logged_figures,
 )
-from respect_tf.compile._compiled_model import (
-    CompiledModel,
-    EdgeTpuOp,
-    Executable,
-    Layer,
-    compiled_of,
-    read_compiled,
-)
+from respect_tf.compile._compiled_model import compiled_of, read_compiled, sent_instructions
+from respect_tf.compile._compiled_values import CompiledModel, EdgeTpuOp, Executable, Layer
 from respect_tf.compile._compiler import (
     Compiler,
     CompileResult,
@@ -29,6 +23,7 @@ from respect_tf.compile._log import CompilerLog, Failure, ModelLog, OpStatus, pa
 from respect_tf.compile._narrow import FailingOps
 from respect_tf.compile._process import MOST_LOG_BYTES
 from respect_tf.compile._recut import CompiledCut, CutAttempt, compile_and_recut
+from respect_tf.compile._transfers import Transfers
 
 __all__ = [
     "MOST_LOG_BYTES",
@@ -48,6 +43,7 @@ __all__ = [
     "ModelLog",
     "OpStatus",
     "SegmentCompilation",
+    "Transfers",
     "check_compiled",
     "check_same_interface",
     "compile_and_recut",
@@ -64,4 +60,5 @@ __all__ = [
     "read_log",
     "require_compiler",
     "resolve_compiler",
+    "sent_instructions",
 ]

@@ -13,6 +13,8 @@ from respect_tf.device._hosts import (
     first_device,
     resolve_device,
 )
+from respect_tf.device._instructions import instruction_bytes, instruction_features
+from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
     MARGINS,
@@ -24,6 +26,8 @@ from respect_tf.device._prediction import (
 from respect_tf.device._presets import device_presets, device_table
 from respect_tf.device._support import (
     ACCEPTED_VERSIONS,
+    blocking_reason,
+    mapping_doubts,
     unmapped_ops,
     unsupported_reason,
     version_warning,
@@ -44,6 +48,8 @@ __all__ = [
     "PipelinePrediction",
     "StageCost",
     "StagePrediction",
+    "blocking_reason",
+    "blocking_remarks",
     "calibrate",
     "device_presets",
     "device_table",
@@ -51,6 +57,10 @@ __all__ = [
     "devices_from",
     "devices_of",
     "first_device",
+    "instruction_bytes",
+    "instruction_features",
+    "mapping_doubts",
+    "mapping_remarks",
     "op_parameters",
     "predict",
     "resolve_device",

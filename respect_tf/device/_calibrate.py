@@ -15,7 +15,7 @@ from respect_tf._errors import ArgumentError
 from respect_tf.device._edge_tpu import EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
 from respect_tf.device._measurement_rows import read_rows
-from respect_tf.device._measurements import FITTED, Design, Fit, Measurement, fit_device
+from respect_tf.device._measurements import FITTED, Design, Measurement, fit_device, misfit_of
 from respect_tf.device._presets import (
     CLOCKS,
     LINK_NAMES,
@@ -176,8 +176,9 @@ def calibrate_rows(
     design = Design(rows)
     everything = _candidates(None)
     given = everything if device is None else _candidates(device)
-    base, fit = _likeliest(design, given)
-    host = base if device is None else _likeliest(design, everything)[0]
+    base = _likeliest(design, given)
+    host = base if device is None else _likeliest(design, everything)
+    fit = fit_device(design, base)
     _check_unit(where, design, base)
     left_out = np.array([_left_out(rows, index, base) for index in range(len(rows))])
     name = f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
@@ -213,11 +214,9 @@ def _candidates(device: DeviceLike | None) -> list[EdgeTpu]:
     return found
 
 
-def _likeliest(design: Design, candidates: Sequence[EdgeTpu]) -> tuple[EdgeTpu, Fit]:
+def _likeliest(design: Design, candidates: Sequence[EdgeTpu]) -> EdgeTpu:
     """The candidate that measurements are likeliest for, the first of those that are alike."""
-    fits = [fit_device(design, base) for base in candidates]
-    best = min(range(len(fits)), key=lambda index: fits[index].misfit)
-    return candidates[best], fits[best]
+    return min(candidates, key=lambda base: misfit_of(design, base))
 
 
 def _preset_name(device: EdgeTpu) -> str:

@@ -162,7 +162,7 @@ class ChipCosts:
             cached=tuple(cached),
             streamed=tuple(streamed),
             on_cpu=tuple(sorted(on_cpu)),
-            streamed_bytes=int(parameters.stored[streamed].sum())
+            streamed_bytes=int(parameters.movable[streamed].sum())
             + int(parameters.streamed[mapped].sum()),
             activation_bytes=activations,
             room_bytes=room,

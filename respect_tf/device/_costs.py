@@ -171,7 +171,7 @@ class DeviceCosts:
             cached_ops=stage.cached,
             streamed_ops=stage.streamed,
             cpu_ops=stage.on_cpu,
-            cached_bytes=int(parameters.stored[cached].sum()),
+            cached_bytes=int(parameters.movable[cached].sum()),
             streamed_bytes=stage.streamed_bytes,
             instruction_bytes=round(stage.instruction_bytes),
             input_bytes=math.ceil(stage.sent_bytes),

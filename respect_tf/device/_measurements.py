@@ -24,8 +24,9 @@ _NOISE = 0.04
 _RANGE_DEVIATIONS = 4.0
 # The clock is one of two, and what is fitted is how far the chip's prices are off.
 _CLOCK_DEVIATION = 0.1
-# A constant is determined where its deviation is less than this part of what was known before.
-_DETERMINED = 0.5
+# A constant is fitted where that lowers the misfit by so much: a likelihood ratio that chance
+# exceeds one time in twenty.
+_EXPLAINED = 3.84
 _SMALLEST = 1e-6  # constants are fitted as logarithms: 0 is taken for this
 
 
@@ -112,33 +113,44 @@ class Fit:
     determined: tuple[str, ...]
 
 
+def misfit_of(design: Design, base: EdgeTpu) -> float:
+    """How far measurements are from a device whose constants are anywhere in their ranges."""
+    return _fit(design, base, FITTED)[1]
+
+
 def fit_device(design: Design, base: EdgeTpu) -> Fit:
     """Fit constants within their ranges; where times say little, the base's value stays.
 
-    Each constant is known beforehand to be near the base's value, by its range. What the
-    measurements leave as uncertain as it was is not fitted at all.
+    Each constant is known beforehand to be near the base's value, by its range. They are fitted one
+    by one, the one that explains most first, as long as what it explains is more than chance: of
+    constants that the times do not tell apart, one is enough.
 
     Args:
         design: The measurements.
         base: Where to start.
     """
-    first = _fit(design, base, FITTED)
-    determined = tuple(
-        name for name, deviation in zip(FITTED, first[2], strict=True) if deviation < _DETERMINED
-    )
-    device = _fit(design, base, determined)[0] if determined else base
-    return Fit(device=device, misfit=first[1], determined=determined)
+    device, misfit = _fit(design, base, ())
+    chosen: list[str] = []
+    while len(chosen) < len(FITTED):
+        left = [name for name in FITTED if name not in chosen]
+        fits = {name: _fit(design, base, [*chosen, name]) for name in left}
+        best = min(fits, key=lambda name: fits[name][1])
+        if misfit - fits[best][1] < _EXPLAINED:
+            break
+        chosen.append(best)
+        device, misfit = fits[best]
+    return Fit(device, misfit, tuple(name for name in FITTED if name in chosen))
 
 
-def _fit(design: Design, base: EdgeTpu, names: Sequence[str]) -> tuple[EdgeTpu, float, Floats]:
-    """Device, misfit, and deviations of the constants as parts of those before. [num_names]."""
+def _fit(design: Design, base: EdgeTpu, names: Sequence[str]) -> tuple[EdgeTpu, float]:
+    """The likeliest device that differs in some constants, and its misfit."""
     from scipy.optimize import least_squares
 
     start = np.log([max(float(getattr(base, name)), _SMALLEST) for name in names])
-    ranges = [base.range_of(name) for name in names]
-    lower, upper = np.log(np.maximum(np.array(ranges).reshape(-1, 2), _SMALLEST)).T
-    known = np.maximum(upper - lower, 1e-9) / _RANGE_DEVIATIONS
-    known = np.where(np.array(names) == "clock_mhz", np.minimum(known, _CLOCK_DEVIATION), known)
+    ranges = np.array([base.range_of(name) for name in names]).reshape(-1, 2)
+    lower, upper = np.log(np.maximum(ranges, _SMALLEST)).T
+    known = np.maximum(upper - lower, _SMALLEST) / _RANGE_DEVIATIONS
+    known[[name == "clock_mhz" for name in names]] = _CLOCK_DEVIATION
 
     def device_of(values: Floats) -> EdgeTpu:
         amounts = np.exp(np.clip(values, lower, upper)).tolist()
@@ -148,13 +160,14 @@ def _fit(design: Design, base: EdgeTpu, names: Sequence[str]) -> tuple[EdgeTpu, 
         times = (design.predict(device_of(values)) / design.ms - 1.0) / _NOISE
         return np.concatenate([times, (values - start) / known])
 
+    if not names:
+        squared = deviations(start) ** 2
+        return base, float(2 * (np.sqrt(1 + squared) - 1).sum())  # as below: soft_l1
     found = least_squares(
         deviations,
         start,
-        bounds=(np.minimum(lower, start) - 1e-9, np.maximum(upper, start) + 1e-9),
+        bounds=(np.minimum(lower, start) - _SMALLEST, np.maximum(upper, start) + _SMALLEST),
         x_scale=known,
         loss="soft_l1",
     )
-    information = found.jac.T @ found.jac
-    left = np.sqrt(np.diag(np.linalg.inv(information))) / known
-    return device_of(found.x), 2.0 * float(found.cost), left
+    return device_of(found.x), 2.0 * float(found.cost)

@@ -10,22 +10,25 @@ import numpy.typing as npt
 from respect_tf.device._parameters import round_up
 from respect_tf.graph import OpGraph
 
-_CHANNELS = 4  # maps that leave the device are padded to so many channels
+_CHANNELS = 4  # tensors that leave the device are padded to so many values of the last dimension
+_GRANULE = 8  # bytes that every tensor is padded to as a whole
 
 
 def returned_bytes(graph: OpGraph) -> npt.NDArray[np.int64]:
-    """Bytes that leave the device with each tensor: maps are padded to 4 channels. [num_tensors].
+    """Bytes that leave the device with each tensor, padding included. int64 [num_tensors].
 
-    A graph without shapes (`OpGraph.from_arrays`) returns its tensors as they are.
+    The last dimension is padded to 4, in vectors too, and the whole to 8 bytes: that is what the
+    hints of all public compiled files say. A graph without shapes (`OpGraph.from_arrays`) returns
+    its tensors as they are.
     """
     sizes = np.ceil(graph.tensor_bytes).astype(np.int64)
     if not graph.op_attributes:
         return sizes
     for tensor, shape in enumerate(graph.tensor_shapes):
-        if len(shape) == 4 and shape[-1] % _CHANNELS and shape[-1] > 0:
-            channels = int(shape[-1])
+        channels = int(shape[-1]) if shape else 0
+        if channels % _CHANNELS:
             sizes[tensor] = sizes[tensor] // channels * round_up(channels, _CHANNELS)
-    return sizes
+    return -(-sizes // _GRANULE) * _GRANULE
 
 
 def is_moved(graph: OpGraph) -> npt.NDArray[np.bool_]:

@@ -158,7 +158,7 @@ def _streamed(
     ).astype(np.float64)
     # On a grid, sums do not depend on the order in which a machine adds up.
     waiting = [on_grid("ms of streaming", one.stream_ms[layers], 1) for one in costs]
-    return streamed @ np.stack(waiting, axis=1), streamed @ parameters.stored[layers].astype(float)
+    return streamed @ np.stack(waiting, axis=1), streamed @ parameters.movable[layers].astype(float)
 
 
 def layers_in_turn(chip: ChipCosts) -> Ints:

@@ -37,8 +37,8 @@ def least_waiting(
 
 def least_streamed(chip: ChipCosts, over: Any, op_sums: Callable[[Floats], Any]) -> Any:
     """Bytes that are streamed at least: see `least_waiting`."""
-    stored = chip.parameters.stored.astype(np.float64)
-    return _least(chip, over, op_sums, 1.0, stored, PRICES[:1])
+    movable = chip.parameters.movable.astype(np.float64)
+    return _least(chip, over, op_sums, 1.0, movable, PRICES[:1])
 
 
 def _least(

@@ -210,3 +210,16 @@ def test_a_schedule_is_taken_as_well_as_its_stages():
     graph = conv_stack(64, 4)
     found = schedule(graph, 2, device="usb3-pc")
     assert predict(graph, found, "usb3-pc").interval_ms == pytest.approx(found.cost)
+
+
+def test_large_maps_leave_room_because_they_are_worked_off_in_parts():
+    builder = ModelBuilder()
+    image = builder.tensor("image", (1, 512, 512, 40))  # 10 MiB
+    builder.inputs.append(image)
+    made = builder.tensor("made", (1, 512, 512, 40))
+    builder.op("RELU", [image], [made])
+    graph = OpGraph.from_tflite(builder.build([builder.conv(made, 16)]))
+    cost = predict(graph, [0, 0]).stages[0].cost
+    assert cost.activation_bytes == 5 * 2**20
+    assert cost.room_bytes == 16 * 504 * 1024 - 5 * 2**20
+    assert cost.streamed_bytes == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schedule_reference import graphs, make_graph, stage_parts, valid_stages
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, Hosts, predict, resolve_device
+from respect_tf.device import DeviceCosts, EdgeTpu, Hosts, predict, resolve_device
 from respect_tf.graph import OpAttributes, OpGraph
 from respect_tf.schedule import (
     Constraints,
@@ -204,6 +204,26 @@ def test_bounds_are_below_the_values_and_equal_where_they_say_so():
             assert (values[0][index], values[1][index]) == pytest.approx(
                 objective.stage_value(graph, *parts)
             )
+
+
+def test_batches_know_that_large_maps_are_worked_off_in_parts():
+    graph = classifier(["CONV_2D"] * 6)
+    graph = dataclasses.replace(graph, tensor_bytes=graph.tensor_bytes * 400)  # maps of 6.25 MiB
+    # What five MiB of maps leave of each tile holds one of a layer's four blocks of 2304 bytes.
+    device = dataclasses.replace(EdgeTpu.preset("pcie-m2"), tile_bytes=5 * 2**16 + 2400.0)
+    objective = Throughput(device, 2)
+    problem = build_problem(graph, 2, objective)
+    nodes = find_nodes(problem, Budget())
+    batch = nodes.batch(nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget()))
+    values = objective.batch_values(batch)
+    costs = DeviceCosts.of(graph, device, 2)
+    streamed = set()
+    for index in range(len(batch)):
+        parts = batch.parts(index)
+        expected = objective.stage_value(graph, *parts)
+        assert (values[0][index], values[1][index]) == pytest.approx(expected)
+        streamed.add(bool(costs.stage(*parts).streamed_ops))
+    assert streamed == {False, True}
 
 
 def test_the_bus_decides_where_it_is_the_bottleneck():
