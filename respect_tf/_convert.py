@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RespectError
-from respect_tf._manifest import read_pipeline
+from respect_tf._manifest_reading import read_pipeline
+from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf._samples import named_specs
@@ -147,6 +148,7 @@ def convert(
         strict=strict,
         verbose=verbose,
     )
+    whole = dataclasses.replace(whole, name=plain_name(whole.name))
     if whole.source != "tflite":
         mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
     unpacked = read_model(whole.content)
@@ -279,7 +281,7 @@ def segment_at(
         verbose: 0 is silence.
     """
     content = read_content(model)
-    name = "model" if isinstance(model, bytes) else Path(model).stem
+    name = "model" if isinstance(model, bytes) else plain_name(Path(model).stem)
     unpacked = read_model(content)
     graph = op_graph_of(unpacked)
     chosen = schedule_of(graph, stages, cuts=cuts)
@@ -359,4 +361,4 @@ def load(folder: str | os.PathLike[str]) -> Pipeline:
         SavedPipelineError: There is none, or a file was changed, is missing or damaged.
         SegmentError: The segments break a rule of the pipeline runner.
     """
-    return Pipeline(**read_pipeline(folder))
+    return read_pipeline(folder)

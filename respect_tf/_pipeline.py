@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from respect_tf._folder import write_file, write_folder
+from respect_tf._files import write_file
+from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
 from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
@@ -286,18 +287,21 @@ class Pipeline:
 
         Args:
             folder: The folder to make.
-            overwrite: Whether a pipeline that is saved there may be replaced.
+            overwrite: Whether a pipeline that is saved there may be replaced. Nothing but the
+                files that its manifest lists is; other files in it are named and stay, and folders
+                are a reason to refuse.
             verbose: 0 is silence.
 
         Returns:
             The folder's absolute path.
 
         Raises:
-            SavedPipelineError: The folder exists, or cannot be written.
+            SavedPipelineError: The folder exists, cannot be written, is being written by another
+                process, or holds what must not be replaced.
             SegmentError: The segments break a rule of the pipeline runner.
         """
         with progress(f"Saving {self.name}", verbose=verbose):
-            return write_folder(folder, pipeline_files(self), overwrite=overwrite)
+            return write_folder(folder, pipeline_files(self), overwrite=overwrite, verbose=verbose)
 
     def plot_schedule(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw the op graph, coloured by stage.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from respect_tf._reporting import printable
 from respect_tf.device import StageCost, blocking_remarks, mapping_remarks
 from respect_tf.graph import OpGraph
 from respect_tf.report._placed_graph import PlacedGraph
@@ -116,7 +117,7 @@ class Report:
         return html_fragment(self)
 
     def __str__(self) -> str:
-        return report_text(self)
+        return printable(report_text(self))
 
 
 def build_report(
