@@ -110,16 +110,9 @@ def save_pipeline(
 
 
 def read_arrays(path: Path) -> Any:
-    import numpy as np
+    from respect_tf._sample_files import read_samples
 
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise click.BadParameter(f"'{path}' is no .npy or .npz file of numbers: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        return {name: loaded[name] for name in loaded.files}
+    return read_samples(path)
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -1,0 +1,256 @@
+"""The configuration in a Keras file, read as data and checked against what Keras is made of.
+
+A configuration is JSON in which every object is a dict with a `class_name`. The loaders of both
+packages turn these into Python objects, and tf_keras imports whatever module they name. Here
+nothing is made and nothing imported: each name is looked up in the `Catalogue` of a package.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from respect_tf._errors import InvalidModelError
+from respect_tf.tflite._graph_ops import computes, symbol_computes
+from respect_tf.tflite._keras_catalogue import LAMBDA, Catalogue, refused_class
+
+# A nested model adds six levels; ten of them in each other were tried. Keras itself needs some
+# eight Python frames a level, of the thousand that there are.
+_MAX_DEPTH = 100
+# InceptionResNetV2 has 60,000.
+_MAX_NODES = 5_000_000
+
+# What both packages make of data alone: tensors, tuples, shapes.
+_PLAIN = frozenset(
+    {
+        *("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"),
+        *("__tuple__", "TensorShape", "TypeSpec", "CompositeTensor"),
+    }
+)
+_OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
+# Arguments of Keras's own classes that name files, or hold code.
+_FILE_ARGUMENTS = frozenset(
+    {
+        *("vocabulary", "initial_vocabulary", "filepath", "file_path", "path", "filename", "fname"),
+        *("origin", "url", "directory", "data_dir", "cache_dir", "preset", "handle"),
+    }
+)
+_CODE_ARGUMENTS = frozenset({"call_fn", "init_fn"})
+
+
+def parse_config(content: bytes, *, label: str) -> dict[str, Any]:
+    """JSON text as data.
+
+    Raises:
+        InvalidModelError: It is no JSON object, or deeper or larger than any model needs.
+    """
+    try:
+        config = json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise _too_deep(label) from None
+    except ValueError as error:
+        raise InvalidModelError(
+            f"The configuration in '{label}' is no JSON text: {str(error)[:200]}. The file is "
+            "damaged: make or load it again."
+        ) from error
+    if not isinstance(config, dict):
+        raise InvalidModelError(
+            f"The configuration in '{label}' is a {type(config).__name__}, expected an object with "
+            "'class_name' and 'config'. The file is damaged: make or load it again."
+        )
+    for count, (_, depth) in enumerate(_nodes(config)):
+        if depth > _MAX_DEPTH:
+            raise _too_deep(label)
+        if count > _MAX_NODES:
+            raise InvalidModelError(
+                f"The configuration in '{label}' has more than {_MAX_NODES:,} values. Expected "
+                "fewer: no model that fits an Edge TPU has that many."
+            )
+    return config
+
+
+def refusal(config: Mapping[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -> str | None:
+    """Why a package must not load a configuration, as a sentence; None if it may.
+
+    Args:
+        config: The model's, see `parse_config`.
+        catalogue: Of the package that would load it.
+        is_hdf5: Whether it lies in an HDF5 file, where tf_keras goes by class names alone.
+    """
+    # Both packages leave compile_config alone when told not to compile; that of an inner model
+    # counts.
+    top = {key: value for key, value in config.items() if key != "compile_config"}
+    for node, _ in _nodes(top):
+        if isinstance(node, dict) and "class_name" in node:
+            found = _object_refusal(node, catalogue, is_hdf5=is_hdf5)
+            if found is not None:
+                return found
+    return None
+
+
+def adapted(
+    config: dict[str, Any], custom_objects: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let a user's own classes be found by their plain names.
+
+    Keras looks them up by `registered_name`, which has a package before the name, and is empty for
+    its own classes.
+
+    Args:
+        config: See `parse_config`; changed in place.
+        custom_objects: What the user passed.
+
+    Returns:
+        The configuration with those names, and the objects by all names that it has for them.
+    """
+    objects = dict(custom_objects)
+    for node, _ in _nodes(config):
+        if not (isinstance(node, dict) and isinstance(node.get("class_name"), str)):
+            continue
+        name = node["class_name"]
+        plain = name.rpartition(">")[2]
+        if plain in custom_objects:
+            objects.setdefault(name, custom_objects[plain])
+            registered = node.get("registered_name")
+            if isinstance(registered, str):
+                objects.setdefault(registered, custom_objects[plain])
+            elif "registered_name" in node:
+                node["registered_name"] = name
+    return config, objects
+
+
+def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -> str | None:
+    name, module = node["class_name"], node.get("module")
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        return f"It names a class by {name!r:.60} in the module {module!r:.60}, which is no text."
+    if name in _PLAIN:
+        return None
+    if name == "__lambda__":
+        return "It holds a Lambda with Python code of its own."
+    if name == "__typespec__":
+        return f"It names the type {node.get('spec_name')!r:.60} in {module!r:.60}."
+    if name == "function":
+        return _function_refusal(node, catalogue)
+    config = node.get("config")
+    config = config if isinstance(config, dict) else {}
+    what = _layer_text(name, config)
+    # Without this key loaders go by class_name, so this is what they look up first.
+    key = node.get("registered_name", name)
+    by_key = catalogue.handed_over(key)
+    by_name = catalogue.handed_over(name)
+    if by_key and by_name:
+        return None
+    # In HDF5 files tf_keras reads class names alone.
+    by_class_name = module is None or (is_hdf5 and catalogue.package == "tf_keras")
+    if name == LAMBDA:
+        replaced = by_name and is_hdf5 and by_class_name
+        return None if replaced else _lambda_refusal(config, catalogue, what)
+    found = catalogue.find_class(module, name) if module is not None else None
+    refused = refused_class(name, found)
+    if refused is not None:
+        return f"{what} is of the kind {refused}, which runs code or reads files of its own."
+    if by_key or (by_name and by_class_name):
+        return None
+    if found is None:
+        keras_own = module is None or module.split(".", 1)[0] in ("keras", "tf_keras")
+        if not (by_class_name and keras_own and catalogue.is_builtin(name)):
+            return _unknown_text(name, module, config)
+    return _argument_refusal(name, config, what)
+
+
+def _function_refusal(node: dict[str, Any], catalogue: Catalogue) -> str | None:
+    name, module = node.get("config"), node.get("module")
+    if isinstance(name, str) and catalogue.handed_over(name):
+        return None
+    known = (
+        isinstance(name, str)
+        and isinstance(module, str | None)
+        and catalogue.find_function(module, name)
+    )
+    if known:
+        return None
+    return f"It needs the function {name!r:.100} of the module {module!r:.100}."
+
+
+def _lambda_refusal(config: dict[str, Any], catalogue: Catalogue, what: str) -> str | None:
+    """A Lambda passes if its functions were handed over by name."""
+    refused = f"{what} is a Lambda, which runs Python code out of the file."
+    for part in ("function", "output_shape", "mask"):
+        value = config.get(part)
+        kind = config.get(f"{part}_type", "function" if part == "function" else "raw")
+        if kind not in ("function", "raw"):
+            return refused
+        if part == "function" or kind == "function":
+            # Dicts are objects, which are checked by themselves; lists are marshalled code.
+            named = isinstance(value, dict) and value.get("class_name") == "function"
+            if not named and not (isinstance(value, str) and catalogue.handed_over(value)):
+                return refused
+    return None
+
+
+def _argument_refusal(name: str, config: dict[str, Any], what: str) -> str | None:
+    """Whether an object that Keras knows is told to read a file, or to call something."""
+    if name in _OP_LAYERS:
+        symbol = config.get("function")
+        if not isinstance(symbol, str) or not symbol_computes(symbol):
+            return f"{what} calls 'tf.{symbol!s:.100}', which may do more than compute."
+    if name == "TensorFlowOpLayer":
+        op_type = _op_of_node(config.get("node_def"))
+        if op_type is None or not computes(op_type):
+            return f"{what} runs the op {op_type!r:.100}, which may do more than compute."
+    for argument, value in config.items():
+        if argument in _CODE_ARGUMENTS:
+            return f"{what} takes code as its argument '{argument}'."
+        if argument in _FILE_ARGUMENTS and isinstance(value, str):
+            return f"{what} reads the file {value!r:.100} ('{argument}')."
+    return None
+
+
+def _op_of_node(node_def: object) -> str | None:
+    """The op of a serialised `NodeDef`, in either of the forms that tf_keras reads."""
+    from google.protobuf import json_format, message
+    from tensorflow.core.framework import node_def_pb2
+
+    node = node_def_pb2.NodeDef()
+    try:
+        if isinstance(node_def, dict):
+            json_format.ParseDict(node_def, node)
+        elif isinstance(node_def, str):
+            node.ParseFromString(node_def.encode("utf-8"))
+    except (json_format.ParseError, message.DecodeError, UnicodeError, RecursionError):
+        return None
+    return str(node.op)
+
+
+def _layer_text(name: str, config: dict[str, Any]) -> str:
+    given = config.get("name")
+    if not isinstance(given, str):
+        return f"{name!r:.100}"
+    return f"The layer {given!r:.100} ({name!r:.100})"
+
+
+def _unknown_text(name: str, module: str | None, config: dict[str, Any]) -> str:
+    where = "" if module is None else f" of the module {module!r:.100}"
+    layer = config.get("name")
+    used = f" (layer {layer!r:.100})" if isinstance(layer, str) else ""
+    return f"It needs the class {name!r:.100}{where}{used}, which is not Keras's own."
+
+
+def _too_deep(label: str) -> InvalidModelError:
+    return InvalidModelError(
+        f"The configuration in '{label}' is nested more than {_MAX_DEPTH} levels deep. Expected "
+        "fewer: put models into each other less often."
+    )
+
+
+def _nodes(config: Any) -> Iterator[tuple[Any, int]]:
+    """Every value inside, and how deep it lies, outer ones first and in the file's order."""
+    waiting = [(config, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        yield node, depth
+        if isinstance(node, dict):
+            waiting.extend((value, depth + 1) for value in reversed(node.values()))
+        elif isinstance(node, list):
+            waiting.extend((value, depth + 1) for value in reversed(node))
