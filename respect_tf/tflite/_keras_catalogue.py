@@ -65,6 +65,8 @@ _FUNCTION_MODULES = (
 _FUNCTION_FOLDERS = frozenset({*_FUNCTION_MODULES, "ops"})
 # Tools that lie between those functions.
 _NO_COMPUTATION = frozenset({"get", "serialize", "deserialize"})
+# Modules of TensorFlow's own initialisers, which tf_keras's EfficientNets are made with.
+_TENSORFLOW_INITIALIZERS = ("tensorflow.python.ops.init_ops", "tensorflow.python.ops.init_ops_v2")
 # Packages of Keras's makers whose classes name their module only; importing one hands it over.
 _HUBS = ("keras_hub", "keras_cv", "keras_nlp")
 
@@ -101,6 +103,9 @@ class Catalogue:
         found = self._member(module, name)
         if isinstance(found, type) and self._is_part_of_models(found):
             return found
+        if module in _TENSORFLOW_INITIALIZERS and isinstance(found, type):
+            base = vars(sys.modules[module])["Initializer"]
+            return found if issubclass(found, base) and found.__module__ == module else None
         hub = module.split(".", 1)[0] in _HUBS
         if hub and isinstance(found, type) and issubclass(found, self._bases):
             return found

@@ -28,6 +28,7 @@ _PLAIN = frozenset(
         *("__tuple__", "TensorShape", "TypeSpec", "CompositeTensor"),
     }
 )
+_LAMBDA_CODE = ("function", "output_shape", "mask")
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
 # Arguments of Keras's own classes that name files, or hold code.
 _FILE_ARGUMENTS = frozenset(
@@ -81,28 +82,37 @@ def refusal(config: Mapping[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -
     # Both packages leave compile_config alone when told not to compile; that of an inner model
     # counts.
     top = {key: value for key, value in config.items() if key != "compile_config"}
+    replaced: set[int] = set()
     for node, _ in _nodes(top):
-        if isinstance(node, dict) and "class_name" in node:
-            found = _object_refusal(node, catalogue, is_hdf5=is_hdf5)
-            if found is not None:
-                return found
+        if not (isinstance(node, dict) and "class_name" in node) or id(node) in replaced:
+            continue
+        found = _object_refusal(node, catalogue, is_hdf5=is_hdf5)
+        if found is not None:
+            return found
+        if node["class_name"] == LAMBDA and catalogue.handed_over(LAMBDA):
+            # A class of the user's own gets the code as it is, and no loader touches it.
+            inner = node.get("config")
+            if isinstance(inner, dict):
+                replaced.update(id(inner.get(part)) for part in _LAMBDA_CODE)
     return None
 
 
 def adapted(
-    config: dict[str, Any], custom_objects: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    config: dict[str, Any], custom_objects: Mapping[str, Any], *, is_hdf5: bool
+) -> dict[str, Any]:
     """Let a user's own classes be found by their plain names.
 
     Keras looks them up by `registered_name`, which has a package before the name, and is empty for
     its own classes.
 
     Args:
-        config: See `parse_config`; changed in place.
+        config: See `parse_config`; empty names are filled in, in place, where loaders will get
+            this configuration.
         custom_objects: What the user passed.
+        is_hdf5: Whether they will get the file's own instead.
 
     Returns:
-        The configuration with those names, and the objects by all names that it has for them.
+        The objects, by all names that the configuration has for them.
     """
     objects = dict(custom_objects)
     for node, _ in _nodes(config):
@@ -115,9 +125,9 @@ def adapted(
             registered = node.get("registered_name")
             if isinstance(registered, str):
                 objects.setdefault(registered, custom_objects[plain])
-            elif "registered_name" in node:
+            elif "registered_name" in node and not is_hdf5:
                 node["registered_name"] = name
-    return config, objects
+    return objects
 
 
 def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -> str | None:
@@ -176,7 +186,7 @@ def _function_refusal(node: dict[str, Any], catalogue: Catalogue) -> str | None:
 def _lambda_refusal(config: dict[str, Any], catalogue: Catalogue, what: str) -> str | None:
     """A Lambda passes if its functions were handed over by name."""
     refused = f"{what} is a Lambda, which runs Python code out of the file."
-    for part in ("function", "output_shape", "mask"):
+    for part in _LAMBDA_CODE:
         value = config.get(part)
         kind = config.get(f"{part}_type", "function" if part == "function" else "raw")
         if kind not in ("function", "raw"):

@@ -108,11 +108,11 @@ def lay_out(path: Path, folder: Path, *, trusted: bool) -> tuple[KerasFile, Path
     return found, made
 
 
-def write_config(file: KerasFile, config: dict[str, Any], made: Path) -> None:
+def write_config(file: KerasFile, made: Path) -> None:
     """Complete a .keras archive that `lay_out` made; HDF5 files have theirs in them."""
     if not file.is_hdf5:
         with zipfile.ZipFile(made, "a") as archive:
-            archive.writestr(_CONFIG, json.dumps(config))
+            archive.writestr(_CONFIG, json.dumps(file.config))
 
 
 def _read_hdf5(path: Path) -> KerasFile:

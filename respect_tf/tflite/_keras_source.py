@@ -167,16 +167,16 @@ def _load(path: Path, trust: Trust) -> tuple[Any, KerasKind]:
     """Check the file's configuration for a package, and let that package load it."""
     with _own_folder(path) as folder:
         file, copy = lay_out(path, Path(folder), trusted=trust.trusted)
-        config, objects = adapted(file.config, trust.custom_objects)
-        write_config(file, config, copy)
+        objects = adapted(file.config, trust.custom_objects, is_hdf5=file.is_hdf5)
+        write_config(file, copy)
         order: list[KerasKind] = ["keras", "tf_keras"]
         if file.version.startswith(("1.", "2.")):
             order.reverse()
-        failures: list[tuple[KerasKind, Exception]] = []
+        failures: dict[KerasKind, Exception] = {}
         refusals: dict[KerasKind, str] = {}
         for package in order:
             if not trust.trusted:
-                refused = refusal(config, Catalogue(package, objects), is_hdf5=file.is_hdf5)
+                refused = refusal(file.config, Catalogue(package, objects), is_hdf5=file.is_hdf5)
                 if refused is not None:
                     refusals[package] = refused
                     continue
@@ -191,18 +191,21 @@ def _load(path: Path, trust: Trust) -> tuple[Any, KerasKind]:
             except MemoryError:
                 raise
             except Exception as error:
-                failures.append((package, error))
+                failures[package] = error
     if order[0] in refusals:
         raise UnsupportedModelError(
             f"'{path}' is not loaded: {refusals[order[0]]}\nPass custom_objects={{'NAME': object}} "
             "with what is missing, or trusted=True if the file may run any code."
         )
-    reasons = "; ".join(f"{package}: {gist(error)}" for package, error in failures)
+    reasons = "; ".join(
+        f"{package}: {refusals[package] if package in refusals else gist(failures[package])}"
+        for package in order
+    )
     raise InvalidModelError(
         f"Neither keras nor tf_keras can load '{path}' (written by Keras "
         f"{file.version or 'unknown'}). {reasons}. If it needs more than custom_objects, load it "
         f"with {order[0]} yourself and pass the model."
-    ) from failures[0][1]
+    ) from failures[order[0]]
 
 
 def _own_folder(path: Path) -> tempfile.TemporaryDirectory[str]:
