@@ -166,7 +166,7 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
         keras_own = module is None or module.split(".", 1)[0] in ("keras", "tf_keras")
         if not (by_class_name and keras_own and catalogue.is_builtin(name)):
             return _unknown_text(name, module, config)
-    return _argument_refusal(name, config, what)
+    return _argument_refusal(name, config, what, catalogue)
 
 
 def _function_refusal(node: dict[str, Any], catalogue: Catalogue) -> str | None:
@@ -186,20 +186,33 @@ def _function_refusal(node: dict[str, Any], catalogue: Catalogue) -> str | None:
 def _lambda_refusal(config: dict[str, Any], catalogue: Catalogue, what: str) -> str | None:
     """A Lambda passes if its functions were handed over by name."""
     refused = f"{what} is a Lambda, which runs Python code out of the file."
-    for part in _LAMBDA_CODE:
-        value = config.get(part)
-        kind = config.get(f"{part}_type", "function" if part == "function" else "raw")
-        if kind not in ("function", "raw"):
-            return refused
-        if part == "function" or kind == "function":
-            # Dicts are objects, which are checked by themselves; lists are marshalled code.
-            named = isinstance(value, dict) and value.get("class_name") == "function"
-            if not named and not (isinstance(value, str) and catalogue.handed_over(value)):
-                return refused
+    value = config.get("function")
+    # Dicts are objects, which are checked by themselves; lists are marshalled code.
+    named = isinstance(value, dict) and value.get("class_name") == "function"
+    if not named and not (isinstance(value, str) and catalogue.handed_over(value)):
+        return refused
+    return None if _code_argument(config, catalogue) is None else refused
+
+
+def _code_argument(config: dict[str, Any], catalogue: Catalogue) -> str | None:
+    """The argument that holds a function of the file's own, by the older way to write them.
+
+    Lambda, and tf_keras's wrappers of recurrent cells, have a `NAME_type` beside such arguments.
+    """
+    for key, kind in config.items():
+        name = key.removesuffix("_type")
+        if name == key or name not in config:
+            continue
+        value = config[name]
+        handed_over = isinstance(value, str) and catalogue.handed_over(value)
+        if kind == "lambda" or (kind == "function" and not handed_over):
+            return name
     return None
 
 
-def _argument_refusal(name: str, config: dict[str, Any], what: str) -> str | None:
+def _argument_refusal(
+    name: str, config: dict[str, Any], what: str, catalogue: Catalogue
+) -> str | None:
     """Whether an object that Keras knows is told to read a file, or to call something."""
     if name in _OP_LAYERS:
         symbol = config.get("function")
@@ -209,6 +222,9 @@ def _argument_refusal(name: str, config: dict[str, Any], what: str) -> str | Non
         op_type = _op_of_node(config.get("node_def"))
         if op_type is None or not computes(op_type):
             return f"{what} runs the op {op_type!r:.100}, which may do more than compute."
+    code = _code_argument(config, catalogue)
+    if code is not None:
+        return f"{what} runs Python code out of the file, its argument '{code}'."
     for argument, value in config.items():
         if argument in _CODE_ARGUMENTS:
             return f"{what} takes code as its argument '{argument}'."

@@ -297,6 +297,40 @@ def test_ops_of_tensorflow_that_do_more_than_compute_are_refused(suffix, tmp_pat
     assert open_source(path).kind == "tf_keras"
 
 
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("ResidualWrapper", "residual_fn"), ("DropoutWrapper", "dropout_fn")],
+)
+@pytest.mark.parametrize("legacy", ["", "legacy_"])
+@SUFFIXES
+def test_wrappers_of_cells_that_hold_code_are_refused(
+    suffix, legacy, name, argument, tmp_path, marker
+):
+    from tf_keras.src.utils import generic_utils
+
+    function = eval(f"lambda *x: (open({str(marker)!r}, 'w').close(), x)[1][1]")
+    model = tf_keras.Sequential(
+        [tf_keras.Input((2, 3)), tf_keras.layers.RNN(tf_keras.layers.LSTMCell(3))]
+    )
+
+    def change(config):
+        layer = layers_of(config)[1]["config"]
+        layer["cell"] = {
+            "module": f"keras.src.layers.rnn.{legacy}cell_wrappers",
+            "class_name": name,
+            "registered_name": None,
+            "config": {
+                "cell": layer["cell"],
+                argument: generic_utils.func_dump(function),
+                f"{argument}_type": "lambda",
+                f"{argument}_module": "builtins",
+            },
+        }
+
+    path = edit(_saved(tf_keras, suffix, tmp_path, model), change)
+    _refused(path, marker, "Python code|needs the class")
+
+
 def test_an_op_layer_of_old_files_may_only_compute(tmp_path, marker):
     def change(op):
         def to_op_layer(config):
