@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import respect_tf
-from respect_tf._errors import RespectError
+from respect_tf._errors import ArgumentError, RespectError
 
 EXISTING = click.Path(exists=True, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -112,7 +112,10 @@ def save_pipeline(
 def read_arrays(path: Path) -> Any:
     from respect_tf._sample_files import read_samples
 
-    return read_samples(path)
+    try:
+        return read_samples(path)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:

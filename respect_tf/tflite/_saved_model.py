@@ -72,6 +72,7 @@ def checked_saved_model(path: Path, trust: Trust) -> Iterator[Path]:
             (copy / _BINARY).write_bytes(model.SerializeToString())
             for part in _DATA:
                 if (path / part).is_dir():
+                    _check_files(path / part)
                     (copy / part).symlink_to((path / part).resolve(), target_is_directory=True)
         except OSError as error:
             raise InvalidModelError(
@@ -79,6 +80,15 @@ def checked_saved_model(path: Path, trust: Trust) -> Iterator[Path]:
                 "TMPDIR to a folder with room."
             ) from error
         yield copy
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse what TensorFlow would wait for without end."""
+    for file in folder.rglob("*"):
+        if not (file.is_file() or file.is_dir()):
+            raise InvalidModelError(
+                f"'{file}' is no regular file, so its folder is no SavedModel's. Export it again."
+            )
 
 
 def _read(path: Path) -> Any:

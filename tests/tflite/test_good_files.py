@@ -245,6 +245,21 @@ def test_a_lambda_with_a_named_function_takes_it_from_the_user(tmp_path):
     )
 
 
+def test_functions_of_ones_own_are_handed_over_too(tmp_path):
+    @keras.saving.register_keras_serializable("mine", "halved")
+    def halved(x):
+        return x / 2.0
+
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Activation(halved)]).save(path)
+    np.testing.assert_array_equal(_results(open_source(path)), [[[0.25, 0.25, 0.25]]])
+    keras.saving.get_custom_objects().pop("mine>halved")
+    with pytest.raises(UnsupportedModelError, match=r"the function 'mine>halved'"):
+        open_source(path)
+    source = open_source(path, Trust({"halved": halved}))
+    np.testing.assert_array_equal(_results(source), [[[0.25, 0.25, 0.25]]])
+
+
 def test_configurations_are_read_without_loading_anything(tmp_path):
     path = tmp_path / "model.keras"
     _functional(keras).save(path)

@@ -1,5 +1,6 @@
 """The graphs of a SavedModel may compute, and nothing else unless the user says so."""
 
+import os
 import shutil
 
 import keras
@@ -283,6 +284,15 @@ def test_damaged_models_end_in_our_errors(content, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(InvalidModelError, match="cannot load the SavedModel"):
         open_source(tmp_path)
+
+
+def test_a_pipe_among_the_weights_is_not_waited_for(tmp_path):
+    folder = _module(lambda x: x + 1.0, tmp_path / "model")
+    weights = folder / "variables" / "variables.data-00000-of-00001"
+    weights.unlink()
+    os.mkfifo(weights)
+    with pytest.raises(InvalidModelError, match="no regular file"):
+        open_source(folder)
 
 
 def test_what_counts_as_computation():
