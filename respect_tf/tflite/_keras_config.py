@@ -14,6 +14,7 @@ from typing import Any
 from respect_tf._errors import InvalidModelError
 from respect_tf.tflite._graph_ops import computes, symbol_computes
 from respect_tf.tflite._keras_catalogue import LAMBDA, Catalogue, refused_class
+from respect_tf.tflite._keras_graph import check_connections
 
 # Keras's applications have 10 or 11 levels, and a model inside another adds 3; of both packages and
 # formats, twenty models in each other (67 levels) were read. Keras itself needs several Python
@@ -45,7 +46,8 @@ def parse_config(content: bytes, *, label: str) -> dict[str, Any]:
     """JSON text as data.
 
     Raises:
-        InvalidModelError: It is no JSON object, or deeper or larger than any model needs.
+        InvalidModelError: It is no JSON object, deeper or larger than any model needs, or its
+            layers wait for each other.
     """
     try:
         config = json.loads(content.decode("utf-8"))
@@ -61,7 +63,9 @@ def parse_config(content: bytes, *, label: str) -> dict[str, Any]:
             f"The configuration in '{label}' is a {type(config).__name__}, expected an object with "
             "'class_name' and 'config'. The file is damaged: make or load it again."
         )
-    for count, (_, depth) in enumerate(_nodes(config)):
+    for count, (node, depth) in enumerate(_nodes(config)):
+        if isinstance(node, dict):
+            check_connections(node, label=label)
         if depth > _MAX_DEPTH:
             raise _too_deep(label)
         if count > _MAX_NODES:

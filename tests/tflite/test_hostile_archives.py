@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tf_keras
 from click.testing import CliRunner
-from hostile_files import write_zip
+from hostile_files import edit, layers_of, write_zip
 
 from respect_tf._errors import InvalidModelError, RespectError
 from respect_tf.cli import main
@@ -228,3 +228,32 @@ def test_no_temporary_folder_is_our_error(saved, monkeypatch):
     path = saved("keras")
     monkeypatch.setattr(tempfile, "TemporaryDirectory", fail)
     _refused(path, "TMPDIR")
+
+
+@pytest.mark.parametrize("package", [keras, tf_keras])
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_layers_that_wait_for_each_other_are_refused(package, suffix, tmp_path):
+    """Both packages would go round for ever."""
+    tensor = package.Input((3,), name="start")
+    hidden = package.layers.Dense(3, name="first")(tensor)
+    model = package.Model(tensor, package.layers.Dense(3, name="second")(hidden))
+    path = tmp_path / f"model.{suffix}"
+
+    def turn(value, reference):
+        """Replace what a call gets."""
+        if isinstance(value, dict):
+            return {key: turn(item, reference) for key, item in value.items()}
+        if isinstance(value, list):
+            if len(value) >= 3 and isinstance(value[0], str):
+                return [*reference, *value[2:]]
+            return [turn(item, reference) for item in value]
+        return value
+
+    for source in (["first", 0], ["second", 0], ["start", 1], ["first", -1], ["first", "function"]):
+
+        def change(config, source=source):
+            layer = layers_of(config)[1]
+            layer["inbound_nodes"] = turn(layer["inbound_nodes"], source)
+
+        model.save(path)
+        _refused(edit(path, change), "can never be made")
