@@ -2,7 +2,8 @@
 
 What the loaders get is never the file itself. A .keras archive is written anew from the members
 that were read, with the configuration that was checked, so that there is no second way to read it;
-an HDF5 file is copied first and checked then.
+an HDF5 file is copied first and checked then. Whatever a file's name ends in, its first bytes
+decide what it is.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from respect_tf._archive import Archive, ArchiveError
 from respect_tf._errors import InvalidModelError
 from respect_tf.tflite._hdf5 import MAX_CONFIG_BYTES, SIGNATURE, check_hdf5, read_attributes
 from respect_tf.tflite._keras_config import parse_config
-
-Result = TypeVar("Result")
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
@@ -59,24 +57,19 @@ def read_keras_file(path: Path) -> KerasFile:
         InvalidModelError: It is damaged, larger than it lets expect, or no Keras model.
     """
     with _opened(path) as file:
-        start = file.read(len(SIGNATURE))
-    if start == SIGNATURE:
-        check_hdf5(path, label=str(path))
-        return _read_hdf5(path)
-    if start[: len(_ZIP_SIGNATURE)] == _ZIP_SIGNATURE:
+        if _is_hdf5(file, path):
+            return _read_hdf5(path, str(path))
         try:
-            with _opened(path) as file:
-                return _read_archive(Archive(file), str(path))
+            return _read_archive(Archive(file), str(path))
         except ArchiveError as error:
-            raise _refused(str(path), error) from error
-    raise InvalidModelError(
-        f"'{path}' is neither a .keras archive nor an HDF5 file, so neither keras nor tf_keras can "
-        "load it. Expected what model.save(...) writes."
-    )
+            raise _refused(path, error) from error
 
 
 def lay_out(path: Path, folder: Path, *, trusted: bool) -> tuple[KerasFile, Path]:
     """Make a file that says no more than what was read, for a loader.
+
+    The user's file may change while it is read, ours does not: of an archive each member is read
+    once, and of an HDF5 file the copy is what is read.
 
     Args:
         path: The user's file.
@@ -89,22 +82,24 @@ def lay_out(path: Path, folder: Path, *, trusted: bool) -> tuple[KerasFile, Path
     Raises:
         InvalidModelError: See `read_keras_file`.
     """
-    copy = folder / "given"
-    try:
-        # The user's file may change while it is read; ours does not.
-        with _opened(path) as source, copy.open("xb") as target:
-            shutil.copyfileobj(source, target, 2**20)
-        found = _named(read_keras_file, copy, path)
-        if found.is_hdf5:
-            return found, copy.rename(folder / "model.h5")
-        made = folder / "model.keras"
-        _named(lambda given: _rewrite(given, made, folder, trusted=trusted), copy, path)
-        copy.unlink()
-    except OSError as error:
-        raise InvalidModelError(
-            f"'{path}' could not be copied to '{folder}': {error}. Make room there, or set TMPDIR "
-            "to a folder with room."
-        ) from error
+    with _opened(path) as file:
+        try:
+            if _is_hdf5(file, path):
+                made = folder / "model.h5"
+                with made.open("xb") as target:
+                    shutil.copyfileobj(file, target, 2**20)
+                return _read_hdf5(made, str(path)), made
+            made = folder / "model.keras"
+            archive = Archive(file)
+            found = _read_archive(archive, str(path))
+            _rewrite(archive, made, folder, label=str(path), trusted=trusted)
+        except ArchiveError as error:
+            raise _refused(path, error) from error
+        except OSError as error:
+            raise InvalidModelError(
+                f"'{path}' could not be copied to '{folder}': {error}. Make room there, or set "
+                "TMPDIR to a folder with room."
+            ) from error
     return found, made
 
 
@@ -115,16 +110,28 @@ def write_config(file: KerasFile, made: Path) -> None:
             archive.writestr(_CONFIG, json.dumps(file.config))
 
 
-def _read_hdf5(path: Path) -> KerasFile:
-    names = ("model_config", "keras_version")
-    found = read_attributes(path, names, label=str(path))
+def _is_hdf5(file: BinaryIO, path: Path) -> bool:
+    """Whether a file starts as one; it is an archive else."""
+    start = file.read(len(SIGNATURE))
+    file.seek(0)
+    if start != SIGNATURE and not start.startswith(_ZIP_SIGNATURE):
+        raise InvalidModelError(
+            f"'{path}' is neither a .keras archive nor an HDF5 file, so neither keras nor tf_keras "
+            "can load it. Expected what model.save(...) writes."
+        )
+    return start == SIGNATURE
+
+
+def _read_hdf5(path: Path, label: str) -> KerasFile:
+    check_hdf5(path, label=label)
+    found = read_attributes(path, ("model_config", "keras_version"), label=label)
     if "model_config" not in found:
         raise InvalidModelError(
-            f"'{path}' holds weights only, or no model at all: it has no configuration. Build the "
+            f"'{label}' holds weights only, or no model at all: it has no configuration. Build the "
             "model first, load the weights into it, and pass the model."
         )
     version = found.get("keras_version", b"").decode("utf-8", "replace")
-    return KerasFile(parse_config(found["model_config"], label=str(path)), version, True)
+    return KerasFile(parse_config(found["model_config"], label=label), version, True)
 
 
 def _read_archive(archive: Archive, label: str) -> KerasFile:
@@ -136,26 +143,22 @@ def _read_archive(archive: Archive, label: str) -> KerasFile:
     return KerasFile(config, version, False)
 
 
-def _rewrite(given: Path, made: Path, folder: Path, *, trusted: bool) -> None:
+def _rewrite(archive: Archive, made: Path, folder: Path, *, label: str, trusted: bool) -> None:
     """Copy the members that loaders read, but for the configuration."""
-    try:
-        with given.open("rb") as file, zipfile.ZipFile(made, "x") as written:
-            archive = Archive(file)
-            _check_weights(archive, trusted=trusted)
-            for member in archive.members():
-                name = member.name
-                if name == _WEIGHTS:
-                    weights = folder / "weights.h5"
-                    with weights.open("xb") as target:
-                        archive.copy(name, target)
-                    check_hdf5(weights, label=f"{given}/{name}")
-                    written.write(weights, name)
-                    weights.unlink()
-                elif name in (_METADATA, _PICKLED_WEIGHTS) or name.startswith(_ASSETS):
-                    with written.open(name, "w", force_zip64=True) as target:
-                        archive.copy(name, target)  # type: ignore[arg-type]
-    except ArchiveError as error:
-        raise _refused(str(given), error) from error
+    _check_weights(archive, trusted=trusted)
+    with zipfile.ZipFile(made, "x") as written:
+        for member in archive.members():
+            name = member.name
+            if name == _WEIGHTS:
+                weights = folder / "weights.h5"
+                with weights.open("xb") as target:
+                    archive.copy(name, target)
+                check_hdf5(weights, label=f"{label}/{name}")
+                written.write(weights, name)
+                weights.unlink()
+            elif name in (_METADATA, _PICKLED_WEIGHTS) or name.startswith(_ASSETS):
+                with written.open(name, "w", force_zip64=True) as target:
+                    archive.copy(name, target)  # type: ignore[arg-type]
 
 
 def _check_weights(archive: Archive, *, trusted: bool) -> None:
@@ -166,18 +169,9 @@ def _check_weights(archive: Archive, *, trusted: bool) -> None:
         )
 
 
-def _named(read: Callable[[Path], Result], copy: Path, path: Path) -> Result:
-    """Call something on the copy, with the user's name for it in what it raises."""
-    try:
-        return read(copy)
-    except InvalidModelError as error:
-        message = str(error).replace(str(copy), str(path))
-        raise InvalidModelError(message) from error
-
-
-def _refused(label: str, error: ArchiveError) -> InvalidModelError:
+def _refused(path: Path, error: ArchiveError) -> InvalidModelError:
     return InvalidModelError(
-        f"'{label}' cannot be read as a .keras archive: {error}. Expected what model.save(...) "
+        f"'{path}' cannot be read as a .keras archive: {error}. Expected what model.save(...) "
         "writes: save the model again."
     )
 

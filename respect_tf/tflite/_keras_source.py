@@ -197,13 +197,13 @@ def _load(path: Path, trust: Trust) -> tuple[Any, KerasKind]:
             f"'{path}' is not loaded: {refusals[order[0]]}\nPass custom_objects={{'NAME': object}} "
             "with what is missing, or trusted=True if the file may run any code."
         )
-    reasons = "; ".join(
-        f"{package}: {refusals[package] if package in refusals else gist(failures[package])}"
+    reasons = " ".join(
+        f"{package}: {refusals[package] if package in refusals else gist(failures[package]) + '.'}"
         for package in order
     )
     raise InvalidModelError(
         f"Neither keras nor tf_keras can load '{path}' (written by Keras "
-        f"{file.version or 'unknown'}). {reasons}. If it needs more than custom_objects, load it "
+        f"{file.version or 'unknown'}). {reasons} If it needs more than custom_objects, load it "
         f"with {order[0]} yourself and pass the model."
     ) from failures[order[0]]
 

@@ -4,6 +4,8 @@ Each attack leaves a marker, and each is tried on files of both packages and in 
 """
 
 import json
+import sys
+import types
 import zipfile
 
 import h5py
@@ -17,6 +19,9 @@ from hostile_files import edit, layers_of, shell, write_zip
 import respect_tf
 from respect_tf._errors import InvalidModelError, RespectError, UnsupportedModelError
 from respect_tf.cli import main
+from respect_tf.tflite._keras_catalogue import Catalogue
+from respect_tf.tflite._keras_config import refusal
+from respect_tf.tflite._keras_file import read_keras_file
 from respect_tf.tflite._source import open_source
 from respect_tf.tflite._trust import Trust
 
@@ -403,6 +408,36 @@ def test_what_an_optimizer_was_made_of_does_not_matter(package, suffix, tmp_path
         }
 
     assert open_source(edit(path, change)).kind in ("keras", "tf_keras")
+
+
+@PACKAGES
+def test_an_imported_hub_counts_as_handed_over(package, tmp_path, marker, monkeypatch):
+    path = _saved(package, "keras", tmp_path)
+
+    def change(config):
+        layers_of(config)[1].update(module="keras_hub.fake", class_name="HubDense")
+
+    _refused(edit(path, change), marker, "HubDense")
+
+    class HubDense(package.layers.Dense):
+        pass
+
+    hub = types.ModuleType("keras_hub")
+    fake = types.ModuleType("keras_hub.fake")
+    fake.HubDense, fake.get_file = HubDense, keras.utils.get_file
+    monkeypatch.setitem(sys.modules, "keras_hub", hub)
+    monkeypatch.setitem(sys.modules, "keras_hub.fake", fake)
+    catalogue = Catalogue(package.__name__, {})
+    assert refusal(read_keras_file(path).config, catalogue, is_hdf5=False) is None
+    _refused(edit(path, _as_class("keras_hub.fake", "get_file", "")), marker, "get_file")
+
+
+def test_export_refuses_what_convert_refuses(tmp_path, marker):
+    path = _saved(keras, "keras", tmp_path, _lambda_model(keras, marker))
+    with pytest.raises(UnsupportedModelError, match="Lambda"):
+        respect_tf.export(path, tmp_path / "out", np.ones((2, 3)))
+    assert not (tmp_path / "out").exists()
+    assert not marker.exists()
 
 
 def test_the_arguments_are_checked(tmp_path):
