@@ -142,7 +142,8 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
     if not isinstance(name, str) or not isinstance(module, str | None):
         return f"It names a class by {name!r:.60} in the module {module!r:.60}, which is no text."
     if name in _PLAIN:
-        return None
+        # Each of them is data to some of the loaders only. The others would import the module.
+        return None if module is None else _unknown_text(name, module, {})
     if name == "__lambda__":
         return "It holds a Lambda with Python code of its own."
     if name == "__typespec__":
@@ -167,9 +168,13 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
     refused = refused_class(name, found)
     if refused is not None:
         return f"{what} is of the kind {refused}, which runs code or reads files of its own."
-    if by_key or (by_name and by_class_name):
+    if by_name and by_class_name:
         return None
-    if found is None:
+    if by_key and not catalogue.is_builtin(name):
+        return None
+    # Some loaders go by registered_name and some by class_name, so what Keras has under the latter
+    # is checked even if the former was handed over.
+    if found is None and not by_key:
         keras_own = module is None or module.split(".", 1)[0] in ("keras", "tf_keras")
         if not (by_class_name and keras_own and catalogue.is_builtin(name)):
             return _unknown_text(name, module, config)

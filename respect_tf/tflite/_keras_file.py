@@ -9,6 +9,7 @@ decide what it is.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _read_hdf5(path: Path, label: str) -> KerasFile:
             f"'{label}' holds weights only, or no model at all: it has no configuration. Build the "
             "model first, load the weights into it, and pass the model."
         )
-    version = found.get("keras_version", b"").decode("utf-8", "replace")
+    version = _version(found.get("keras_version", b"").decode("utf-8", "replace"))
     return KerasFile(parse_config(found["model_config"], label=label), version, True)
 
 
@@ -139,8 +140,13 @@ def _read_archive(archive: Archive, label: str) -> KerasFile:
     version = ""
     if _METADATA in {member.name for member in archive.members()}:
         metadata = parse_config(archive.read(_METADATA, limit=_MAX_METADATA_BYTES), label=label)
-        version = str(metadata.get("keras_version", ""))
+        version = _version(metadata.get("keras_version"))
     return KerasFile(config, version, False)
+
+
+def _version(value: object) -> str:
+    """A version as it may stand in a message, or nothing."""
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,40}", value) else ""
 
 
 def _rewrite(archive: Archive, made: Path, folder: Path, *, label: str, trusted: bool) -> None:

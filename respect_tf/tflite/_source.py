@@ -187,7 +187,7 @@ def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput,
 
 
 def gist(error: BaseException) -> str:
-    """What an exception of TensorFlow or Keras is about, in one line of bounded length."""
+    """What an exception of TensorFlow or Keras is about, in one short printable line."""
     plain = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     if not lines:
@@ -202,6 +202,7 @@ def gist(error: BaseException) -> str:
 
 
 def _clipped(text: str) -> str:
+    text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= _MAX_GIST else text[:_MAX_GIST] + " ..."
 
 

@@ -236,6 +236,64 @@ def test_another_registered_name_is_no_way_around(package, suffix, tmp_path, mar
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("with_module", [True, False])
+@SUFFIXES
+@PACKAGES
+def test_a_registered_name_covers_no_class_of_keras(package, suffix, with_module, tmp_path, marker):
+    """Loaders that go by class_name would make the latter."""
+
+    @package.saving.register_keras_serializable("mine", "Cover")
+    class Cover(package.layers.Layer):
+        pass
+
+    assert Cover is not None
+
+    def cover(name, **arguments):
+        def change(config):
+            layer = layers_of(config)[1]
+            layer.update(class_name=name, registered_name="mine>Cover")
+            layer["config"] = {"name": "covered", **arguments}
+            if not with_module:
+                layer.pop("module", None)
+
+        return change
+
+    path = _saved(package, suffix, tmp_path)
+    _refused(
+        edit(path, cover("StringLookup", vocabulary="/etc/hostname")), marker, "reads the file"
+    )
+    if package is tf_keras:
+        _refused(edit(path, cover("TFOpLambda", function="io.write_file")), marker, "io.write_file")
+        code = ["", None, None]
+        change = cover("ResidualWrapper", residual_fn=code, residual_fn_type="lambda")
+        _refused(edit(path, change), marker, "Python code")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TypeSpec", "TensorShape", "__tuple__", "__slice__", "__ellipsis__", "__keras_tensor__"],
+)
+@SUFFIXES
+@PACKAGES
+def test_data_has_no_module(package, suffix, name, tmp_path, marker, monkeypatch):
+    """Loaders that know no such data would import it."""
+    (tmp_path / "innocent_module.py").write_text(f"open({str(marker)!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def change(config):
+        layers_of(config)[1]["config"]["kernel_constraint"] = {
+            "module": "innocent_module",
+            "class_name": name,
+            "config": {},
+            "registered_name": None,
+            "items": [],
+            "type_spec": "tf.TensorSpec",
+            "serialized": [],
+        }
+
+    _refused(edit(_saved(package, suffix, tmp_path), change), marker, "innocent_module")
+
+
 @pytest.mark.parametrize("value", [3, None, ["Dense"], {"class_name": "Dense"}])
 @SUFFIXES
 @PACKAGES
@@ -507,4 +565,27 @@ def test_a_long_configuration_is_not_in_the_message(tmp_path):
 
     with pytest.raises(RespectError) as caught:
         open_source(edit(_saved(keras, "keras", tmp_path), change))
+    assert len(str(caught.value)) < 2000
+
+
+@SUFFIXES
+def test_names_and_versions_do_not_reach_the_terminal_raw(suffix, tmp_path):
+    path = _saved(keras, suffix, tmp_path)
+
+    def change(config):
+        layers_of(config)[1]["config"].update(name="\x1b[2J", units="\x1b[2J" + "x" * 9999)
+
+    edit(path, change)
+    version = "\x1b[2J" + "3" * 9999
+    if suffix == "keras":
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        metadata = json.dumps({"keras_version": version}).encode()
+        write_zip(path, {**members, "metadata.json": metadata})
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["keras_version"] = version
+    with pytest.raises(InvalidModelError) as caught:
+        open_source(path)
+    assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 2000
