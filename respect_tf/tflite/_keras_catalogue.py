@@ -162,12 +162,6 @@ class Catalogue:
         )
 
 
-def refused_class(cls_name: str, cls: type | None) -> str | None:
-    """The name of a refused class that this is, or derives from."""
-    names = [cls_name] if cls is None else [cls_name, *(base.__name__ for base in cls.__mro__)]
-    return next((name for name in names if name in REFUSED), None)
-
-
 @functools.cache
 def _builtin(package: KerasKind) -> tuple[tuple[type, ...], frozenset[str]]:
     """The bases, and the names of all classes of the package that derive from them."""

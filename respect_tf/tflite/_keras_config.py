@@ -13,7 +13,7 @@ from typing import Any
 
 from respect_tf._errors import InvalidModelError
 from respect_tf.tflite._graph_ops import computes, symbol_computes
-from respect_tf.tflite._keras_catalogue import LAMBDA, Catalogue, refused_class
+from respect_tf.tflite._keras_catalogue import LAMBDA, REFUSED, Catalogue
 from respect_tf.tflite._keras_graph import check_connections
 
 # Keras's applications have 10 or 11 levels, and a model inside another adds 3; of both packages and
@@ -31,7 +31,7 @@ _PLAIN = frozenset(
     }
 )
 _LAMBDA_CODE = ("function", "output_shape", "mask")
-_OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
+_OP_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
 # Arguments of Keras's own classes that name files, or hold code.
 _FILE_ARGUMENTS = frozenset(
     {
@@ -84,11 +84,8 @@ def refusal(config: Mapping[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -
         catalogue: Of the package that would load it.
         is_hdf5: Whether it lies in an HDF5 file, where tf_keras goes by class names alone.
     """
-    # Both packages leave compile_config alone when told not to compile; that of an inner model
-    # counts.
-    top = {key: value for key, value in config.items() if key != "compile_config"}
     replaced: set[int] = set()
-    for node, _ in _nodes(top):
+    for node, _ in _nodes(config):
         if not (isinstance(node, dict) and "class_name" in node) or id(node) in replaced:
             continue
         found = _object_refusal(node, catalogue, is_hdf5=is_hdf5)
@@ -161,13 +158,14 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
         return None
     # In HDF5 files tf_keras reads class names alone.
     by_class_name = module is None or (is_hdf5 and catalogue.package == "tf_keras")
-    if name == LAMBDA:
+    found = catalogue.find_class(module, name) if module is not None else None
+    kinds = {name} if found is None else {name, *(base.__name__ for base in found.__mro__)}
+    if LAMBDA in kinds:
         replaced = by_name and is_hdf5 and by_class_name
         return None if replaced else _lambda_refusal(config, catalogue, what)
-    found = catalogue.find_class(module, name) if module is not None else None
-    refused = refused_class(name, found)
-    if refused is not None:
-        return f"{what} is of the kind {refused}, which runs code or reads files of its own."
+    if kinds & REFUSED:
+        kind = min(kinds & REFUSED)
+        return f"{what} is of the kind {kind}, which runs code or reads files of its own."
     if by_name and by_class_name:
         return None
     if by_key and not catalogue.is_builtin(name):
@@ -178,7 +176,7 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
         keras_own = module is None or module.split(".", 1)[0] in ("keras", "tf_keras")
         if not (by_class_name and keras_own and catalogue.is_builtin(name)):
             return _unknown_text(name, module, config)
-    return _argument_refusal(name, config, what, catalogue)
+    return _argument_refusal(kinds, config, what, catalogue)
 
 
 def _function_refusal(node: dict[str, Any], catalogue: Catalogue) -> str | None:
@@ -223,14 +221,14 @@ def _code_argument(config: dict[str, Any], catalogue: Catalogue) -> str | None:
 
 
 def _argument_refusal(
-    name: str, config: dict[str, Any], what: str, catalogue: Catalogue
+    kinds: set[str], config: dict[str, Any], what: str, catalogue: Catalogue
 ) -> str | None:
     """Whether an object that Keras knows is told to read a file, or to call something."""
-    if name in _OP_LAYERS:
+    if kinds & _OP_LAYERS:
         symbol = config.get("function")
         if not isinstance(symbol, str) or not symbol_computes(symbol):
             return f"{what} calls 'tf.{symbol!s:.100}', which may do more than compute."
-    if name == "TensorFlowOpLayer":
+    if "TensorFlowOpLayer" in kinds:
         op_type = _op_of_node(config.get("node_def"))
         if op_type is None or not computes(op_type):
             return f"{what} runs the op {op_type!r:.100}, which may do more than compute."

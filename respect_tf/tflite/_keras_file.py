@@ -137,6 +137,7 @@ def _read_hdf5(path: Path, label: str) -> KerasFile:
 
 def _read_archive(archive: Archive, label: str) -> KerasFile:
     config = parse_config(archive.read(_CONFIG, limit=MAX_CONFIG_BYTES), label=label)
+    config.pop("compile_config", None)  # of optimizers and losses, which nobody asks for
     version = ""
     if _METADATA in {member.name for member in archive.members()}:
         metadata = parse_config(archive.read(_METADATA, limit=_MAX_METADATA_BYTES), label=label)
