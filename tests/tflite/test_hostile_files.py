@@ -53,9 +53,20 @@ def _model(package):
     )
 
 
+_plain_files: dict[tuple[str, str], bytes] = {}
+
+
 def _saved(package, suffix, tmp_path, model=None):
+    """A model's file; the plain one is made once."""
     path = tmp_path / f"model.{suffix}"
-    (_model(package) if model is None else model).save(path)
+    if model is not None:
+        model.save(path)
+        return path
+    key = package.__name__, suffix
+    if key not in _plain_files:
+        _model(package).save(path)
+        _plain_files[key] = path.read_bytes()
+    path.write_bytes(_plain_files[key])
     return path
 
 
