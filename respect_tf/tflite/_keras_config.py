@@ -91,12 +91,19 @@ def refusal(config: Mapping[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -
         found = _object_refusal(node, catalogue, is_hdf5=is_hdf5)
         if found is not None:
             return found
-        if node["class_name"] == LAMBDA and catalogue.handed_over(LAMBDA):
+        inner = node.get("config")
+        if isinstance(inner, dict) and _is_replaced_lambda(node, catalogue, is_hdf5=is_hdf5):
             # A class of the user's own gets the code as it is, and no loader touches it.
-            inner = node.get("config")
-            if isinstance(inner, dict):
-                replaced.update(id(inner.get(part)) for part in _LAMBDA_CODE)
+            replaced.update(id(inner.get(part)) for part in _LAMBDA_CODE)
     return None
+
+
+def _is_replaced_lambda(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool) -> bool:
+    """Whether every loader takes a class of the user's own for a Lambda."""
+    if node["class_name"] != LAMBDA or not catalogue.handed_over(LAMBDA):
+        return False
+    by_class_name = is_hdf5 and catalogue.package == "tf_keras"
+    return by_class_name or catalogue.handed_over(node.get("registered_name", LAMBDA))
 
 
 def adapted(
@@ -161,7 +168,7 @@ def _object_refusal(node: dict[str, Any], catalogue: Catalogue, *, is_hdf5: bool
     found = catalogue.find_class(module, name) if module is not None else None
     kinds = {name} if found is None else {name, *(base.__name__ for base in found.__mro__)}
     if LAMBDA in kinds:
-        replaced = by_name and is_hdf5 and by_class_name
+        replaced = _is_replaced_lambda(node, catalogue, is_hdf5=is_hdf5)
         return None if replaced else _lambda_refusal(config, catalogue, what)
     if kinds & REFUSED:
         kind = min(kinds & REFUSED)

@@ -144,6 +144,33 @@ def test_a_lambda_under_a_name_of_ones_own_replaces_it(package, suffix, tmp_path
     assert not marker.exists()
 
 
+@PACKAGES
+def test_a_lambda_that_loaders_would_not_replace_is_checked(package, tmp_path, marker):
+    """Keras goes by an empty registered_name in HDF5 files, and makes its own Lambda."""
+
+    def change(config):
+        layers_of(config)[1].update(
+            module="keras.layers",
+            class_name="Lambda",
+            registered_name=None,
+            config={
+                "name": "innocent",
+                "function": {
+                    "module": "pydoc",
+                    "class_name": "function",
+                    "config": "pipepager",
+                    "registered_name": "pipepager",
+                },
+            },
+        )
+
+    path = edit(_saved(package, "h5", tmp_path), change)
+    catalogue = Catalogue("keras", {"Lambda": keras.layers.Dense})
+    found = refusal(read_keras_file(path).config, catalogue, is_hdf5=True)
+    assert found is not None
+    assert "pipepager" in found
+
+
 def _as_function(module, name, argument):
     """CVE-2025-1550: a layer whose activation is any function, called with any argument."""
 
