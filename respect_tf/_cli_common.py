@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 import respect_tf
-from respect_tf._errors import RespectError
+from respect_tf._errors import ArgumentError, RespectError
 from respect_tf._fields import finite
 from respect_tf._reporting import printable
 
@@ -196,16 +196,12 @@ def save_pipeline(
 
 
 def read_arrays(path: Path) -> Any:
-    import numpy as np
+    from respect_tf._sample_files import read_samples
 
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise click.BadParameter(f"'{path}' is no .npy or .npz file of numbers: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        return {name: loaded[name] for name in loaded.files}
+        return read_samples(path)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,8 @@ def convert(
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
     inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
     compile: CompileMode = "auto",
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: bool = False,
     metadata: Metadata | None = None,
     strict: bool = True,
     verify: bool = True,
@@ -116,6 +118,12 @@ def convert(
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
             found, True or fail, False. Where its log says that a stage has less room for parameters
             than predicted, the model is cut again.
+        custom_objects: Classes and functions by name that a Keras file needs besides Keras's own,
+            as `keras.models.load_model` takes them. What this process has registered with
+            `keras.saving.register_keras_serializable` is known already.
+        trusted: Whether a model file may run code of its own when it is loaded: Lambda layers,
+            classes of any module that it names, ops that read and write files. Only for files
+            whose makers may run code on this machine.
         metadata: Normalisation of raw inputs and labels of outputs, for the segments' files and the
             manifest; if left out, what a given .tflite model says of them.
         strict: Whether a tensor that is not 8 bit is an error.
@@ -146,6 +154,8 @@ def convert(
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
         strict=strict,
+        custom_objects=custom_objects,
+        trusted=trusted,
         verbose=verbose,
     )
     whole = dataclasses.replace(whole, name=plain_name(whole.name))

@@ -17,11 +17,15 @@ from respect_tf._errors import ArgumentError, CalibrationDataError, ConversionEr
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report
-from respect_tf.tflite import TFLiteContent, converter_name
+from respect_tf.tflite import TFLiteContent, check_saved_model, converter_name
 
-# Options of `convert`, but for the types of inputs and outputs, which TensorFlow's converter sets.
+# Options of `convert`, but for the types of inputs and outputs, which TensorFlow's converter sets,
+# and for those about files that are loaded: a converter has loaded its own.
 _DEFAULTS = {"num_segments": None, **(convert.__kwdefaults__ or {})}
-_OPTIONS = tuple(name for name in _DEFAULTS if not name.startswith("inference_"))
+_FOR_FILES = ("custom_objects", "trusted")
+_OPTIONS = tuple(
+    name for name in _DEFAULTS if not name.startswith("inference_") and name not in _FOR_FILES
+)
 
 
 class TFLiteConverter:
@@ -62,10 +66,25 @@ class TFLiteConverter:
         saved_model_dir: str,
         signature_keys: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
+        *,
+        trusted: bool = False,
     ) -> TFLiteConverter:
-        """A converter of a SavedModel folder."""
+        """A converter of a SavedModel folder.
+
+        Args:
+            saved_model_dir: The folder.
+            signature_keys: See TensorFlow.
+            tags: See TensorFlow.
+            trusted: See `respect_tf.convert`.
+
+        Raises:
+            InvalidModelError: The SavedModel is damaged.
+            UnsupportedModelError: Its graphs do more than compute, and it is not trusted.
+        """
         import tensorflow as tf
 
+        if not trusted:
+            check_saved_model(saved_model_dir)
         made = tf.lite.TFLiteConverter.from_saved_model(saved_model_dir, signature_keys, tags)
         return cls(made)
 

@@ -82,6 +82,11 @@ def main() -> None:
 @click.option(
     "--labels", type=EXISTING_FILE, help="Text file with the name of a class per line, likewise."
 )
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Let MODEL run code of its own: Lambda layers, classes of any module it names.",
+)
 @click.option("--no-strict", is_flag=True, help="Accept tensors that are not 8 bit.")
 @no_verify_option
 @seed_option
@@ -104,6 +109,7 @@ def convert(
     mean: str | None,
     std: str | None,
     labels: Path | None,
+    trusted: bool,
     no_strict: bool,
     no_verify: bool,
     seed: int,
@@ -132,6 +138,7 @@ def convert(
                 std=_numbers("--std", std),
                 labels=None if labels is None else _lines(labels),
             ),
+            trusted=trusted,
             strict=not no_strict,
             verify=not no_verify,
             time_limit=time_limit,

@@ -14,6 +14,7 @@ from respect_tf.tflite._flatbuffer import (
 )
 from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import mark_harmless, probe
+from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
     EDGE_TPU_OP,
     dtype_bits,
@@ -31,6 +32,7 @@ __all__ = [
     "Int8Model",
     "Interpreter",
     "TFLiteContent",
+    "check_saved_model",
     "converter_name",
     "dtype_bits",
     "ints",
