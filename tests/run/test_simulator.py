@@ -193,6 +193,11 @@ def test_a_predicted_pipeline_is_simulated_as_predicted(graph, device, stages):
     assert sum(s.bus_ms for s in stage_times(predicted)) == pytest.approx(predicted.bus_ms)
 
 
+def test_a_number_of_inputs_is_needed():
+    with pytest.raises(ArgumentError, match="num_inputs must be a whole number"):
+        simulate([_times(2)], None)
+
+
 def test_a_slow_host_and_a_slow_bus_can_be_the_bottleneck(graph):
     for change in ({"stage_ms": 50.0}, {"bus_ms_per_mib": 3000.0}):
         device = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), **change)
