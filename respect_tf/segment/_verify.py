@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError, InterpreterError, ParityError
 from respect_tf.graph import OpGraph
 from respect_tf.segment._segment import Segment, TensorSpec
-from respect_tf.tflite import Interpreter, probe, read_model
+from respect_tf.tflite import Interpreter, read_model
 
 Array = npt.NDArray[Any]
 
@@ -67,9 +68,6 @@ def verify(
         inputs = random_inputs(graph, NUM_INPUTS, seed=seed)
     for sample in inputs:
         _check_input(graph, sample)
-    probe(model)
-    whole = Interpreter(model, keep_inner_tensors=True, label="the whole model")
-    chain = [Interpreter(s.content, label=f"segment {s.index}") for s in segments]
     crossing = {spec.tensor for segment in segments for spec in segment.outputs}
     num_bytes = 0
 
@@ -78,7 +76,12 @@ def verify(
         return {tensor: whole.tensor(tensor) for tensor in crossing}
 
     # TFLite lets other threads run while it computes: whole model and segments run side by side.
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+    # The models are closed before the thread is waited for, so that none of them is at work then.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as opened:
+        whole = opened.enter_context(
+            Interpreter(model, keep_inner_tensors=True, label=_label_of_whole(segments))
+        )
+        chain = [opened.enter_context(Interpreter(s.content, label=s.label)) for s in segments]
         expectations = beside.map(expected_from, inputs)
         for number, sample in enumerate(inputs):
             steps, failure = [], None
@@ -100,6 +103,12 @@ def verify(
             if failure is not None:
                 raise failure
     return ParityReport(num_inputs=len(inputs), num_tensors=len(crossing), num_bytes=num_bytes)
+
+
+def _label_of_whole(segments: Sequence[Segment]) -> str:
+    """How messages name the whole model."""
+    name = segments[0].name.rpartition("_segment_")[0] if segments else ""
+    return f"the whole model '{name}'" if name else "the whole model"
 
 
 def _steps(
@@ -210,13 +219,11 @@ def _first_difference(
     part = read_model(segment.content).subgraphs[0]
     if len(part.operators) < len(segment.ops):
         return None
-    interpreter = Interpreter(
-        segment.content, keep_inner_tensors=True, label=f"segment {segment.index}"
-    )
-    interpreter.run(given)
-    for op, operator in zip(segment.ops, part.operators, strict=False):
-        for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
-            made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
-            if not _same_bytes(made, expected):
-                return op, tensor, made, expected
+    with Interpreter(segment.content, keep_inner_tensors=True, label=segment.label) as interpreter:
+        interpreter.run(given)
+        for op, operator in zip(segment.ops, part.operators, strict=False):
+            for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
+                made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
+                if not _same_bytes(made, expected):
+                    return op, tensor, made, expected
     return None
