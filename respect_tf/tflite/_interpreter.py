@@ -24,7 +24,8 @@ from respect_tf.tflite._worker_model import WorkerModel
 
 def mark_made_here(content: bytes) -> None:
     """Note that a model was made in this process, from a float model or by cutting such a one."""
-    _made_here.add(_digest(content))
+    if isinstance(content, bytes | bytearray):  # a converter of TensorFlow can give a text, too
+        _made_here.add(_digest(content))
 
 
 def is_made_here(content: bytes) -> bool:

@@ -158,7 +158,10 @@ class Worker:
     def _started(self, connection: Connection, reply: Message) -> None:
         """Take note of what the keeper says of it."""
         if "error" in reply:
-            raise OSError(reply["error"])
+            raise InterpreterError(
+                f"No process can be started for a model from elsewhere: {reply['error']}. Close "
+                "interpreters and runners that are not needed any more."
+            )
         self._number, self.pid = int(reply["worker"]), int(reply["pid"])
         self._connection_to_keeper = connection
 
@@ -221,6 +224,8 @@ class _Keeper:
                             f"{words or error or 'it ended at once'}. Expected Python at "
                             f"'{sys.executable}' with TensorFlow, and room for one more process."
                         ) from error
+                except InterpreterError:
+                    raise  # the keeper is well, and so are its other workers
                 except BaseException:
                     self._stop()  # Ctrl-C: its answer would be taken for the next one's
                     raise
@@ -254,8 +259,7 @@ class _Keeper:
     def _start_worker(self) -> Worker:
         with _forking:
             connection = self._running()
-            ours, theirs = socket.socketpair()
-            chatter = os.fdopen(memory_file("respect_tf chatter"), "rb")
+            ours, theirs, chatter = _new_ends()
             worker = Worker(self, ours, chatter)
             _workers.add(worker)
             with theirs:
@@ -271,8 +275,7 @@ class _Keeper:
     def _running(self) -> Connection:
         if self._process is None or self._connection is None or self._process.poll() is not None:
             self._stop()
-            ours, theirs = socket.socketpair()
-            self._chatter = os.fdopen(memory_file("respect_tf chatter"), "rb")
+            ours, theirs, self._chatter = _new_ends()
             self._connection = Connection(ours)
             command = [sys.executable or "python3", "-W", "ignore", "-c", _BOOT]
             paths = [path for path in sys.path if isinstance(path, str)]
@@ -316,6 +319,23 @@ class _Keeper:
             self._chatter.close()
         if self._process is not None:
             self._process.returncode = 0  # it is not ours to wait for
+
+
+def _new_ends() -> tuple[socket.socket, socket.socket, IO[bytes]]:
+    """Both ends of a connection to a process, and a file in memory for its standard error."""
+    try:
+        ours, theirs = socket.socketpair()
+        try:
+            return ours, theirs, os.fdopen(memory_file("respect_tf chatter"), "rb")
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+    except OSError as error:
+        raise InterpreterError(
+            f"No process can be started for a model from elsewhere: {error.strerror}. Close "
+            "interpreters and runners that are not needed any more."
+        ) from error
 
 
 def _last_words(chatter: IO[bytes]) -> str:

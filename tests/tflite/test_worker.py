@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,7 +31,15 @@ from respect_tf._errors import InvalidModelError, RespectError, RunnerError
 from respect_tf.cli import main
 from respect_tf.run import CpuRunner, measure_on_cpu
 from respect_tf.segment import random_inputs
-from respect_tf.tflite import Interpreter, call_in_worker, is_made_here, mark_made_here
+from respect_tf.tflite import (
+    Interpreter,
+    call_in_worker,
+    is_made_here,
+    mark_made_here,
+    read_model,
+    schema,
+    write_model,
+)
 from respect_tf.tflite._messages import memory_file
 
 _WAIT = 120  # seconds after which a test gives up on something that takes milliseconds
@@ -395,6 +404,32 @@ def test_closed_and_dropped_interpreters_leave_nothing():
         kept.run([_sample()])
 
 
+def test_too_many_open_files_are_an_error_and_harm_no_other_worker():
+    kept = Interpreter(_chain(seed=6))
+    expected, pid = kept.run([_sample()]), kept.worker_pid
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(InterpreterError, match="open files"):
+            Interpreter(_chain(seed=7))
+        assert np.array_equal(kept.run([_sample()]), expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert kept.worker_pid == pid
+
+
+def test_models_with_ops_of_tensorflow_are_refused_in_a_worker():
+    """They could read and write files."""
+    model = read_model(_chain(1))
+    (code,) = model.operatorCodes
+    code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.CUSTOM
+    code.customCode = "FlexWriteFile"
+    for operator in model.subgraphs[0].operators:
+        operator.builtinOptionsType, operator.builtinOptions = 0, None
+    with pytest.raises(InterpreterError, match="Flex"):
+        Interpreter(write_model(model)).run([_sample()])
+
+
 # Nothing outlives this process, and its end waits for nothing
 
 
@@ -535,7 +570,7 @@ def test_a_model_that_looks_up_rows_is_saved_and_loaded(tmp_path):
     builder.inputs.append(rows)
     table = builder.constant((10, 8), "table")
     found = builder.tensor("found", (1, 4, 8))
-    builder.op("GATHER", [table, rows], [found], respect_tf.tflite.schema().GatherOptionsT())
+    builder.op("GATHER", [table, rows], [found], schema().GatherOptionsT())
     out = builder.tensor("out", (1, 4, 8))
     builder.op("RELU", [found], [out])
     pipeline = respect_tf.convert(
