@@ -30,15 +30,16 @@ _SECONDS_VARIABLE = "RESPECT_TF_MODEL_SECONDS"
 _MEMORY_VARIABLE = "RESPECT_TF_MODEL_MIB"
 
 # One inference, in seconds of the processor's time, so that other work on the machine does not
-# count. The ten models of the benchmark take 0.3 to 2 s with one thread of a 2.x GHz server core
-# and are 8 to 62 MB large; the second term gives those 17 to 30 s, for a board ten times as slow.
+# count. Measured on one thread of a server's core: 0.02 s for MobileNetV2 (3 MiB), 0.07 to 0.25 s
+# for the ten models of the benchmark (7 to 59 MiB). That leaves a factor of 100 for larger maps and
+# slower boards, and ends a small file that loops in a quarter of a minute.
 _CPU_SECONDS = 15.0
 _CPU_SECONDS_PER_MIB = 0.25
 # The time on the wall, for a worker that gets no processor: as on a machine that swaps.
 _WALL_PER_CPU_SECOND = 20.0
-# Memory on top of what the libraries take. EfficientNetB7, the largest of Keras's models in this
-# respect, has about 0.9 GB of tensors at 600 x 600 when all of them are kept. The file is in
-# memory once as bytes and up to twice as constants that kernels have packed.
+# Private memory on top of what the libraries take. Measured for the same models: 12 to 80 MiB, and
+# up to 160 MiB where all tensors are kept, as for a proof. The file is in memory once as bytes and
+# a second time as constants that kernels have packed; that is doubled.
 _MEMORY_MIB = 1536
 _MEMORY_PER_BYTE = 4
 
