@@ -44,9 +44,7 @@ _MEMORY_MIB = 1536
 _MEMORY_PER_BYTE = 4
 
 _START_SECONDS = 120.0  # to import the interpreter: 0.2 s here, a minute from a cold network disk
-_CONTROL_SECONDS = (
-    30.0  # for the keeper to wait for a worker that was killed, which gives up after 5 s
-)
+_CONTROL_SECONDS = 30.0  # for the keeper's answer when a worker is to end: it gives up after 5 s
 _CHATTER_BYTES = 2**20  # what a worker may write there
 _SHOWN = 200  # characters of its last line
 _EXIT_SECONDS = 3.0  # that this process's end may wait for the keeper's, which takes milliseconds

@@ -56,6 +56,10 @@ def main(descriptor: int, kind: str) -> None:
         kind: `"models"` for workers that run models, `"functions"` for those that call functions.
     """
     warnings.simplefilter("ignore")
+    # What the user's process ignores or blocks, a started process would ignore and block as well.
+    for number in (signal.SIGCHLD, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     parent = os.getppid()
     control = Connection(socket.socket(fileno=descriptor), takes_files=True)
     if kind == "models":
@@ -151,8 +155,8 @@ def _be_worker(files: list[int], control: int, keeper: int) -> None:
         os.dup2(files[1], 2)
         os.dup2(files[1], 1)
         os.close(files[1])
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_CHATTER_BYTES, _CHATTER_BYTES))
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_FSIZE, _CHATTER_BYTES)
         with contextlib.suppress(OSError):  # where memory runs out, we go before the user's process
             Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
         _serve(Connection(socket.socket(fileno=files[0]), takes_files=True))
@@ -273,7 +277,15 @@ def _limit_memory(count: int) -> None:
     """
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
     used = pages * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_DATA, (used + count, used + count))
+    _limit(resource.RLIMIT_DATA, used + count)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Set a limit of this process, unless a stricter one is set that cannot be raised."""
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _description(detail: dict[str, Any]) -> Message:

@@ -327,6 +327,28 @@ def test_a_runner_with_an_endless_segment_is_closed_without_waiting_for_it(monke
     assert _wait_until(lambda: not _is_alive(pid))
 
 
+def test_what_a_process_ignores_or_blocks_does_not_free_its_workers():
+    text = """
+        import os, signal
+        import numpy as np
+        import hostile_models
+        from respect_tf import InterpreterError
+        from respect_tf.tflite import Interpreter
+
+        for number in (signal.SIGCHLD, signal.SIGPROF):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
+        os.environ["RESPECT_TF_MODEL_SECONDS"] = "0.5"
+        for _ in range(2):
+            try:
+                Interpreter(hostile_models.endless()).run([np.ones(1, bool)])
+            except InterpreterError as error:
+                print("did not finish" in str(error))
+    """
+    with _script(text) as process:
+        assert process.communicate(timeout=_WAIT)[0] == "True\nTrue\n"
+
+
 def test_a_wrong_limit_is_refused(monkeypatch):
     for text in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv("RESPECT_TF_MODEL_SECONDS", text)
