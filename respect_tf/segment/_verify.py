@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, InterpreterError, ParityError
+from respect_tf._errors import (
+    ArgumentError,
+    InterpreterError,
+    ParityError,
+    UnsupportedModelError,
+)
 from respect_tf.graph import OpGraph
 from respect_tf.segment._segment import Segment, TensorSpec
 from respect_tf.tflite import Interpreter, read_model
@@ -20,6 +25,12 @@ Array = npt.NDArray[Any]
 
 # Inputs that segments are proved on where nobody gives any.
 NUM_INPUTS = 3
+
+_NOT_IN_NUMPY = ("int4", "bfloat16")  # of the types of fixed size that TFLite has
+
+# A file of a few hundred bytes can declare inputs of any size. A picture of 3840 x 2160 in float32
+# has 95 MiB.
+_MOST_INPUT_BYTES = 2**28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +138,23 @@ def random_inputs(graph: OpGraph, count: int, *, seed: int = 0) -> list[list[Arr
     """Random inputs that exercise the full range of 8- and 16-bit tensors.
 
     Floats are uniform in [-1, 1). 32- and 64-bit integers may be indices and are 0 or 1.
+
+    Raises:
+        UnsupportedModelError: A set of them takes more than 256 MiB, or numpy has no such type.
     """
+    for tensor in graph.model_inputs.tolist():
+        if graph.tensor_dtypes[tensor] in _NOT_IN_NUMPY:
+            raise UnsupportedModelError(
+                f"Input '{graph.tensor_names[tensor]}' is {graph.tensor_dtypes[tensor]}. Expected "
+                "a type that numpy has, such as int8: no input can be made here to run the model."
+            )
+    size = int(graph.tensor_bytes[graph.model_inputs].sum())
+    if size > _MOST_INPUT_BYTES:
+        raise UnsupportedModelError(
+            f"The model's inputs take {size:,} bytes. Expected at most {_MOST_INPUT_BYTES:,} where "
+            "random ones are made of them, to prove or to measure segments. Give inputs of your "
+            "own, or pass verify=False."
+        )
     generator = np.random.default_rng(seed)
     return [
         [

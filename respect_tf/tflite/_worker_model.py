@@ -23,10 +23,6 @@ from respect_tf.tflite._worker import (
 Array = npt.NDArray[Any]
 
 
-class _GoneError(InterpreterError):
-    """The worker had ended before it was asked."""
-
-
 class WorkerModel:
     """A .tflite model in a worker of its own; see `Interpreter`.
 
@@ -67,22 +63,21 @@ class WorkerModel:
         if self._worker is None:
             self._load()
         try:
-            outputs = self._run(arrays)
-        except _GoneError:  # before it was asked: somebody else has ended it
-            self.forget()
+            outputs = self._run(arrays, may_be_gone=True)
+        except WorkerGoneError:  # before it was asked: somebody else has ended it
             self._load()
             outputs = self._run(arrays)
         self.run_seconds = 0.0 if self._shared is None else self._shared.seconds
         return outputs
 
-    def _run(self, arrays: Sequence[Array]) -> list[Array]:
+    def _run(self, arrays: Sequence[Array], *, may_be_gone: bool = False) -> list[Array]:
         files: list[int] = []
         if self._shared is None or not self._shared.has_room(arrays):
             self._shared, file = self._room_for(space_for(arrays))
             files.append(file)
         places = self._shared.write(arrays)
         message = {"do": "run", "inputs": places, "size": self._shared.size}
-        return self._arrays(self._ask(message, files))
+        return self._arrays(self._ask(message, files, may_be_gone=may_be_gone))
 
     def tensor(self, index: int) -> Array:
         """A copy of a tensor of the last run, by its index in the file."""
@@ -130,9 +125,19 @@ class WorkerModel:
             raise
 
     def _ask(
-        self, message: Message, files: Sequence[int] = (), *, doing: str = "running"
+        self,
+        message: Message,
+        files: Sequence[int] = (),
+        *,
+        doing: str = "running",
+        may_be_gone: bool = False,
     ) -> Message:
-        """Ask the worker, and make errors of what it cannot do. The files are closed here."""
+        """Ask the worker, and make errors of what it cannot do. The files are closed here.
+
+        Raises:
+            WorkerGoneError: Where that is allowed, the worker had ended before.
+            InterpreterError: Everything else.
+        """
         worker = self._worker
         if worker is None:
             raise InterpreterError(f"The worker of {self._label} is gone. Run it again.")
@@ -142,7 +147,9 @@ class WorkerModel:
             self.forget()
             if self._is_closed:
                 raise InterpreterError(f"The interpreter of {self._label} was closed.") from None
-            raise (_GoneError if isinstance(lost, WorkerGoneError) else InterpreterError)(
+            if may_be_gone and isinstance(lost, WorkerGoneError):
+                raise
+            raise InterpreterError(
                 f"TFLite crashes or hangs: the worker that was {doing} {self._label} {lost}. Only "
                 "that process is gone. The interpreter does not survive this model with these "
                 "inputs; if it is your own, convert it again with a current TensorFlow."
