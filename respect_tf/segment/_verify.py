@@ -113,6 +113,9 @@ def verify(
                 num_bytes += made.nbytes
             if failure is not None:
                 raise failure
+        # Nothing is proved by models that write where they should not.
+        for model_or_segment in (whole, *chain):
+            model_or_segment.finish()
     return ParityReport(num_inputs=len(inputs), num_tensors=len(crossing), num_bytes=num_bytes)
 
 

@@ -112,6 +112,17 @@ class Interpreter:
         """The worker's process; None for a model in this process, or where it is gone."""
         return self._model.pid if isinstance(self._model, WorkerModel) else None
 
+    def finish(self) -> None:
+        """Unload the model, then `close`.
+
+        Raises:
+            InterpreterError: The worker dies of that: the model has damaged its memory, so what it
+                computed is not to be relied on.
+        """
+        with self._lock:
+            self._model.finish()
+        self.close()
+
     def close(self) -> None:
         """End the model's process, if it has one. A thread that is at `run` gets an error."""
         if not self._lock.acquire(blocking=False):

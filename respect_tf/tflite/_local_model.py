@@ -78,7 +78,7 @@ class LocalModel:
     def close(self) -> None:
         """Nothing is to be ended here; TFLite frees the model when nobody knows it any more."""
 
-    kill = close
+    finish = kill = close
 
     def forget(self) -> None:
         """A forked process has a copy of the whole model, which it may go on with."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
+import gc
 import itertools
 import os
 import resource
@@ -200,6 +201,7 @@ class _Worker:
         self._actions: dict[str, Callable[[Message], Message]] = {
             "run": self._run,
             "tensor": self._tensor,
+            "unload": self._unload,
             "call": self._call,
             "again": lambda _: self._reply(self._arrays, **self._rest),
         }
@@ -244,6 +246,12 @@ class _Worker:
 
     def _tensor(self, message: Message) -> Message:
         return self._reply([self._loaded().tensor(message["index"])])
+
+    def _unload(self, _: Message) -> Message:
+        """Free the model, which a heap that it has damaged does not survive."""
+        self._model = None
+        gc.collect()
+        return {}
 
     def _call(self, message: Message) -> Message:
         value, arrays = function_named(message["name"])(*message["arguments"])

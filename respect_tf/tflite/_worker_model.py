@@ -84,6 +84,11 @@ class WorkerModel:
         (array,) = self._arrays(self._ask({"do": "tensor", "index": index}))
         return array
 
+    def finish(self) -> None:
+        """Unload the model and end the worker; see `Interpreter`."""
+        if self._worker is not None:
+            self._ask({"do": "unload"}, doing="unloading")
+
     def close(self) -> None:
         """End the worker. A thread that runs the model right now gets an error."""
         self._is_closed = True
