@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._errors import InterpreterError
+
 Array = npt.NDArray[Any]
 Message = dict[str, Any]
 
@@ -56,7 +58,7 @@ class Connection:
         Raises:
             OSError: The other end is closed.
         """
-        if message != self._sent[0]:
+        if message is not self._sent[0] and message != self._sent[0]:
             self._sent = message, _encoded(message)
         content = self._sent[1]
         # Files travel with the first byte.
@@ -162,8 +164,14 @@ class SharedArrays:
         """Copy arrays into it; returns their places, type, shape and offset of each.
 
         For arrays like those before, that is the same list.
+
+        Raises:
+            InterpreterError: They are no numbers.
         """
         if not self._are_like_the_last(arrays):
+            for array in arrays:
+                if array.dtype.kind not in _KINDS:
+                    raise InterpreterError(f"A tensor of the type {array.dtype} is no number.")
             offset = _ALIGNMENT  # behind the time
             places: list[list[Any]] = []
             for array in arrays:

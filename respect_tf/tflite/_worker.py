@@ -119,14 +119,12 @@ class Worker:
         self._chatter = chatter
 
     def ask(self, message: Mapping[str, Any], limits: Limits, files: Sequence[int] = ()) -> Message:
-        """Send a message and wait for the answer.
+        """Send a message, which says the limits that the worker keeps, and wait for the answer.
 
         Raises:
             WorkerGoneError: The process had ended before.
             WorkerLostError: The process died, or took too long and was ended.
         """
-        if limits.cpu_seconds is not None:
-            message = {**message, "cpu_seconds": limits.cpu_seconds}
         try:
             self._connection.send(message, files)
         except OSError:

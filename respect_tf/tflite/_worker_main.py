@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from respect_tf._errors import InterpreterError, RespectError
+from respect_tf._errors import RespectError
 from respect_tf.tflite._local_model import LocalModel, import_interpreter_alone
 from respect_tf.tflite._messages import (
     Array,
@@ -198,6 +198,7 @@ class _Worker:
         self._shared: SharedArrays | None = None
         self._arrays: list[Array] = []  # that wait until there is room for them
         self._rest: Message = {}  # what is said together with them
+        self._answered: Message = {}  # what was last said of arrays
         self._actions: dict[str, Callable[[Message], Message]] = {
             "run": self._run,
             "tensor": self._tensor,
@@ -258,18 +259,18 @@ class _Worker:
         return self._reply(list(arrays.values()), value=value, names=list(arrays))
 
     def _reply(self, arrays: list[Array], **rest: Any) -> Message:
-        unfit = [array.dtype.name for array in arrays if array.dtype.kind not in "biufc"]
-        if unfit:
-            raise InterpreterError(f"A tensor of the type {unfit[0]} cannot be read as numbers.")
-        if arrays and (self._shared is None or not self._shared.has_room(arrays)):
-            self._arrays, self._rest = arrays, rest
-            return {"needs": space_for(arrays)}
+        shared = self._shared
+        if shared is None or not shared.has_room(arrays):
+            if arrays:
+                self._arrays, self._rest = arrays, rest
+                return {"needs": space_for(arrays)}
+            return {"arrays": [], **rest}
         self._arrays, self._rest = [], {}
-        places = []
-        if self._shared is not None:
-            places = self._shared.write(arrays)
-            self._shared.seconds = 0.0 if self._model is None else self._model.run_seconds
-        return {"arrays": places, **rest}
+        shared.seconds = 0.0 if self._model is None else self._model.run_seconds
+        places = shared.write(arrays)
+        if rest or self._answered.get("arrays") is not places:
+            self._answered = {"arrays": places, **rest}
+        return self._answered
 
     def _loaded(self) -> LocalModel:
         if self._model is None:

@@ -43,6 +43,7 @@ class WorkerModel:
         }
         self._worker: Worker | None = None
         self._shared: SharedArrays | None = None
+        self._run_message: Message = {}  # that of the last run
         self._is_closed = False
         self.run_seconds = 0.0
         self.tf_interpreter = Details(self._load())
@@ -76,18 +77,19 @@ class WorkerModel:
             self._shared, file = self._room_for(space_for(arrays))
             files.append(file)
         places = self._shared.write(arrays)
-        message = {"do": "run", "inputs": places, "size": self._shared.size}
-        return self._arrays(self._ask(message, files, may_be_gone=may_be_gone))
+        if self._run_message.get("inputs") is not places:
+            self._run_message = self._message("run", inputs=places, size=self._shared.size)
+        return self._arrays(self._ask(self._run_message, files, may_be_gone=may_be_gone))
 
     def tensor(self, index: int) -> Array:
         """A copy of a tensor of the last run, by its index in the file."""
-        (array,) = self._arrays(self._ask({"do": "tensor", "index": index}))
+        (array,) = self._arrays(self._ask(self._message("tensor", index=index)))
         return array
 
     def finish(self) -> None:
         """Unload the model and end the worker; see `Interpreter`."""
         if self._worker is not None:
-            self._ask({"do": "unload"}, doing="unloading")
+            self._ask(self._message("unload"), doing="unloading")
 
     def close(self) -> None:
         """End the worker. A thread that runs the model right now gets an error."""
@@ -122,12 +124,15 @@ class WorkerModel:
             raise InterpreterError(
                 f"There is no room for {self._label} in memory: {error.strerror}."
             ) from error
-        message = {"do": "load", "memory": self._limits.memory_bytes, **self._options}
+        message = self._message("load", memory=self._limits.memory_bytes, **self._options)
         try:
             return self._ask(message, [file], doing="loading")
         except BaseException:
             self.forget()
             raise
+
+    def _message(self, do: str, **rest: Any) -> Message:
+        return {"do": do, "cpu_seconds": self._limits.cpu_seconds, **rest}
 
     def _ask(
         self,
@@ -194,7 +199,7 @@ class WorkerModel:
         try:
             if "needs" in reply:
                 self._shared, file = self._room_for(int(reply["needs"]))
-                reply = self._ask({"do": "again", "size": self._shared.size}, [file])
+                reply = self._ask(self._message("again", size=self._shared.size), [file])
             return _copied(self._shared, reply)
         except (TypeError, ValueError, KeyError) as error:
             if isinstance(error, RespectError):

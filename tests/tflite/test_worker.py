@@ -500,10 +500,12 @@ def test_a_keeper_that_is_killed_takes_an_endless_worker_with_it():
 _FORKING = """
     import os, signal, sys
     import multiprocessing
+    import warnings
     import numpy as np
     import respect_tf
     from model_builder import ModelBuilder
 
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks beside threads
     builder = ModelBuilder()
     content = builder.build([builder.conv(builder.conv(builder.input()))])
     pipeline = respect_tf.convert(content, 2, objective="memory", verbose=0)
@@ -540,8 +542,6 @@ def test_forked_processes_make_workers_of_their_own():
     text = (
         _FORKING
         + """
-    import warnings
-    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks beside threads
     own = os.fork()
     if own == 0:
         sys.exit(0 if predict(0) else 1)  # by the ordinary way out
@@ -557,6 +557,7 @@ def test_forked_processes_make_workers_of_their_own():
         assert process.wait(_WAIT) == 0
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_run_does_not_lock_the_child():
     interpreter = Interpreter(hostile_models.endless())
     thread = threading.Thread(target=_ignoring_errors, args=[interpreter])
