@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import InvalidModelError, RespectError
+from respect_tf.tflite._hdf5 import check_hdf5
 
 Result = tuple[Any, dict[str, npt.NDArray[Any]]]
 """What such a function returns: a value that JSON can say, and arrays of numbers by name."""
@@ -41,21 +43,25 @@ def function_named(name: str) -> Callable[..., Result]:
     return found
 
 
-def read_hdf5(path: str) -> Result:
-    """Read all of an HDF5 file once, to see whether the library gets through it.
+def read_hdf5(path: str, label: str) -> Result:
+    """Check an HDF5 file, and read all of it once, to see whether the library gets through it.
 
     HDF5 goes on for ever on some damaged files, and does not even listen to Ctrl-C then.
 
     Args:
-        path: The file.
+        path: The file, from the root of the file system on.
+        label: How messages name it.
 
     Returns:
         How many groups, datasets and attributes it has, and no arrays.
 
     Raises:
-        InvalidModelError: HDF5 refuses the file or something in it.
+        InvalidModelError: HDF5 refuses the file or something in it, or it breaks a rule of
+            `check_hdf5`.
     """
     import h5py
+
+    check_hdf5(Path(path), label=label)
 
     counts = {"groups": 0, "datasets": 0, "attributes": 0}
 
@@ -73,7 +79,7 @@ def read_hdf5(path: str) -> Result:
             file.visititems(visit)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InvalidModelError(
-            f"HDF5 cannot read '{path}': {error}. The file is damaged: copy it again, or save the "
+            f"HDF5 cannot read '{label}': {error}. The file is damaged: copy it again, or save the "
             "model again."
         ) from error
     return counts, {}
