@@ -12,8 +12,7 @@ from respect_tf.tflite._flatbuffer import (
     text,
     write_model,
 )
-from respect_tf.tflite._interpreter import Interpreter
-from respect_tf.tflite._probe import mark_harmless, probe
+from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
 from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
     EDGE_TPU_OP,
@@ -25,6 +24,7 @@ from respect_tf.tflite._schema import (
 from respect_tf.tflite._silence import silenced
 from respect_tf.tflite._source import TFLiteContent, converter_name
 from respect_tf.tflite._tables import FlatBufferTable
+from respect_tf.tflite._worker_model import call_in_worker
 
 __all__ = [
     "EDGE_TPU_OP",
@@ -32,15 +32,16 @@ __all__ = [
     "Int8Model",
     "Interpreter",
     "TFLiteContent",
+    "call_in_worker",
     "check_saved_model",
     "converter_name",
     "dtype_bits",
     "ints",
-    "mark_harmless",
+    "is_made_here",
+    "mark_made_here",
     "op_type",
     "op_type_names",
     "op_type_of",
-    "probe",
     "read_content",
     "read_model",
     "reading",

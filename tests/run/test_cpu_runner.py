@@ -76,12 +76,12 @@ class _Faulty(Interpreter):
 
     def __init__(self, content, **options):
         super().__init__(content, **options)
-        self._label, self._run = options["label"], 0
+        self._segment, self._run = options["label"].partition(" '")[0], 0
 
     def run(self, inputs):
         number, self._run = self._run, self._run + 1
         time.sleep(self.seconds)
-        if self.fails.get(self._label) == number:
+        if self.fails.get(self._segment) == number:
             raise MemoryError("no memory left")
         return super().run(inputs)
 
