@@ -122,7 +122,7 @@ def test_a_large_map_takes_no_memory():
     builder = ModelBuilder()
     image = builder.input()
     made = builder.conv(image)
-    builder._tensors[made].shape = np.array((1, 2**20, 2**20, 8), np.int32)
+    builder._tensors[made].shape = np.array((1, 2**31 - 1, 2**10, 8), np.int32)
     weights = builder._operators[0].inputs[1]
     builder._tensors[weights].shape = np.array((8, 2, 2, 2), np.int32)
     graph = OpGraph.from_tflite(builder.build([builder.relu(made)]))
