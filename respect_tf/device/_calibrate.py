@@ -38,6 +38,7 @@ _RELOAD = "reload"
 _CALIBRATED = " calibrated"
 _OTHER_UNIT = 100.0  # times what is predicted: seconds and microseconds are 1000 away
 _TINY_MS = 1e-6
+_MOST = 2.0**53  # a graph's own limit; squares of such numbers, over the tiniest time, are finite
 _FORMAT = (
     f"Expected a CSV file with a column `ms` and either a column `model` (path of an uncompiled "
     f".tflite segment) or the columns {', '.join(f'`{name}`' for name in _WORK)}; a column "
@@ -215,11 +216,12 @@ def _measurement(path: Path, line: int, row: Mapping[str, str], base: EdgeTpu) -
             value = float(text or "")
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < 0 or (column == "ms" and value == 0):
-            wanted = "above 0" if column == "ms" else "0 or more"
+        least = _TINY_MS if column == "ms" else 0.0
+        if not least <= value <= _MOST:
+            wanted = f"above 0 (from {_TINY_MS:g} on)" if column == "ms" else "0 or more"
             raise ArgumentError(
-                f"{path}, line {line}, column {column}: expected a finite number, {wanted}. "
-                f"Received: {text!r}."
+                f"{path}, line {line}, column {column}: expected a finite number, {wanted} and "
+                f"{_MOST:g} at most. Received: {str(text)[:100]!r}."
             )
         return value
 
@@ -239,7 +241,11 @@ def _measurement(path: Path, line: int, row: Mapping[str, str], base: EdgeTpu) -
 
 def _model_work(path: Path, line: int, model: str, base: EdgeTpu, *, reload: bool) -> StageWork:
     file = path.parent / (model or "")
-    if not model or not file.is_file():
+    try:
+        there = bool(model) and file.is_file()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
         raise ArgumentError(
             f"{path}, line {line}, column model: {str(file)!r} is no file. Expected the path of an "
             f"uncompiled .tflite model, relative to {path.name}."

@@ -72,16 +72,16 @@ def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
 def _load(path: Path) -> Weights:
     try:
         content = read_npz(path, _PURPOSE)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise PolicyFileError(
-            f"There are no weights of the policy at {path}. Install the package again, give the "
-            'path of weights of your own, or use the scheduler "exact".'
+            f"There are no weights of the policy at {path}: {error.strerror}. Install the package "
+            'again, give the path of weights of your own, or use the scheduler "exact".'
         ) from error
     try:
         about = json.loads(str(content.pop(_ABOUT)))
         version, features = about["version"], (about["op_features"], about["graph_features"])
-        digest, card, schema = about["sha256"], about["card"], about["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        digest, card, schema = about["sha256"], dict(about["card"]), str(about["schema"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error
     if version != _VERSION or features != (list(OP_FEATURES), list(GRAPH_FEATURES)):
         raise PolicyFileError(
@@ -91,7 +91,9 @@ def _load(path: Path) -> Weights:
         )
     if digest != _digest(content):
         raise damaged(path, _PURPOSE, "its checksum is wrong")
-    for array in content.values():
+    for name, array in content.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise damaged(path, _PURPOSE, f"'{name}' holds more than finite float32 numbers")
         array.flags.writeable = False
     return Weights(content, card, schema)
 

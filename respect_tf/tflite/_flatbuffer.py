@@ -44,12 +44,18 @@ def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
             "Expected the bytes of a .tflite model or the path of one. "
             f"Received: {type(model).__name__}."
         )
+    path = Path(model)
     try:
-        return Path(model).read_bytes()
+        # Of a pipe or a device nobody knows when it ends.
+        if path.exists() and not path.is_file():
+            raise ArgumentError(f"'{path}' is no regular file. Expected a .tflite model.")
+        return path.read_bytes()
     except OSError as error:
-        raise ArgumentError(
-            f"The model file '{os.fspath(model)}' cannot be read: {error.strerror}."
-        ) from error
+        raise ArgumentError(f"The model file '{path}' cannot be read: {error.strerror}.") from error
+    except ArgumentError:
+        raise
+    except ValueError as error:  # a name with a NUL in it
+        raise ArgumentError(f"The model file {str(path)!r} cannot be read: {error}.") from error
 
 
 def read_model(content: bytes) -> Any:
