@@ -47,15 +47,15 @@ def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
     path = Path(model)
     try:
         # Of a pipe or a device nobody knows when it ends.
-        if path.exists() and not path.is_file():
-            raise ArgumentError(f"'{path}' is no regular file. Expected a .tflite model.")
-        return path.read_bytes()
+        is_special = path.exists() and not path.is_file()
+        content = b"" if is_special else path.read_bytes()
     except OSError as error:
         raise ArgumentError(f"The model file '{path}' cannot be read: {error.strerror}.") from error
-    except ArgumentError:
-        raise
     except ValueError as error:  # a name with a NUL in it
         raise ArgumentError(f"The model file {str(path)!r} cannot be read: {error}.") from error
+    if is_special:
+        raise ArgumentError(f"'{path}' is no regular file. Expected a .tflite model.")
+    return content
 
 
 def read_model(content: bytes) -> Any:

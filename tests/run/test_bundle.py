@@ -75,7 +75,7 @@ class Folder:
             [sys.executable, "-c", _LAUNCHER, self.path / "run_pipeline.py", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
             cwd=self.path,
             env={**os.environ, "PYTHONPATH": str(path), "STAND_IN_EDGE_TPUS": devices},
