@@ -322,7 +322,7 @@ def _pin(text: str) -> tuple[int, int]:
 def _stages(path: Path) -> list[int]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise click.BadParameter(f"'{path}' is no JSON file: {error}") from error
     stages = content.get("stages") if isinstance(content, dict) else content
     if not isinstance(stages, list):

@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import numpy as np
 import pytest
 
 from respect_tf._errors import PolicyFileError
+from respect_tf.graph import random_graph
 from respect_tf.policy import _weights
+from respect_tf.policy._guide import guide
 from respect_tf.policy._labels import Label, LabelTask, load_labels, save_labels
 from respect_tf.policy._weights import Weights, load_weights, save_weights
+from respect_tf.schedule._objective import resolve_objective
+from respect_tf.schedule._problem import build_problem
 
 WEIGHTS = Weights(
     {"b/kernel": np.ones((3, 2), np.float32), "a/bias": np.arange(4, dtype=np.float32)},
@@ -121,6 +126,39 @@ def test_weights_are_finite_numbers_of_32_bits(tmp_path: Path) -> None:
         with pytest.raises(PolicyFileError, match="'odd' holds more than finite float32"):
             load_weights(path)
         path = path.with_name(path.name + "x")
+
+
+@pytest.mark.parametrize("change", ["missing", "rank", "shape", "huge"])
+def test_weights_of_another_network_are_named(tmp_path: Path, change: str) -> None:
+    """A checksum proves nothing where whoever changes a file can change the checksum."""
+    shipped = load_weights()
+    graph = random_graph("towers", 30, seed=0)
+    problem = build_problem(graph, 2, resolve_objective("memory"))
+    for number, (name, array) in enumerate(shipped.arrays.items()):
+        arrays = dict(shipped.arrays)
+        if change == "missing":
+            del arrays[name]
+        elif change == "rank":
+            arrays[name] = array[None]
+        elif change == "shape":
+            arrays[name] = array[:-1]
+        else:
+            arrays[name] = np.full_like(array, 1e38)
+        path = tmp_path / f"{number}.npz"
+        save_weights(path, dataclasses.replace(shipped, arrays=arrays))
+        loaded = load_weights(path)
+        with _refused(change):
+            guide(problem, loaded)
+
+
+@contextlib.contextmanager
+def _refused(change: str) -> Iterator[None]:
+    if change == "huge":  # which may not matter
+        with contextlib.suppress(PolicyFileError):
+            yield
+        return
+    with pytest.raises(PolicyFileError, match="another network"):
+        yield
 
 
 def test_a_folder_and_a_pipe_are_no_weights(tmp_path: Path) -> None:
