@@ -124,7 +124,7 @@ def convert(
             metadata=respect_tf.Metadata(
                 mean=_numbers("--mean", mean),
                 std=_numbers("--std", std),
-                labels=None if labels is None else labels.read_text("utf-8").splitlines(),
+                labels=None if labels is None else _lines(labels),
             ),
             strict=not no_strict,
             verify=not no_verify,
@@ -317,6 +317,13 @@ def _pin(text: str) -> tuple[int, int]:
         raise click.BadParameter(
             f"--pin takes an op and a stage, as in --pin 12=0. Received: {text!r}."
         ) from None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"'{path}' is no text file in UTF-8: {error}") from error
 
 
 def _stages(path: Path) -> list[int]:

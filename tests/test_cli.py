@@ -240,3 +240,12 @@ def test_files_of_stages_that_are_none_are_refused(model, tmp_path, content, mes
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code in (1, 2)
     assert message in result.output
+
+
+def test_a_file_of_labels_in_another_encoding_is_refused(model, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_bytes(b"\xff\xfea\x00")
+    arguments = ["convert", model, "--labels", str(path), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert "no text file in UTF-8" in result.output
