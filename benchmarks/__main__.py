@@ -5,7 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("cutting", "device", "overhead", "pipeline", "policy", "scheduling", "throughput")
+BENCHMARKS = (
+    "cutting",
+    "device",
+    "hosts",
+    "overhead",
+    "pipeline",
+    "policy",
+    "scheduling",
+    "throughput",
+)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks._stacks import conv_stack, dense_stack
-from respect_tf.device import DeviceCosts, EdgeTpu, Measurement, op_parameters, stage_work
+from respect_tf.device import DeviceCosts, EdgeTpu, op_parameters
 from respect_tf.graph import OpGraph
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -220,17 +220,6 @@ def time_rows() -> tuple[list[TimeRow], dict[str, int]]:
             found = max(found, rows[key], key=lambda item: item.num_inputs)
         rows[key] = found
     return list(rows.values()), skipped
-
-
-def measurement(row: TimeRow, device: EdgeTpu) -> Measurement:
-    """A row as what its stages do; which parameters are streamed is predicted."""
-    costs = _costs(row.stack, device)
-    stages = []
-    for stage in row.stack.stages:
-        entering, leaving = row.stack.tensors(stage)
-        cost = costs.stage(range(*stage), entering, leaving)
-        stages.append(stage_work(costs, cost, entering, leaving))
-    return Measurement(tuple(stages), row.ms, row.num_inputs)
 
 
 def _costs(stack: Stack, device: EdgeTpu) -> DeviceCosts:

@@ -4,40 +4,48 @@ from __future__ import annotations
 
 from benchmarks._device_data import DATA
 from benchmarks._device_memory import MEMORY_NOTES, memory_table
+from benchmarks._device_networks import (
+    NETWORK_NOTES,
+    groups_table,
+    hosts_table,
+    networks_table,
+    prices_table,
+)
 from benchmarks._device_rows import Row, measured_networks
-from benchmarks._device_time import TIME_NOTES, WINNER, time_table
 from benchmarks._tables import markdown, update_readme, write_results
 
 
 def main() -> None:
-    """Measure and write `results/device_memory.md`, `results/device_time.md` and the README's."""
+    """Measure and write `results/device_*.md` and the README's tables."""
     if not DATA.is_dir():
         print(
             f"The public measurements are not at ../{DATA.parent.name}/{DATA.name}: there is "
             "nothing to compare the device model with."
         )
         return
-    networks = measured_networks()
-    memory, time = memory_table(networks), time_table(networks)
+    memory = memory_table(measured_networks())
     write_results("device_memory", "The device model: memory", memory, MEMORY_NOTES)
-    write_results("device_time", "The device model: time", time, TIME_NOTES)
-    targets = _targets({row["kind"]: row for row in [*memory, *time]})
+    networks, groups, hosts = networks_table(), groups_table(), hosts_table()
+    for name, title, rows in (
+        ("device_networks", "Google's networks, each left out in turn", networks),
+        ("device_groups", "Other measurements that prices are fitted to", groups),
+        ("device_hosts", "Whole models by host", hosts),
+        ("device_prices", "Prices of compute", prices_table()),
+    ):
+        write_results(name, f"The device model: {title}", rows, NETWORK_NOTES)
+    targets = _targets({row["kind"]: row for row in memory}, networks)
     write_results("device", "The device model: what it should reach", targets, _TARGET_NOTES)
-    update_readme("device", markdown(targets))
+    update_readme("device", f"{markdown(targets)}\n\n{markdown(hosts)}")
 
 
 _TARGET_NOTES = """
 "left out" is the figure to judge by: of models, widths or networks that the fit did not see. Where
-it is empty, formulas were found on these very files. "runs differ" is how far runs of the same
-stack are apart, and "least possible" the mean error of the best function of the width that never
-falls, chosen with all times known: where that is above what is wanted, no such model can reach it.
-"least, left out" is the same chosen without the widths that it is judged by, which is how the model
-is judged.
-See `device_memory.md` and `device_time.md`.
+it is empty, formulas were found on these very files. See `device_memory.md`, `device_networks.md`,
+`device_groups.md` and `device_hosts.md`.
 """
 
 
-def _targets(rows: dict[str, Row]) -> list[Row]:
+def _targets(rows: dict[str, Row], networks: list[Row]) -> list[Row]:
     """What the model should reach, with the figures of the tables."""
     wanted = [
         ("stored bytes within 1 %, models of 1 MB and more", "stored, 1 MB and more", "within 1 %",
@@ -48,46 +56,28 @@ def _targets(rows: dict[str, Row]) -> list[Row]:
          "left out: layers", ">= 95 %"),
         ("room for parameters within 5 %, tails of networks",
          "room for parameters, tails of networks", "within 5 %", "", "100 %"),
-        ("PCIe conv, all cached: mean error", "PCIe, one TPU, conv, all cached", "mean error",
-         "left out: mean", "<= 5 %"),
-        ("PCIe conv, all cached: sum of errors over sum of times",
-         "PCIe, one TPU, conv, all cached", "sum", "left out: sum", "<= 5 %"),
-        ("PCIe conv of 5 layers, all cached: mean error",
-         "PCIe, one TPU, conv of 5 layers, all cached", "mean error", "left out: mean", "<= 5 %"),
-        ("PCIe dense, all cached: mean error", "PCIe, one TPU, dense, all cached", "mean error",
-         "left out: mean", "<= 5 %"),
-        ("PCIe dense, all cached: sum of errors over sum of times",
-         "PCIe, one TPU, dense, all cached", "sum", "left out: sum", "<= 5 %"),
-        ("PCIe, streamed: mean error", "PCIe, one TPU, all, streamed", "mean error",
-         "left out: mean", "<= 10 %"),
-        ("USB 3, segments of networks: mean error", "USB 3, all networks", "mean error",
-         "left out: mean", "<= 8 %"),
-        ("pipelines on 2 and 4 TPUs: median error", "PCIe, pipelines, all", "median",
-         "left out: median", "<= 10 %"),
-        ("right winner of stock and profiled cut", WINNER, "exact", "left out: exact", ">= 95 %"),
     ]  # fmt: skip
-    table = []
-    for what, kind, inside, outside, limit in wanted:
-        row = rows[kind]
-        judged = float((row[outside] if outside else row[inside]).rstrip("%"))
-        bound = float(limit.strip("<>= %"))
-        met = judged <= bound if limit.startswith("<") else judged >= bound
-        table.append(
-            {
-                "what": what,
-                "of": f"{row['count']:,} {row['of']}",
-                "in sample": row[inside],
-                "left out": row[outside] if outside else "",
-                "wanted": limit,
-                "met": "yes" if met else "no",
-                "runs differ": row.get("runs differ", ""),
-                **{
-                    name: row.get(name, "") if inside == "mean error" else ""
-                    for name in ("least possible", "least, left out")
-                },
-            }
-        )
+    table = [
+        _target(what, f"{rows[kind]['count']:,} {rows[kind]['of']}", rows[kind][inside],
+                rows[kind][outside] if outside else "", limit)
+        for what, kind, inside, outside, limit in wanted
+    ]  # fmt: skip
+    mean = next(row for row in networks if row["network"] == "mean error")
+    count = sum(row["network"] != "mean error" for row in networks)
+    for host, place, limit in (
+        ("usb3-pc", "a PC over USB 3", "<= 12 %"),
+        ("pcie-devboard", "the Dev Board", "<= 9 %"),
+    ):
+        what = f"Google's networks on {place}: mean error"
+        table.append(_target(what, f"{count} networks", "", mean[f"{host} error"], limit))
     return table
+
+
+def _target(what: str, of: str, inside: str, outside: str, limit: str) -> Row:
+    judged, bound = float((outside or inside).rstrip("%")), float(limit.strip("<>= %"))
+    met = judged <= bound if limit.startswith("<") else judged >= bound
+    return {"what": what, "of": of, "in sample": inside, "left out": outside, "wanted": limit,
+            "met": "yes" if met else "no"}  # fmt: skip
 
 
 if __name__ == "__main__":

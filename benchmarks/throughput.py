@@ -1,4 +1,4 @@
-"""The ten models on three devices: predicted throughput of the best cut, and what it gains."""
+"""The ten models on three hosts, and on four at once: what the best cut gains, and its proof."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import numpy as np
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import markdown, update_readme, write_results
-from respect_tf.device import predict_pipeline
+from respect_tf.device import predict
 
 NUM_STAGES = (4, 5, 6)
-DEVICES = ("usb3", "usb2", "pcie")
+FOUR = "four USB 3 hosts"
+DEVICES = ("usb3-pi5", "usb2-pi3", "pcie-m2", FOUR)
+_HOSTS = ("usb3-pi5", "usb3-pc", "usb3-pi4", "usb3-jetson")
 _NUM_RUNS = 3
-_TARGET_SECONDS = 0.2
+_TARGET_SECONDS = {FOUR: 0.5}
+_TARGET_OF_ONE = 0.2
 
 
 def main() -> None:
@@ -31,8 +34,9 @@ def main() -> None:
     update_readme("throughput", f"{markdown(_by_device(rows))}\n\n{_summary(rows)}")
 
 
-def _row(name: str, content: bytes, device: str, num_stages: int) -> dict[str, Any]:
+def _row(name: str, content: bytes, named: str, num_stages: int) -> dict[str, Any]:
     seconds = []
+    device: Any = list(_HOSTS) if named == FOUR else named
     for _ in range(_NUM_RUNS):
         graph = respect_tf.OpGraph.from_tflite(content)  # nothing is known about it yet
         started = time.process_time()
@@ -44,9 +48,9 @@ def _row(name: str, content: bytes, device: str, num_stages: int) -> dict[str, A
     balanced = respect_tf.schedule(graph, num_stages, "exact", objective="memory")
 
     def fps(stages: Any) -> float:
-        return predict_pipeline(graph, stages, device).frames_per_second
+        return predict(graph, stages, device).frames_per_second
 
-    best = 1000.0 / exact.cost
+    best = fps(exact.stages)
     rivals = {
         "compiler": fps(stock.stages),
         "balanced bytes": fps(balanced.stages),
@@ -54,7 +58,7 @@ def _row(name: str, content: bytes, device: str, num_stages: int) -> dict[str, A
     }
     return {
         "model": name,
-        "device": device,
+        "device": named,
         "K": num_stages,
         "exact fps": best,
         **{f"{rival} fps": value for rival, value in rivals.items()},
@@ -95,13 +99,16 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> str:
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     slower = sum(row["times compiler"] < 1 for row in rows)
     proved = sum(row["status"] == "optimal" for row in rows)
-    late = sum(row["solve CPU s"] > _TARGET_SECONDS for row in rows)
+    late = sum(
+        row["solve CPU s"] > _TARGET_SECONDS.get(row["device"], _TARGET_OF_ONE) for row in rows
+    )
     return (
         f"Of {len(rows)} cases, {slower} are slower than the compiler's own cut; the speed-up over "
         f"it is {_mean(rows, 'times compiler')} in the geometric mean (at most), over balanced "
         f"bytes {_mean(rows, 'times balanced bytes')}, over one Edge TPU "
         f"{_mean(rows, 'times one TPU')}. {proved} are proved optimal under the model, {late} of "
-        f"them in more than {_TARGET_SECONDS} s. All throughputs are predicted, none is measured."
+        f"them in more than {_TARGET_OF_ONE} s ({_TARGET_SECONDS[FOUR]} s for four hosts at once). "
+        "All throughputs are predicted, none is measured."
     )
 
 
@@ -110,7 +117,9 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> str:
 {_summary(rows)} "exact" minimises `"throughput"`; "compiler" is what
 `edgetpu_compiler --num_segments` cuts; "balanced bytes" is the proved optimum of `"memory"`; "one
 TPU" runs the whole model. Solve times are CPU seconds of `schedule`, the device model's costs of a
-fresh graph included, the least of {_NUM_RUNS} runs.
+fresh graph included, the least of {_NUM_RUNS} runs. "{FOUR}" is the cut whose worst interval,
+relative to each host's own optimum, is least; its frames per second are those of {_HOSTS[0]}, whose
+own best cut may be faster.
 """
 
 

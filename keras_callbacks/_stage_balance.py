@@ -19,7 +19,8 @@ from respect_tf import ArgumentError
 from respect_tf._reporting import Verbosity, progress, report
 
 if TYPE_CHECKING:
-    from respect_tf import EdgeTpu, Pipeline
+    from respect_tf import Pipeline
+    from respect_tf.device import DeviceLike
     from respect_tf.tflite._source import FloatModel
 
 _NUM_SAMPLES = 2
@@ -58,7 +59,7 @@ class StageBalance(ConvertingCallback):
         self,
         num_segments: int,
         *,
-        device: str | EdgeTpu = "usb3",
+        device: DeviceLike = "usb3",
         budget_ms: float | None = None,
         on_error: OnError = "warn",
         verbose: Verbosity = "auto",
@@ -111,7 +112,7 @@ class StageBalance(ConvertingCallback):
         self._keep_budget()
 
     def _update(self, num_epochs: int) -> None:
-        from respect_tf.device import predict_pipeline
+        from respect_tf.device import predict
 
         architecture = _architecture(self.model)
         if architecture == self._architecture:
@@ -137,7 +138,7 @@ class StageBalance(ConvertingCallback):
                     **self.options,
                 )
             pipeline = self.result
-            predicted = predict_pipeline(pipeline.graph, pipeline.schedule.stages, self.device)
+            predicted = predict(pipeline.graph, pipeline.schedule.stages, self.device)
             costs = [stage.cost for stage in predicted.stages]
             times = [cost.total_ms for cost in costs]
             self._slowest = int(np.argmax(times))

@@ -37,14 +37,22 @@ if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline as Pipeline
     from respect_tf.device import Calibration as Calibration
     from respect_tf.device import EdgeTpu as EdgeTpu
+    from respect_tf.device import Hosts as Hosts
+    from respect_tf.device import PipelinePrediction as PipelinePrediction
     from respect_tf.device import calibrate as calibrate
+    from respect_tf.device import device_presets as device_presets
+    from respect_tf.device import predict as predict
     from respect_tf.graph import OpGraph as OpGraph
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import inspect as inspect
     from respect_tf.run import Metadata as Metadata
+    from respect_tf.schedule import Constraints as Constraints
+    from respect_tf.schedule import Latency as Latency
+    from respect_tf.schedule import LinearCost as LinearCost
     from respect_tf.schedule import Objective as Objective
     from respect_tf.schedule import PeakMemory as PeakMemory
     from respect_tf.schedule import Schedule as Schedule
+    from respect_tf.schedule import Throughput as Throughput
     from respect_tf.schedule import check_schedule as check_schedule
     from respect_tf.schedule import schedule as schedule
     from respect_tf.segment import Segment as Segment
@@ -79,8 +87,15 @@ _ERRORS = (
 _EXPORTS = {
     "Calibration": "respect_tf.device",
     "EdgeTpu": "respect_tf.device",
+    "Hosts": "respect_tf.device",
+    "PipelinePrediction": "respect_tf.device",
+    "device_presets": "respect_tf.device",
+    "predict": "respect_tf.device",
+    "Constraints": "respect_tf.schedule",
     "Inspection": "respect_tf.report",
     "Intercepted": "respect_tf._hook",
+    "Latency": "respect_tf.schedule",
+    "LinearCost": "respect_tf.schedule",
     "Metadata": "respect_tf.run",
     "Objective": "respect_tf.schedule",
     "OpGraph": "respect_tf.graph",
@@ -89,6 +104,7 @@ _EXPORTS = {
     "Schedule": "respect_tf.schedule",
     "Segment": "respect_tf.segment",
     "TFLiteConverter": "respect_tf._hook",
+    "Throughput": "respect_tf.schedule",
     "calibrate": "respect_tf.device",
     "check_schedule": "respect_tf.schedule",
     "convert": "respect_tf._convert",

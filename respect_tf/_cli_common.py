@@ -61,11 +61,25 @@ times_option = click.option(
     help="For --scheduler profile: times that run_pipeline.py --benchmark measured on the device. "
     "Default: segments are measured on this CPU.",
 )
+DEVICE_HELP = (
+    "A host that 'respect-tf devices' lists; usb3, usb2 or pcie for all hosts of that link; or a "
+    ".json file that 'respect-tf calibrate' wrote. May be given several times."
+)
+
+
+def one_or_several(context: Any, parameter: Any, value: tuple[str, ...]) -> Any:
+    """A `--device` as `device=` takes it: a name, a list of names, or None."""
+    del context, parameter
+    return list(value) if len(value) > 1 else next(iter(value), None)
+
+
 device_option = click.option(
     "--device",
-    default="usb3",
-    show_default=True,
-    help="usb3, usb2, pcie, or a .json file that 'respect-tf calibrate' wrote.",
+    default=("usb3",),
+    multiple=True,
+    show_default="usb3",
+    callback=one_or_several,
+    help=DEVICE_HELP,
 )
 time_limit_option = click.option(
     "--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds for the scheduler."

@@ -11,11 +11,12 @@ import click
 
 import respect_tf
 from respect_tf._cli_common import (
+    DEVICE_HELP,
     EXISTING,
     EXISTING_FILE,
-    device_option,
     failing,
     json_option,
+    one_or_several,
     print_json,
     quiet_option,
     read_arrays,
@@ -93,10 +94,12 @@ def inspect(model: Path, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write the constants to, NAME.json: what --device takes.",
 )
-@device_option
+@click.option(
+    "--device", multiple=True, callback=one_or_several, help=f"Where to start. {DEVICE_HELP}"
+)
 @json_option
-def calibrate(measurements: Path, output: Path | None, device: str, as_json: bool) -> None:
-    """Fit a device's times to MEASUREMENTS, a CSV file, starting from --device.
+def calibrate(measurements: Path, output: Path | None, device: Any, as_json: bool) -> None:
+    """Fit a device's times to MEASUREMENTS, a CSV file, starting from a host that is known.
 
     Its columns: `ms`, and `model` (path of an uncompiled .tflite segment) or `macs`,
     `cached_bytes`, `streamed_bytes`, `input_bytes` and `output_bytes`.
@@ -106,16 +109,7 @@ def calibrate(measurements: Path, output: Path | None, device: str, as_json: boo
         if output is not None:
             found.device.save(output)
         if as_json:
-            print_json(
-                {
-                    "num_measurements": len(found.measured_ms),
-                    "error_before": found.error_before,
-                    "error_after": found.error_after,
-                    "error_left_out": found.error_left_out,
-                    "changes": {name: [old, new] for name, old, new in found.changes},
-                    "file": None if output is None else str(output),
-                }
-            )
+            print_json(found.to_dict() | {"file": None if output is None else str(output)})
         else:
             click.echo(str(found))
             if output is not None:
@@ -202,8 +196,9 @@ def run(
 @click.option("--inputs", "num_inputs", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option(
     "--device",
-    help="usb3, usb2, pcie, or a .json file that 'respect-tf calibrate' wrote. Default: the one "
-    "that the pipeline was made for.",
+    multiple=True,
+    callback=one_or_several,
+    help=f"{DEVICE_HELP} Default: what the pipeline was made for.",
 )
 @click.option(
     "--rate",
@@ -219,7 +214,7 @@ def run(
 def simulate(
     folder: Path,
     num_inputs: int,
-    device: str | None,
+    device: Any,
     rate: float | None,
     poisson: bool,
     input_queue: int | None,
@@ -248,6 +243,29 @@ def simulate(
 
 @click.command()
 @json_option
+def devices(as_json: bool) -> None:
+    """List the hosts that --device knows, with their constants, ranges and sources."""
+    from respect_tf.device import device_table
+    from respect_tf.report import table
+
+    with failing(as_json):
+        rows = device_table()
+        if as_json:
+            print_json([row.to_dict() for row in rows])
+            return
+        for row in rows:
+            cells = [[c.name, c.shown, c.unit, c.source] for c in row.constants]
+            columns = ["constant", "value (range)", "unit", "source"]
+            click.echo(table(columns, cells, title=f"{row.name}: {row.host}, {row.link}"))
+            click.echo()
+        click.echo(
+            "usb3, usb2 and pcie stand for all hosts of that link: the cut whose worst regret is "
+            "least."
+        )
+
+
+@click.command()
+@json_option
 def doctor(as_json: bool) -> None:
     """Check that everything needed is installed, and say what is optional and missing."""
     from respect_tf.report import examine_installation, table
@@ -263,4 +281,4 @@ def doctor(as_json: bool) -> None:
             sys.exit(1)
 
 
-COMMANDS = (compile_, inspect, calibrate, run, simulate, doctor)
+COMMANDS = (compile_, inspect, calibrate, devices, run, simulate, doctor)

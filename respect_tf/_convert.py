@@ -17,7 +17,7 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf._samples import named_specs
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
-from respect_tf.device import EdgeTpu, resolve_device
+from respect_tf.device import DeviceLike, EdgeTpu, Hosts, first_device, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import (
     Interface,
@@ -72,7 +72,7 @@ def convert(
     *,
     scheduler: str | Schedule = "policy",
     objective: str | Objective = "throughput",
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
     inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
     compile: CompileMode = "auto",
@@ -99,8 +99,10 @@ def convert(
         objective: What the cut minimises: `"throughput"` (milliseconds between results),
             `"latency"` (milliseconds from end to end), `"memory"` (parameter bytes of the fullest
             stage) or an `Objective`.
-        device: What memory and time are predicted for: `"usb3"`, `"usb2"`, `"pcie"`, or an
-            `EdgeTpu` with your own constants.
+        device: What memory and time are predicted for: a host (`respect_tf.device_presets`), an
+            `EdgeTpu` with your own constants, a file of them, or a list of these. `"usb3"`,
+            `"usb2"` and `"pcie"` stand for all hosts of that link: the cut is the one whose worst
+            cost, relative to each host's own optimum, is least.
         inference_input_type: Type of the model's inputs.
         inference_output_type: Type of the model's outputs. pycoral returns 8-bit outputs only.
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
@@ -145,7 +147,7 @@ def convert(
 
     times: Measure | None
     if isinstance(measure, str | os.PathLike):
-        times = measure_from_csv(measure, graph, base=device)
+        times = measure_from_csv(measure, graph, device=first_device(device))
     elif measure is None and scheduler == "profile":
         times = measure_on_cpu(whole.content, seed=seed)
     else:
@@ -251,7 +253,7 @@ def segment_at(
     *,
     stages: Sequence[int] | None = None,
     cuts: Sequence[str | Sequence[str]] | None = None,
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     verify: bool = True,
     seed: int = 0,
     verbose: Verbosity = "auto",
@@ -290,7 +292,7 @@ def _proved(
     segments: tuple[Segment, ...],
     *,
     schedule: Schedule,
-    device: EdgeTpu,
+    device: EdgeTpu | Hosts,
     name: str,
     inputs: Sequence[Sequence[npt.NDArray[Any]]] | None,
     verbose: Verbosity,

@@ -5,7 +5,6 @@ The same pipeline always gives the same bytes: no times, no absolute paths.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import itertools
@@ -20,7 +19,7 @@ import numpy as np
 from respect_tf._errors import RespectError, SavedPipelineError
 from respect_tf._folder import MANIFEST
 from respect_tf.compile import files_to_compile_elsewhere
-from respect_tf.device import EdgeTpu
+from respect_tf.device import EdgeTpu, Hosts, devices_dict, devices_from
 from respect_tf.graph import Quantization
 from respect_tf.run import RUN_SCRIPT, Interface, TensorDescription, run_script
 from respect_tf.schedule import Schedule
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _PACKAGES = ("respect-tf", "tensorflow", "keras", "tf_keras", "numpy", "flatbuffers")
 
 
@@ -125,9 +124,10 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "cost": schedule.cost,
             "lower_bound": schedule.lower_bound,
             "status": schedule.status,
-            "device": None if schedule.device is None else dataclasses.asdict(schedule.device),
+            "device": None if schedule.device is None else devices_dict(schedule.device),
+            "optima": None if schedule.optima is None else list(schedule.optima),
         },
-        "device": dataclasses.asdict(pipeline.device),
+        "device": devices_dict(pipeline.device),
         "predicted": pipeline.prediction.to_dict() | {"source": "predicted"},
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
@@ -255,15 +255,20 @@ def _fields(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
             lower_bound=schedule["lower_bound"],
             status=schedule["status"],
             objective=schedule["objective"],
-            device=None if schedule["device"] is None else EdgeTpu(**schedule["device"]),
+            device=_device(schedule["device"]),
+            optima=None if schedule["optima"] is None else tuple(schedule["optima"]),
             scheduler=schedule["scheduler"],
         ),
-        "device": EdgeTpu(**manifest["device"]),
+        "device": devices_from(manifest["device"], f"{MANIFEST}: device"),
         "parity": None if parity is None else ParityReport(**parity),
         "warnings": tuple(manifest["warnings"]),
         "interface": Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         "recuts": tuple(manifest["recuts"]),
     }
+
+
+def _device(data: Any) -> EdgeTpu | Hosts | None:
+    return None if data is None else devices_from(data, f"{MANIFEST}: schedule.device")
 
 
 def _read_segment(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> Segment:

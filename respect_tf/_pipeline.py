@@ -14,7 +14,8 @@ from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
 from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
 from respect_tf.compile import compile_segments, require_compiler
-from respect_tf.device import EdgeTpu, PipelinePrediction, predict_pipeline, resolve_device
+from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
+from respect_tf.device import predict as predict_pipeline
 from respect_tf.graph import OpGraph
 from respect_tf.report import (
     PlacedGraph,
@@ -53,7 +54,7 @@ class Pipeline:
         model: Bytes of the whole int8 .tflite model.
         segments: The stages of the pipeline, in order.
         schedule: The stage of every op, and how good the cut is.
-        device: What memory and time are predicted for.
+        device: What memory and time are predicted for: of several, figures are the first one's.
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
         warnings: What the pipeline runner accepts, but a user may stumble over.
@@ -66,7 +67,9 @@ class Pipeline:
     model: bytes = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(repr=False)
     schedule: Schedule
-    device: EdgeTpu = dataclasses.field(default_factory=lambda: resolve_device("usb3"), repr=False)
+    device: EdgeTpu | Hosts = dataclasses.field(
+        default_factory=lambda: resolve_device("usb3"), repr=False
+    )
     parity: ParityReport | None = None
     warnings: tuple[str, ...] = ()
     interface: Interface = dataclasses.field(default_factory=Interface)
@@ -228,7 +231,7 @@ class Pipeline:
         self,
         num_inputs: int = 1000,
         *,
-        device: str | EdgeTpu | None = None,
+        device: DeviceLike | None = None,
         arrival_rate: float | None = None,
         arrivals: Literal["regular", "poisson"] = "regular",
         input_queue_size: int | None = None,
@@ -257,7 +260,7 @@ class Pipeline:
         """
         predicted = self.prediction
         if device is not None:
-            predicted = predict_pipeline(self.graph, self.schedule.stages, device)
+            predicted = predict_pipeline(self.graph, self.schedule, device)
         return simulate(
             predicted,
             num_inputs,

@@ -92,7 +92,7 @@ def convert(
     output: Path | None,
     scheduler: str,
     objective: str,
-    device: str,
+    device: Any,
     time_limit: float | None,
     input_type: Any,
     output_type: Any,
@@ -154,7 +154,7 @@ def schedule(
     num_segments: int,
     scheduler: str,
     objective: str,
-    device: str,
+    device: Any,
     stage_bytes: float | None,
     pins: tuple[str, ...],
     colocate_children: bool,
@@ -178,7 +178,7 @@ def schedule(
             colocate_children=colocate_children,
         )
         graph = respect_tf.OpGraph.from_tflite(model)
-        measure = None if times is None else measure_from_csv(times, graph, base=device)
+        measure = None if times is None else measure_from_csv(times, graph, device=device)
         if scheduler == "profile" and measure is None:
             measure = measure_on_cpu(model.read_bytes(), seed=seed)
         chosen = respect_tf.schedule(
@@ -246,7 +246,7 @@ def segment(
     model: Path,
     cuts: tuple[str, ...],
     schedule_file: Path | None,
-    device: str,
+    device: Any,
     output: Path | None,
     no_verify: bool,
     overwrite: bool,

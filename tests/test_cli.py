@@ -175,14 +175,23 @@ def test_calibrate_says_errors_and_writes_a_device(model, tmp_path):
     rows = ["macs,cached_bytes,streamed_bytes,input_bytes,output_bytes,ms"]
     for number in range(1, 7):
         macs, streamed = number * 10**8, (number % 3) * 2**20
-        rows.append(f"{macs},1000000,{streamed},{number * 1000},{number % 4 * 2000},{2 + number}")
+        ms = 0.88 + 0.204 * number + 2.97 * (number % 3) + 0.06 * (number % 4)
+        rows.append(f"{macs},1000000,{streamed},{number * 1000},{number % 4 * 2000},{ms}")
     measurements, device = tmp_path / "times.csv", tmp_path / "mine.json"
     measurements.write_text("\n".join(rows))
     found = json.loads(_run("calibrate", str(measurements), "-o", str(device), "--json").stdout)
-    assert found["error_after"] < found["error_before"]
+    assert found["error"]["after"] < found["error"]["before"]
     options = ("--device", str(device), "--json")
     assert json.loads(_run("schedule", model, "-n", "2", *options).stdout)["cost"] > 0
     assert "before" in str(respect_tf.calibrate(measurements))
+    assert "usb3-pi5" in found["host"]
+    assert set(found["determined"]).isdisjoint(found["kept"])
+    listed = json.loads(_run("devices", "--json").stdout)
+    assert {"usb3-pc", "usb2-pi3", "pcie-card"} <= {row["name"] for row in listed}
+    assert "Raspberry Pi 5" in _run("devices").stdout
+    two = ("--device", "usb3-pc", "--device", "usb3-pi4", "--json")
+    assert json.loads(_run("schedule", model, "-n", "2", *two).stdout)["cost"] >= 1
+    assert "usb3-jetson" in _run("schedule", model, "-n", "2", "--device", "no", code=1).stderr
     measurements.write_text("ms\n1")
     assert "no column" in _run("calibrate", str(measurements), code=1).stderr
 

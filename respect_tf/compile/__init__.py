@@ -7,14 +7,8 @@ from respect_tf.compile._compilation import (
     compile_segments,
     logged_figures,
 )
-from respect_tf.compile._compiled_model import (
-    CompiledModel,
-    EdgeTpuOp,
-    Executable,
-    Layer,
-    compiled_of,
-    read_compiled,
-)
+from respect_tf.compile._compiled_model import compiled_of, read_compiled
+from respect_tf.compile._compiled_values import CompiledModel, EdgeTpuOp, Executable, Layer
 from respect_tf.compile._compiler import (
     Compiler,
     CompileResult,
@@ -27,6 +21,7 @@ from respect_tf.compile._elsewhere import compile_commands, files_to_compile_els
 from respect_tf.compile._log import CompilerLog, Failure, ModelLog, OpStatus, parse_log
 from respect_tf.compile._narrow import FailingOps
 from respect_tf.compile._recut import CompiledCut, CutAttempt, compile_and_recut
+from respect_tf.compile._transfers import Transfers
 
 __all__ = [
     "Compilation",
@@ -45,6 +40,7 @@ __all__ = [
     "ModelLog",
     "OpStatus",
     "SegmentCompilation",
+    "Transfers",
     "check_same_interface",
     "compile_and_recut",
     "compile_commands",

@@ -11,7 +11,7 @@ from respect_tf._reporting import Verbosity, report
 from respect_tf.compile._compilation import compile_segments
 from respect_tf.compile._compiler import Compiler, find_compiler, require_compiler
 from respect_tf.compile._recut import CompiledCut, compile_and_recut
-from respect_tf.device import EdgeTpu
+from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import Constraints, Schedule
 from respect_tf.segment import Segment
@@ -58,7 +58,7 @@ def compile_cut(
     compiler: Compiler,
     strict: bool,
     reschedule: Callable[[Constraints], Schedule] | None = None,
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     verbose: Verbosity = "auto",
 ) -> CompiledCut:
     """Compile a cut, cut again where the log asks for it, and tell the user what happened.

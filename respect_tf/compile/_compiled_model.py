@@ -9,14 +9,19 @@ https://github.com/google-coral/libedgetpu.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import struct
-from typing import Any, Literal
+from typing import Any
 
 from respect_tf._errors import InvalidModelError
+from respect_tf.compile._compiled_values import (
+    CompiledModel,
+    EdgeTpuOp,
+    Executable,
+    ExecutableKind,
+    Layer,
+)
+from respect_tf.compile._transfers import read_transfers
 from respect_tf.tflite import EDGE_TPU_OP, FlatBufferTable, ReadingBudget, op_type, read_model
-
-ExecutableKind = Literal["stand-alone", "parameter-caching", "execution-only"]
 
 _IDENTIFIER = b"DWN1"
 _VERSION_PREFIX = "cl/"
@@ -29,138 +34,6 @@ _DATA_TYPES = {
     0: "uint8", 1: "uint16", 2: "int32", 3: "bfloat16", 4: "float16", 5: "float32", 8: "int8",
     9: "int16",
 }  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """An input or output of an executable.
-
-    Attributes:
-        name: Name of the tensor.
-        dtype: numpy's name. int8 tensors of a model are computed as uint8 inside the device.
-        shape: Height, width, channels; or the dimensions that the package gives.
-        num_bytes: Size for one inference, padding included.
-        scale: Real units per step.
-        zero_point: Stored value that means 0.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    num_bytes: int
-    scale: float
-    zero_point: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Executable:
-    """A program for the Edge TPU.
-
-    Attributes:
-        kind: `"parameter-caching"` loads parameters into the device once; `"execution-only"`
-            relies on it; `"stand-alone"` needs no other.
-        name: Its name, often empty.
-        chip: The chip it was compiled for.
-        batch_size: Inputs processed at once.
-        parameter_bytes: Parameters that it sends to the device whenever it runs.
-        instruction_bytes: All its instructions.
-        scratch_bytes: Scratch memory that it needs on the host.
-        caching_token: Executables of one token share the device's memory for parameters.
-        inputs: What it reads.
-        outputs: What it makes.
-    """
-
-    kind: ExecutableKind
-    name: str
-    chip: str
-    batch_size: int
-    parameter_bytes: int
-    instruction_bytes: int
-    scratch_bytes: int
-    caching_token: int
-    inputs: tuple[Layer, ...]
-    outputs: tuple[Layer, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class EdgeTpuOp:
-    """One `edgetpu-custom-op`: a part of the model that runs on the device as a whole.
-
-    Attributes:
-        op: Its index among the ops of the compiled model.
-        compiler_version: The compiler's build number, the one behind the second dot of the version
-            that `edgetpu_compiler` prints; None where it did not record it, as most builds.
-        min_runtime_version: The oldest runtime that runs it.
-        model_identifier: An identifier that the user gave; usually empty.
-        executables: Its programs.
-    """
-
-    op: int
-    compiler_version: str | None
-    min_runtime_version: int
-    model_identifier: str
-    executables: tuple[Executable, ...]
-
-    @property
-    def cached_bytes(self) -> int:
-        """Parameters that stay on the device."""
-        return self._parameters("parameter-caching")
-
-    @property
-    def streamed_bytes(self) -> int:
-        """Parameters that are brought from the host at every inference."""
-        return self._parameters("execution-only") + self._parameters("stand-alone")
-
-    @property
-    def instruction_bytes(self) -> int:
-        """Instructions of all its executables."""
-        return sum(executable.instruction_bytes for executable in self.executables)
-
-    def _parameters(self, kind: ExecutableKind) -> int:
-        return sum(e.parameter_bytes for e in self.executables if e.kind == kind)
-
-
-@dataclasses.dataclass(frozen=True)
-class CompiledModel:
-    """What a compiled model holds.
-
-    Attributes:
-        edge_tpu_ops: The parts that run on the device; more than one only where the compiler was
-            asked for several subgraphs.
-        cpu_ops: Op type -> how many stay on the CPU, the most frequent first.
-    """
-
-    edge_tpu_ops: tuple[EdgeTpuOp, ...]
-    cpu_ops: dict[str, int]
-
-    @property
-    def cached_bytes(self) -> int:
-        """Parameters that stay on the device."""
-        return sum(op.cached_bytes for op in self.edge_tpu_ops)
-
-    @property
-    def streamed_bytes(self) -> int:
-        """Parameters that are brought from the host at every inference."""
-        return sum(op.streamed_bytes for op in self.edge_tpu_ops)
-
-    @property
-    def instruction_bytes(self) -> int:
-        """Instructions of all executables."""
-        return sum(op.instruction_bytes for op in self.edge_tpu_ops)
-
-    @property
-    def min_runtime_version(self) -> int:
-        """The oldest runtime that runs it."""
-        return max(op.min_runtime_version for op in self.edge_tpu_ops)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dicts, lists and numbers."""
-        return dataclasses.asdict(self) | {
-            "cached_bytes": self.cached_bytes,
-            "streamed_bytes": self.streamed_bytes,
-            "instruction_bytes": self.instruction_bytes,
-            "min_runtime_version": self.min_runtime_version,
-        }
 
 
 def read_compiled(content: bytes) -> CompiledModel | None:
@@ -272,17 +145,19 @@ def _executable(content: memoryview, number: int, budget: ReadingBudget) -> Exec
             f"{kind}. Expected 0 to {len(_KINDS) - 1}."
         )
     streams = table.tables(5, f"{what}, instructions")
+    instruction_sizes = [len(stream.data(0)) for stream in streams]
     return Executable(
         kind=_KINDS[kind],
         name=table.text(1),
         chip=table.text(10),
         batch_size=table.int32(3),
         parameter_bytes=len(table.data(6)),
-        instruction_bytes=sum(len(stream.data(0)) for stream in streams),
+        instruction_bytes=sum(instruction_sizes),
         scratch_bytes=table.int32(4),
         caching_token=table.uint64(14),
         inputs=tuple(_layer(layer) for layer in table.tables(8, f"{what}, input")),
         outputs=tuple(_layer(layer) for layer in table.tables(9, f"{what}, output")),
+        transfers=read_transfers(table, instruction_sizes, what),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from respect_tf._errors import ScheduleError
 from respect_tf.compile._compilation import Compilation
 from respect_tf.compile._log import ModelLog
-from respect_tf.device import EdgeTpu, predict_pipeline
+from respect_tf.device import DeviceLike, predict
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import Constraints, Schedule
 from respect_tf.segment import Segment
@@ -114,7 +114,7 @@ def compile_and_recut(
     *,
     compile_segments: Callable[[Sequence[Segment]], Compilation],
     reschedule: Callable[[Constraints], Schedule] | None = None,
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     max_recuts: int = 3,
 ) -> CompiledCut:
     """Compile a cut; if stages stream parameters that should stay on chip, cut again.
@@ -144,7 +144,7 @@ def compile_and_recut(
     compiled: list[Compilation] = []
     while True:
         compilation = compile_segments(cut(schedule))
-        prediction = predict_pipeline(graph, schedule.stages, device)
+        prediction = predict(graph, schedule.stages, device)
         attempt = CutAttempt(
             schedule=schedule,
             stage_bytes=limits,
@@ -171,7 +171,8 @@ def compile_and_recut(
 
 def _judged(schedule: Schedule, first: Schedule) -> Schedule:
     """A schedule made under limits with the bound of all schedules, which knows of no limits."""
-    bound = first.lower_bound if schedule.objective == first.objective else None
+    same = (schedule.objective, schedule.device) == (first.objective, first.device)
+    bound = first.lower_bound if same else None
     bound = None if schedule.cost is None or bound is None else min(bound, schedule.cost)
     return Schedule(
         schedule.stages,
@@ -180,6 +181,8 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
         lower_bound=bound,
         status="optimal" if bound is not None and bound == schedule.cost else "feasible",
         objective=schedule.objective,
+        device=schedule.device,
+        optima=schedule.optima,
         scheduler=schedule.scheduler,
         solve_seconds=schedule.solve_seconds,
     )

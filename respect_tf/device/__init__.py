@@ -1,52 +1,67 @@
 """The Edge TPU as a model: memory, time, supported ops."""
 
 from respect_tf.device._calibrate import Calibration, calibrate
+from respect_tf.device._chip import ChipCosts
 from respect_tf.device._costs import DeviceCosts, StageCost
-from respect_tf.device._edge_tpu import EdgeTpu, resolve_device
-from respect_tf.device._measurements import (
-    Design,
-    Measurement,
-    StageWork,
-    fit_constants,
-    stage_work,
+from respect_tf.device._edge_tpu import EdgeTpu
+from respect_tf.device._hosts import (
+    DeviceLike,
+    Hosts,
+    devices_dict,
+    devices_from,
+    devices_of,
+    first_device,
+    resolve_device,
 )
+from respect_tf.device._instructions import instruction_bytes, instruction_features
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
     MARGINS,
     CpuOp,
     PipelinePrediction,
     StagePrediction,
-    predict_pipeline,
-    stage_tensors,
+    predict,
 )
+from respect_tf.device._presets import device_presets, device_table
 from respect_tf.device._support import (
     ACCEPTED_VERSIONS,
+    blocking_reason,
+    mapping_doubts,
     unmapped_ops,
     unsupported_reason,
     version_warning,
 )
+from respect_tf.device._transfers import stage_tensors
 
 __all__ = [
     "ACCEPTED_VERSIONS",
     "MARGINS",
     "Calibration",
+    "ChipCosts",
     "CpuOp",
-    "Design",
     "DeviceCosts",
+    "DeviceLike",
     "EdgeTpu",
-    "Measurement",
+    "Hosts",
     "Parameters",
     "PipelinePrediction",
     "StageCost",
     "StagePrediction",
-    "StageWork",
+    "blocking_reason",
     "calibrate",
-    "fit_constants",
+    "device_presets",
+    "device_table",
+    "devices_dict",
+    "devices_from",
+    "devices_of",
+    "first_device",
+    "instruction_bytes",
+    "instruction_features",
+    "mapping_doubts",
     "op_parameters",
-    "predict_pipeline",
+    "predict",
     "resolve_device",
     "stage_tensors",
-    "stage_work",
     "unmapped_ops",
     "unsupported_reason",
     "version_warning",

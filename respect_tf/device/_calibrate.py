@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import math
+import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device._costs import DeviceCosts
-from respect_tf.device._edge_tpu import MIB, EdgeTpu, resolve_device
-from respect_tf.device._measurements import (
-    Design,
-    Measurement,
-    StageWork,
-    fit_constants,
-    stage_work,
+from respect_tf.device._edge_tpu import EdgeTpu
+from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
+from respect_tf.device._measurement_rows import read_rows
+from respect_tf.device._measurements import FITTED, Design, Measurement, fit_device, misfit_of
+from respect_tf.device._presets import (
+    CLOCKS,
+    LINK_NAMES,
+    has_clocks,
+    host_of,
+    hosts_of_link,
+    preset_names,
+    preset_of,
 )
-from respect_tf.device._prediction import stage_tensors
-from respect_tf.graph import OpGraph
 
-_FITTED = (
-    "fixed_ms",
-    "ms_per_gmac",
-    "ms_per_streamed_mib",
-    "ms_per_input_mib",
-    "ms_per_output_mib",
-)
-_WORK = ("macs", "cached_bytes", "streamed_bytes", "input_bytes", "output_bytes")
-_RELOAD = "reload"
 _CALIBRATED = " calibrated"
 _OTHER_UNIT = 100.0  # times what is predicted: seconds and microseconds are 1000 away
 _TINY_MS = 1e-6
-_MOST = 2.0**53  # a graph's own limit; squares of such numbers, over the tiniest time, are finite
-_FORMAT = (
-    f"Expected a CSV file with a column `ms` and either a column `model` (path of an uncompiled "
-    f".tflite segment) or the columns {', '.join(f'`{name}`' for name in _WORK)}; a column "
-    f"`{_RELOAD}` (0 or 1) may say that parameters were loaded anew at every inference"
-)
+_QUEUE_OPTION = "Usb.MaxBulkInQueueLength"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,21 +38,33 @@ class Calibration:
 
     Attributes:
         device: The fitted device.
-        base: The device before.
+        base: The device before: a known host, or the one that was given.
+        host: Name of the preset that fits the measurements best.
+        determined: Names of the constants that the measurements tell.
+        kept: Names of those that they say too little about, which are as in the base.
         measured_ms: float64 [num_measurements].
         ms_before: float64 [num_measurements], predicted with the base.
         ms_after: float64 [num_measurements], predicted with the fitted device.
         ms_left_out: float64 [num_measurements], each predicted by a fit to the others.
-        changes: Name, value before and value after of each fitted constant.
     """
 
     device: EdgeTpu
     base: EdgeTpu
+    host: str
+    determined: tuple[str, ...]
+    kept: tuple[str, ...]
     measured_ms: npt.NDArray[np.float64]
     ms_before: npt.NDArray[np.float64]
     ms_after: npt.NDArray[np.float64]
     ms_left_out: npt.NDArray[np.float64]
-    changes: tuple[tuple[str, float, float], ...]
+
+    @property
+    def changes(self) -> tuple[tuple[str, float, float], ...]:
+        """Name, value before and value after of each constant that was determined."""
+        return tuple(
+            (name, float(getattr(self.base, name)), float(getattr(self.device, name)))
+            for name in self.determined
+        )
 
     @property
     def error_before(self) -> float:
@@ -83,6 +81,16 @@ class Calibration:
         """Mean relative error on measurements that were left out of the fit."""
         return float(np.abs(self.ms_left_out / self.measured_ms - 1).mean())
 
+    @property
+    def advice(self) -> str | None:
+        """That outputs come back one request at a time, if so, and what may be done about it."""
+        if self.device.link == "PCIe" or self.device.requests_in_flight > 1:
+            return None
+        return (
+            "outputs come back one request at a time: with more of them in flight, they take less; "
+            f"give the driver's option {_QUEUE_OPTION} (8, for example) when the delegate is loaded"
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted device to a JSON file, which `device=` takes.
 
@@ -95,174 +103,140 @@ class Calibration:
         """Plain values for JSON: constants and mean relative errors, before and after."""
         return {
             "device": self.device.name,
+            "host": self.host,
             "measurements": len(self.measured_ms),
             "error": {
                 "before": self.error_before,
                 "after": self.error_after,
                 "left_out": self.error_left_out,
             },
+            "determined": list(self.determined),
+            "kept": list(self.kept),
             "constants": {name: {"before": old, "after": new} for name, old, new in self.changes},
+            "advice": self.advice,
         }
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self.measured_ms)} measurements, mean error {self.error_before:.1%} before, "
-            f"{self.error_after:.1%} after, {self.error_left_out:.1%} on measurements left out."
+            f"{len(self.measured_ms)} measurements, nearest to {self.host} ({host_of(self.host)}); "
+            f"mean error {self.error_before:.1%} before, {self.error_after:.1%} after, "
+            f"{self.error_left_out:.1%} on measurements left out."
         ]
         lines += [f"  {name}: {old:.4g} -> {new:.4g}" for name, old, new in self.changes]
+        if self.kept:
+            lines.append(f"  as in {self.base.name}, for want of evidence: {', '.join(self.kept)}")
+        if self.advice is not None:
+            lines.append(f"  {self.advice}")
         return "\n".join(lines)
 
 
 def calibrate(
-    measurements_csv: str | os.PathLike[str],
-    base: str | os.PathLike[str] | EdgeTpu = "usb3",
+    measurements: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    device: DeviceLike | None = None,
 ) -> Calibration:
     """Fit a device's times to measured inference times of single segments.
 
-    The overhead of an inference, the compute, and the times to stream parameters and to move
-    inputs and outputs are fitted; what the measurements say nothing about stays as in the base.
+    The fit starts from a known host, the one that the measurements are likeliest for, and keeps to
+    the ranges of its constants; what the measurements say nothing about stays. One benchmark run is
+    enough for a sensible device: a row for each stage, and one for the whole model on one device,
+    each twice.
 
     Args:
-        measurements_csv: A row per measurement, with the columns `ms` (one inference on one Edge
-            TPU, invocation only) and either `model` (an uncompiled .tflite segment, relative to
-            the file) or `macs` (multiply-accumulates), `cached_bytes`, `streamed_bytes`,
-            `input_bytes` and `output_bytes`. With `reload` 1, parameters were loaded at every
-            inference (several models on one device).
-        base: Where the fit starts: a preset's name, a file of constants (.json), or an `EdgeTpu`.
+        measurements: A CSV file, or a list of its rows as mappings: the columns `ms` (one inference
+            on one Edge TPU, invocation only) and either `model` (an uncompiled .tflite segment,
+            its path relative to the file) or `macs` (multiply-accumulates), `cached_bytes`,
+            `streamed_bytes`, `input_bytes` and `output_bytes`, and, where it is known,
+            `instruction_bytes`. With `reload` 1, parameters were loaded at every inference (several
+            models on one device).
+        device: Where the fit starts: a preset's name, a file of constants (.json), an `EdgeTpu`, or
+            several to choose from; all hosts that are known if left out.
 
     Raises:
         ArgumentError: The file cannot be read, has no rows or lacks columns; a value is no finite
             number, is negative, or names no model; or the times are of another unit than ms. The
             message names line and column where there is one.
     """
-    base = resolve_device(base)
-    path = Path(measurements_csv)
-    measurements = _read(path, base)
-    _check_unit(path, measurements, base)
-    device = fit_constants(measurements, base, _FITTED)
-    design = Design(measurements)
-    left_out = np.array(
-        [_left_out(measurements, index, base) for index in range(len(measurements))]
-    )
+    where, rows = read_rows(measurements)
+    return calibrate_rows(rows, device, where=where)
+
+
+def calibrate_rows(
+    rows: Sequence[Measurement], device: DeviceLike | None = None, *, where: str = "measurements"
+) -> Calibration:
+    """What `calibrate` does, once the rows are read.
+
+    Args:
+        rows: The measurements.
+        device: See `calibrate`.
+        where: What messages call the measurements.
+
+    Raises:
+        ArgumentError: The times are of another unit than ms.
+    """
+    design = Design(rows)
+    everything = _candidates(None)
+    given = everything if device is None else _candidates(device)
+    base = _likeliest(design, given)
+    host = base if device is None else _likeliest(design, everything)
+    fit = fit_device(design, base)
+    _check_unit(where, design, base)
+    left_out = np.array([_left_out(rows, index, base) for index in range(len(rows))])
+    name = f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
     return Calibration(
-        device=dataclasses.replace(
-            device, name=f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
-        ),
+        device=dataclasses.replace(fit.device, name=name),
         base=base,
+        host=_preset_name(host),
+        determined=fit.determined,
+        kept=tuple(name for name in FITTED if name not in fit.determined),
         measured_ms=design.ms,
         ms_before=design.predict(base),
-        ms_after=design.predict(device),
+        ms_after=design.predict(fit.device),
         ms_left_out=left_out,
-        changes=tuple(
-            (name, float(getattr(base, name)), float(getattr(device, name))) for name in _FITTED
-        ),
     )
 
 
-def _left_out(measurements: Sequence[Measurement], index: int, base: EdgeTpu) -> float:
-    others = [*measurements[:index], *measurements[index + 1 :]]
-    device = fit_constants(others, base, _FITTED) if others else base
-    return float(Design([measurements[index]]).predict(device)[0])
+def _candidates(device: DeviceLike | None) -> list[EdgeTpu]:
+    """Devices to start from: those given, and each with one request in flight as well."""
+    if device is None or (isinstance(device, str) and device in LINK_NAMES):
+        names = preset_names() if device is None else hosts_of_link(device)
+        devices = [
+            preset_of(name, clock)
+            for name, clock in itertools.product(names, CLOCKS)
+            if clock == CLOCKS[0] or has_clocks(name)
+        ]
+    else:
+        devices = list(devices_of(resolve_device(device)))
+    found = []
+    for one in devices:
+        found.append(one)
+        if one.requests_in_flight > 1 and one.range_of("requests_in_flight")[0] <= 1:
+            found.append(dataclasses.replace(one, requests_in_flight=1))
+    return found
 
 
-def _check_unit(path: Path, measurements: Sequence[Measurement], base: EdgeTpu) -> None:
+def _likeliest(design: Design, candidates: Sequence[EdgeTpu]) -> EdgeTpu:
+    """The candidate that measurements are likeliest for, the first of those that are alike."""
+    return min(candidates, key=lambda base: misfit_of(design, base))
+
+
+def _preset_name(device: EdgeTpu) -> str:
+    """The preset that a candidate was made of."""
+    return next(name for name in preset_names() if device.name in (name, f"{name} max"))
+
+
+def _left_out(rows: Sequence[Measurement], index: int, base: EdgeTpu) -> float:
+    others = [*rows[:index], *rows[index + 1 :]]
+    device = fit_device(Design(others), base).device if others else base
+    return float(Design([rows[index]]).predict(device)[0])
+
+
+def _check_unit(where: str, design: Design, base: EdgeTpu) -> None:
     """No host is so slow or so fast that the device takes hundreds of times as long or short."""
-    design = Design(measurements)
     predicted = design.predict(base)
     ratio = float(np.median(design.ms / np.maximum(predicted, _TINY_MS)))
     if not 1 / _OTHER_UNIT < ratio < _OTHER_UNIT:
         raise ArgumentError(
-            f"{path}, column ms: the times are {ratio:.3g} times those predicted for "
+            f"{where}, column ms: the times are {ratio:.3g} times those predicted for "
             f"{base.name!r}. Expected milliseconds of one inference, and bytes and single "
             "multiply-accumulates in the other columns. Are they in another unit?"
         )
-
-
-def _read(path: Path, base: EdgeTpu) -> list[Measurement]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ArgumentError(f"{path} cannot be read: {error}. {_FORMAT}.") from error
-    missing = [
-        name for name in ("ms", *(() if "model" in columns else _WORK)) if name not in columns
-    ]
-    if missing:
-        raise ArgumentError(
-            f"{path} has no column {', '.join(missing)}. {_FORMAT}. Received the columns: "
-            f"{', '.join(columns) or 'none'}."
-        )
-    if len(set(columns)) < len(columns):
-        raise ArgumentError(
-            f"{path}: expected each column once. Received the columns: {', '.join(columns)}."
-        )
-    if not rows:
-        raise ArgumentError(f"{path} has no measurements. {_FORMAT}.")
-    for line, row in rows:
-        if None in row:
-            raise ArgumentError(
-                f"{path}, line {line}: expected {len(columns)} values, one for each column. "
-                f"Received: {len(columns) + len(row[None])}."
-            )
-    return [_measurement(path, line, row, base) for line, row in rows]
-
-
-def _measurement(path: Path, line: int, row: Mapping[str, str], base: EdgeTpu) -> Measurement:
-    def number(column: str) -> float:
-        text = row.get(column)
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = math.nan
-        least = _TINY_MS if column == "ms" else 0.0
-        if not least <= value <= _MOST:
-            wanted = f"above 0 (from {_TINY_MS:g} on)" if column == "ms" else "0 or more"
-            raise ArgumentError(
-                f"{path}, line {line}, column {column}: expected a finite number, {wanted} and "
-                f"{_MOST:g} at most. Received: {str(text)[:100]!r}."
-            )
-        return value
-
-    reload = bool(row.get(_RELOAD)) and number(_RELOAD) > 0
-    ms = number("ms")
-    if "model" in row:
-        return Measurement((_model_work(path, line, row["model"], base, reload=reload),), ms)
-    macs, cached, streamed, read, made = (number(name) for name in _WORK)
-    work = StageWork(
-        ops=((macs / 1e9, 0.0, 0.0, 0.0, 0), (0.0, 0.0, 0.0, streamed / MIB, 0)),
-        input_mib=read / MIB,
-        output_mib=made / MIB,
-        reload_mib=cached / MIB if reload else 0.0,
-    )
-    return Measurement((work,), ms)
-
-
-def _model_work(path: Path, line: int, model: str, base: EdgeTpu, *, reload: bool) -> StageWork:
-    file = path.parent / (model or "")
-    try:
-        there = bool(model) and file.is_file()
-    except OSError:  # a name that no file can have
-        there = False
-    if not there:
-        raise ArgumentError(
-            f"{path}, line {line}, column model: {str(file)!r} is no file. Expected the path of an "
-            f"uncompiled .tflite model, relative to {path.name}."
-        )
-    graph = OpGraph.from_tflite(file)
-    if any("edgetpu" in kind for kind in graph.op_types):
-        raise ArgumentError(
-            f"{path}, line {line}, column model: {str(file)!r} is compiled, so its layers "
-            "cannot be read. Expected the model that it was compiled from."
-        )
-    costs = DeviceCosts.of(graph, base)
-    entering, leaving = stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)
-    cost = costs.stage(range(graph.num_ops), entering, leaving)
-    if cost.cpu_ops:
-        raise ArgumentError(
-            f"{path}, line {line}, column model: {graph.describe_op(cost.cpu_ops[0])} of "
-            f"{str(file)!r} stays on the CPU, which the fit does not cover. Expected a segment "
-            "that is mapped as a whole."
-        )
-    return stage_work(costs, cost, entering, leaving, reload=reload)

@@ -3,97 +3,117 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import math
 import os
 import sys
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from respect_tf._errors import ArgumentError
 
 MIB = 2.0**20
+FULL_CLOCK_MHZ = 500.0
+"""The clock that prices of compute are stated for."""
+
 PAIR_FIELDS = ("strip_passes", "contention")  # constants that are pairs of numbers
 _SMALLEST_SECOND = {"strip_passes": 1.0, "contention": 0.0}
 _PAIR_MEANING = {"strip_passes": "(MiB, passes)", "contention": "(devices, part)"}
-_FORMAT = "respect_tf device"
-_SUFFIX = ".json"
+_TEXTS = ("name", "link")
+_ABOVE_ZERO = ("clock_mhz", "request_bytes", "requests_in_flight")
+
+LINKS = ("USB 3", "USB 2", "PCIe")
+"""What `EdgeTpu.link` may be."""
+
+CHIP_FIELDS = (
+    "num_tiles", "tile_bytes", "activation_share", "activation_cap_mib", "strip_map_mib",
+    "strip_parameter_mib", "strip_input_share", "strip_passes",
+)  # fmt: skip
+"""Constants of the chip's memory, which is the same everywhere."""
+
+Clock = Literal["std", "max"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EdgeTpu:
-    """An Edge TPU, how it is attached, and the host that feeds it.
+    """An Edge TPU: the chip, the link that it hangs on, and the host that feeds it.
 
-    The chip's memory is the same everywhere; times depend on the interface and on the host. Each
-    preset was fitted to public measurements of one host: `respect-tf calibrate` fits the times to
-    your own. `EdgeTpu.provenance` says where each constant comes from.
+    The chip is the same everywhere; times depend on the link and on the host. Each preset was made
+    of public measurements of one host, and `calibrate` fits the times to your own. Every constant
+    has a range in `ranges`: what it may be on a machine of that kind.
 
     Attributes:
         name: What reports call it.
-        num_tiles: Number of tiles, each with a memory of its own.
-        tile_bytes: Bytes of a tile that are left for parameters if activations took none.
-        activation_share: Part of a segment's largest tensor that takes room from parameters.
-        strip_map_mib: MiB read and made by an op from which on its maps are worked off in strips.
-        strip_parameter_mib: MiB of parameters from which on that happens.
-        strip_input_share: Part of a segment's inputs that takes room when it works in strips.
-        strip_passes: Pairs (MiB read and made by the op, passes): parameters that are streamed to
-            an op that works in strips are fetched so often.
-        fixed_ms: ms of an inference that does next to nothing.
-        ms_per_gmac: ms per 10**9 multiply-accumulates, output channels padded to 64.
-        ms_per_map_mib: ms per MiB that a 3x3 convolution makes; others in proportion to the
-            elements of their kernels, depthwise ones none.
-        ms_per_vector_mib: ms per MiB that a dense layer reads or makes.
-        ms_per_streamed_mib: ms to bring 1 MiB of parameters from the host.
-        ms_per_input_mib: ms per MiB of a tensor that enters a segment.
-        ms_per_output_mib: ms per MiB of a tensor that leaves a segment.
-        contention: Pairs (devices that work at once, part by which transfers then take longer);
-            linear between them, and as with most devices beyond.
-        dispatch_ms: ms of the host for each stage of a pipeline and inference, one after the other.
-        bus_ms_per_mib: ms for 1 MiB on a bus that all devices share; 0 for a bus of their own.
-        instruction_bytes: Bytes of instructions of a segment.
-        instruction_bytes_per_op: Further bytes of them per op.
-        cpu_ms_per_gmac: ms per 10**9 multiply-accumulates of ops that stay on the CPU.
-        cpu_ms_per_mib: ms per MiB that ops on the CPU read or make.
+        link: `"USB 3"`, `"USB 2"` or `"PCIe"`.
+        num_tiles: Chip: number of tiles, each with a memory of its own.
+        tile_bytes: Chip: bytes of a tile that are left for parameters if activations took none.
+        activation_share: Chip: part of a segment's largest tensor that takes room from parameters.
+        activation_cap_mib: Chip: MiB that activations take at most.
+        strip_map_mib: Chip: MiB read and made by an op from which on its maps are worked off in
+            strips.
+        strip_parameter_mib: Chip: MiB of parameters from which on that happens.
+        strip_input_share: Chip: part of a segment's inputs that takes room when it works in strips.
+        strip_passes: Chip: pairs (MiB read and made by the op, passes): parameters that are
+            streamed to an op that works in strips are fetched so often.
+        clock_mhz: Chip: its clock; prices of compute are stated for 500 MHz.
+        link_ms_per_mib: Link: ms to send 1 MiB of inputs, parameters or instructions.
+        output_ms_per_request: Link: ms of the host for one request for outputs.
+        request_bytes: Link: bytes of an output that one request brings.
+        requests_in_flight: Link: requests that wait at the same time, which share their time: the
+            driver's option `Usb.MaxBulkInQueueLength`.
+        bus_ms_per_mib: Link: ms for 1 MiB on a bus that all devices share; 0 for a bus of their
+            own.
+        contention: Link: pairs (devices that work at once, part by which transfers then take
+            longer); linear between them, and as with most devices beyond.
+        fixed_ms: Host: ms of an inference that does next to nothing.
+        stage_ms: Host: ms for each stage of a pipeline and inference, one after the other.
+        cpu_ms_per_gmac: Host: ms per 10**9 multiply-accumulates of ops that stay on the CPU.
+        cpu_ms_per_mib: Host: ms per MiB that ops on the CPU read or make.
+        ranges: For names of constants, the least and the largest value that they may have; a
+            constant that is missing here is known.
 
     Raises:
-        ArgumentError: A constant is negative, NaN, infinite or of another type.
+        ArgumentError: A constant is negative, NaN, infinite or of another type; a range is not two
+            such numbers, the smaller one first, or names no constant.
     """
 
     name: str
+    link: str
     num_tiles: int
     tile_bytes: float
     activation_share: float
+    activation_cap_mib: float
     strip_map_mib: float
     strip_parameter_mib: float
     strip_input_share: float
     strip_passes: tuple[tuple[float, float], ...]
-    fixed_ms: float
-    ms_per_gmac: float
-    ms_per_map_mib: float
-    ms_per_vector_mib: float
-    ms_per_streamed_mib: float
-    ms_per_input_mib: float
-    ms_per_output_mib: float
-    contention: tuple[tuple[float, float], ...]
-    dispatch_ms: float
+    clock_mhz: float
+    link_ms_per_mib: float
+    output_ms_per_request: float
+    request_bytes: float
+    requests_in_flight: float
     bus_ms_per_mib: float
-    instruction_bytes: float
-    instruction_bytes_per_op: float
+    contention: tuple[tuple[float, float], ...]
+    fixed_ms: float
+    stage_ms: float
     cpu_ms_per_gmac: float
     cpu_ms_per_mib: float
+    ranges: Mapping[str, tuple[float, float]] = dataclasses.field(
+        default_factory=dict, hash=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ArgumentError(f"EdgeTpu.name must be a string. Received: {self.name!r}.")
-        for field in dataclasses.fields(self):
-            if field.name in ("name", *PAIR_FIELDS):
-                continue
-            if not _is_amount(getattr(self, field.name)):
+        if self.link not in LINKS:
+            raise ArgumentError(
+                f"EdgeTpu.link must be one of {', '.join(LINKS)}. Received: {self.link!r}."
+            )
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            least = "above 0" if name in _ABOVE_ZERO else "0 or more"
+            if not is_amount(value) or (name in _ABOVE_ZERO and value == 0):
                 raise ArgumentError(
-                    f"EdgeTpu.{field.name} must be a finite number, 0 or more. "
-                    f"Received: {getattr(self, field.name)!r}."
+                    f"EdgeTpu.{name} must be a finite number, {least}. Received: {value!r}."
                 )
         if not isinstance(self.num_tiles, int) or self.num_tiles < 1:
             raise ArgumentError(
@@ -102,6 +122,7 @@ class EdgeTpu:
             )
         for name in PAIR_FIELDS:
             self._check_pairs(name)
+        object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
 
     def _check_pairs(self, name: str) -> None:
         value, smallest = getattr(self, name), _SMALLEST_SECOND[name]
@@ -109,7 +130,7 @@ class EdgeTpu:
             pairs = tuple((first, second) for first, second in value)
         except (TypeError, ValueError):
             pairs = ((math.nan, math.nan),)
-        good = all(_is_amount(first) and _is_amount(second) for first, second in pairs)
+        good = all(is_amount(first) and is_amount(second) for first, second in pairs)
         firsts = [first for first, _ in pairs]
         if (
             not good
@@ -123,57 +144,33 @@ class EdgeTpu:
         object.__setattr__(self, name, pairs)
 
     @classmethod
-    def preset(cls, name: str) -> EdgeTpu:
-        """A device as it was measured.
+    def preset(cls, name: str, *, clock: Clock = "std") -> EdgeTpu:
+        """A device as it was measured on one host.
 
         Args:
-            name: `"usb3"`, `"usb2"` or `"pcie"`.
+            name: The host: see `device_presets`.
+            clock: `"std"`, as the packaged runtime runs the chip (250 MHz over USB), or `"max"`
+                (500 MHz). Over PCIe both are 500 MHz.
 
         Raises:
-            ArgumentError: There is no such preset.
+            ArgumentError: There is no such preset or clock.
         """
-        data = _data()
-        if not isinstance(name, str) or name not in data["presets"]:
-            raise ArgumentError(
-                f"Unknown device. Expected one of {', '.join(sorted(data['presets']))}, a file of "
-                f"constants ({_SUFFIX}), or an EdgeTpu. Received: {name!r}."
-            )
-        return cls(name=name, **{key: entry["value"] for key, entry in _entries(name).items()})
+        from respect_tf.device._presets import preset_of
+
+        return preset_of(name, clock)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> EdgeTpu:
         """A device whose constants `save` wrote, or a user: a JSON file.
 
         Raises:
-            ArgumentError: The file cannot be read, is not of this format, lacks a constant or has
-                an unknown one, or a constant makes no sense. The message names file and constant.
+            ArgumentError: The file cannot be read, is not of this format or of an earlier version,
+                lacks a constant or has an unknown one, or a constant makes no sense. The message
+                names file and constant.
         """
-        path = Path(path)
-        try:
-            data = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # neither UTF-8 nor sane JSON
-            raise ArgumentError(
-                f"{path} cannot be read as a device: {error}. Expected a JSON file as "
-                "`EdgeTpu.save` or `respect-tf calibrate` writes it."
-            ) from error
-        constants = data.get("constants") if isinstance(data, dict) else None
-        if not isinstance(constants, dict) or data.get("format") != _FORMAT:
-            raise ArgumentError(
-                f'{path} describes no device. Expected {{"format": "{_FORMAT}", "name": ..., '
-                '"constants": {...}}, as `EdgeTpu.save` writes it.'
-            )
-        expected = {field.name for field in dataclasses.fields(cls)} - {"name"}
-        missing, unknown = expected - set(constants), set(constants) - expected
-        if missing or unknown:
-            raise ArgumentError(
-                f"{path}: missing constants: {', '.join(sorted(missing)) or 'none'}; unknown "
-                f"constants: {', '.join(sorted(unknown)) or 'none'}. Expected those of "
-                "`EdgeTpu.save`."
-            )
-        try:
-            return cls(name=data.get("name"), **constants)
-        except ArgumentError as error:
-            raise ArgumentError(f"{path}: {error}") from error
+        from respect_tf.device._device_file import read_device
+
+        return read_device(path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the constants to a JSON file that `from_file` and `device=` take.
@@ -181,18 +178,9 @@ class EdgeTpu:
         Raises:
             ArgumentError: The file cannot be written, or its name does not end in .json.
         """
-        path = Path(path)
-        if path.suffix != _SUFFIX:
-            raise ArgumentError(
-                f"A device's file must end in {_SUFFIX}, so that `device=` can tell it from a "
-                f"preset. Received: {os.fspath(path)!r}."
-            )
-        constants = dataclasses.asdict(self)
-        data = {"format": _FORMAT, "name": constants.pop("name"), "constants": constants}
-        try:
-            path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise ArgumentError(f"{path} cannot be written: {error}.") from error
+        from respect_tf.device._device_file import write_device
+
+        write_device(self, path)
 
     @staticmethod
     def provenance(preset: str) -> dict[str, str]:
@@ -201,10 +189,33 @@ class EdgeTpu:
         Raises:
             ArgumentError: There is no such preset.
         """
-        EdgeTpu.preset(preset)
+        from respect_tf.device._presets import constants_of
+
         return {
-            name: f"{entry['unit']}; {entry['source']}" for name, entry in _entries(preset).items()
+            name: f"{entry['unit']}; {entry['source']}"
+            for name, entry in constants_of(preset).items()
         }
+
+    @property
+    def output_ms_per_mib(self) -> float:
+        """Ms to bring back 1 MiB of outputs: its requests, of which some wait at a time."""
+        per_byte = self.output_ms_per_request / self.requests_in_flight / self.request_bytes
+        return MIB * per_byte
+
+    @property
+    def slower(self) -> float:
+        """How many times as long the chip computes as at 500 MHz."""
+        return FULL_CLOCK_MHZ / self.clock_mhz
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """The least and the largest value that a constant may have, its own value included.
+
+        Args:
+            name: A constant that is one number.
+        """
+        value = float(getattr(self, name))
+        low, high = self.ranges.get(name, (value, value))
+        return min(low, value), max(high, value)
 
     def slowdown(self, num_stages: int) -> float:
         """How many times as long transfers take when `num_stages` devices work at once."""
@@ -218,28 +229,15 @@ class EdgeTpu:
         return 1.0 + part
 
 
-@functools.cache
-def _preset(name: str) -> EdgeTpu:
-    return EdgeTpu.preset(name)
+_NUMBERS = tuple(
+    field.name
+    for field in dataclasses.fields(EdgeTpu)
+    if field.name not in (*_TEXTS, *PAIR_FIELDS, "ranges")
+)
 
 
-def resolve_device(device: str | os.PathLike[str] | EdgeTpu) -> EdgeTpu:
-    """The device that a preset's name or a file stands for; an `EdgeTpu` is returned as it is.
-
-    Args:
-        device: An `EdgeTpu`, a preset's name, or a file of constants, which ends in .json.
-
-    Raises:
-        ArgumentError: There is no such preset, or the file describes no device.
-    """
-    if isinstance(device, EdgeTpu):
-        return device
-    if isinstance(device, os.PathLike) or (isinstance(device, str) and device.endswith(_SUFFIX)):
-        return EdgeTpu.from_file(device)
-    return _preset(device) if isinstance(device, str) else EdgeTpu.preset(device)
-
-
-def _is_amount(value: Any) -> bool:
+def is_amount(value: Any) -> bool:
+    """Whether a value is a finite number, 0 or more."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -247,13 +245,26 @@ def _is_amount(value: Any) -> bool:
     )
 
 
-def _entries(preset: str) -> dict[str, dict[str, Any]]:
-    data = _data()
-    return {**data["every_device"], **data["presets"][preset]["constants"]}
-
-
-@functools.cache
-def _data() -> dict[str, Any]:
-    text = resources.files("respect_tf.device").joinpath("constants.json").read_text("utf-8")
-    data: dict[str, Any] = json.loads(text)
-    return data
+def _checked_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
+    if not isinstance(ranges, Mapping):
+        raise ArgumentError(
+            "EdgeTpu.ranges must give constants their least and largest value by name. Received: "
+            f"{ranges!r}."
+        )
+    checked = {}
+    for name, pair in ranges.items():
+        if name not in _NUMBERS:
+            raise ArgumentError(
+                f"EdgeTpu.ranges: expected names among {', '.join(_NUMBERS)}. Received: {name!r}."
+            )
+        try:
+            low, high = pair
+        except (TypeError, ValueError):
+            low = high = math.nan
+        if not (is_amount(low) and is_amount(high) and low <= high):
+            raise ArgumentError(
+                f"EdgeTpu.ranges[{name!r}] must be two finite numbers, 0 or more, the smaller one "
+                f"first. Received: {pair!r}."
+            )
+        checked[name] = (float(low), float(high))
+    return checked

@@ -1,99 +1,76 @@
-"""Measured inference times as arrays that the model's constants are fitted to."""
+"""Measured inference times of single segments, and fits of a device's constants to them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device._costs import DeviceCosts, StageCost
-from respect_tf.device._edge_tpu import MIB, PAIR_FIELDS, EdgeTpu
+from respect_tf.device._chip import ChipCosts
+from respect_tf.device._costs import StageCost
+from respect_tf.device._edge_tpu import MIB, EdgeTpu
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
+FITTED = ("fixed_ms", "link_ms_per_mib", "output_ms_per_request", "clock_mhz")
+"""Constants that times of single segments can tell something about."""
 
-@dataclasses.dataclass(frozen=True)
-class StageWork:
-    """What a stage does, without the device's times.
-
-    Attributes:
-        ops: One (10**9 multiply-accumulates, MiB made by convolutions as in `DeviceCosts.map_mib`,
-            MiB that dense layers read and make, streamed MiB, step of `EdgeTpu.strip_passes` from 1
-            on or 0) per op, or sums over ops that stream nothing.
-        always_mib: MiB of constants that are streamed in any case.
-        input_mib: MiB that enter in all.
-        output_mib: MiB that leave in all.
-        reload_mib: MiB that are loaded anew at every inference although they are cached, because
-            the measurement changed models in between.
-    """
-
-    ops: tuple[tuple[float, float, float, float, int], ...]
-    input_mib: float
-    output_mib: float
-    always_mib: float = 0.0
-    reload_mib: float = 0.0
+# Times are told to so much of them: what repeated runs of public stacks differ by (4.6 %), which
+# is about what ops that take a tenth more or less than their price add up to in a segment.
+_NOISE = 0.04
+# A range is taken for two standard deviations to both sides of the value.
+_RANGE_DEVIATIONS = 4.0
+# The clock is one of two, and what is fitted is how far the chip's prices are off.
+_CLOCK_DEVIATION = 0.1
+# A constant is fitted where that lowers the misfit by so much: a likelihood ratio that chance
+# exceeds one time in twenty.
+_EXPLAINED = 3.84
+_SMALLEST = 1e-6  # constants are fitted as logarithms: 0 is taken for this
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One measured time.
+    """One inference of a segment on one Edge TPU, and its time.
 
     Attributes:
-        stages: What each device does.
-        ms: Mean time per inference.
-        num_inputs: How many inferences ran one after the other through the pipeline; 1 measures
-            latency.
+        ms: Its time.
+        ops: One (ms on the chip at 500 MHz, MiB of parameters that are streamed) per op.
+        sent_mib: MiB of inputs, instructions and other constants that the host sends.
+        returned_bytes: Bytes of each tensor that the device returns.
     """
 
-    stages: tuple[StageWork, ...]
     ms: float
-    num_inputs: int = 1
+    ops: tuple[tuple[float, float], ...]
+    sent_mib: float
+    returned_bytes: tuple[int, ...]
 
 
-def stage_work(
-    costs: DeviceCosts,
-    cost: StageCost,
-    entering: Sequence[int],
-    leaving: Sequence[int],
-    *,
-    reload: bool = False,
-) -> StageWork:
-    """The work of a stage that `DeviceCosts.stage` has priced; ops on the CPU are left out.
+def measurement_of(
+    chip: ChipCosts, cost: StageCost, leaving: Sequence[int], ms: float, *, reload: bool
+) -> Measurement:
+    """A measured time of a stage without ops on the CPU.
 
     Args:
-        costs: The graph on its device.
+        chip: The graph on the chip.
         cost: The stage.
-        entering: Tensors that enter it.
         leaving: Tensors that leave it.
-        reload: Whether the measurement loads parameters and instructions at every inference.
+        ms: The time.
+        reload: Whether parameters were loaded anew at every inference.
     """
-    parameters, tensors = costs.parameters, costs.graph.tensor_bytes
-    on_cpu, streamed = set(cost.cpu_ops), set(cost.streamed_ops)
-    ops = []
-    for op in cost.ops:
-        if op in on_cpu:
-            continue
-        own = float(parameters.stored[op] - parameters.streamed[op]) / MIB
-        work = (
-            float(costs.gmacs[op]),
-            float(costs.map_mib[op]),
-            float(costs.vector_mib[op]),
-        )
-        if op in streamed:
-            ops.append((*work, own, int(costs.strip_step[op])))
-        elif any(work):
-            ops.append((*work, 0.0, 0))
-    mapped = [op for op in cost.ops if op not in on_cpu]
-    return StageWork(
-        ops=tuple(ops),
-        input_mib=float(tensors[list(entering)].sum()) / MIB,
-        output_mib=float(tensors[list(leaving)].sum()) / MIB,
-        always_mib=float(parameters.streamed[mapped].sum()) / MIB,
-        reload_mib=costs.load_mib(cost) if reload else 0.0,
+    parameters, streamed = chip.parameters, set(cost.streamed_ops)
+    own = (parameters.stored - parameters.streamed) * chip.passes / MIB
+    ops = tuple(
+        (float(chip.chip_ms[op]), float(own[op]) if op in streamed else 0.0) for op in cost.ops
+    )
+    always = int(parameters.streamed[list(cost.ops)].sum())
+    sent = cost.input_bytes + cost.instruction_bytes + always
+    return Measurement(
+        ms=ms,
+        ops=ops,
+        sent_mib=(sent + (cost.cached_bytes if reload else 0)) / MIB,
+        returned_bytes=tuple(int(size) for size in chip.returned[list(leaving)]),
     )
 
 
@@ -101,98 +78,96 @@ class Design:
     """Measurements as flat arrays, so that all their times are predicted at once."""
 
     def __init__(self, measurements: Sequence[Measurement]) -> None:
-        stages = [stage for measurement in measurements for stage in measurement.stages]
-        ops = [(index, *op) for index, stage in enumerate(stages) for op in stage.ops]
-        table = np.array(ops, np.float64).reshape(-1, 6)
-        self._op_stage = table[:, 0].astype(np.int64)
-        self._gmacs, self._maps, self._vectors, self._streamed = table[:, 1:5].T
-        self._step = table[:, 5].astype(np.int64)
-        self._input = np.array([stage.input_mib for stage in stages])
-        self._output = np.array([stage.output_mib for stage in stages])
-        self._loaded = np.array([stage.always_mib + stage.reload_mib for stage in stages])
-        self._num_stages = np.array([len(m.stages) for m in measurements])
-        self._first = np.cumsum(self._num_stages) - self._num_stages
-        self._num_inputs = np.array([m.num_inputs for m in measurements])
-        self.ms = np.array([m.ms for m in measurements])
+        ops = [(index, *op) for index, one in enumerate(measurements) for op in one.ops]
+        table = np.array(ops, np.float64).reshape(-1, 3)
+        self._row = table[:, 0].astype(np.int64)
+        self._chip, self._streamed = table[:, 1:].T
+        self._sent = np.array([one.sent_mib for one in measurements])
+        self._returned = [np.array(one.returned_bytes, np.int64) for one in measurements]
+        self.ms = np.array([one.ms for one in measurements])
 
     def predict(self, device: EdgeTpu) -> Floats:
-        """Predicted ms per inference. float64 [num_measurements].
-
-        The first inference passes all stages; each further one comes after the slowest stage, in
-        which transfers are slowed by the other devices, or when the host has served all stages.
-        """
-        passes = np.array([1.0, *(count for _, count in device.strip_passes)])[self._step]
-        compute = device.ms_per_gmac * self._gmacs + device.ms_per_map_mib * self._maps
-        compute += device.ms_per_vector_mib * self._vectors
-        busy = np.maximum(compute, device.ms_per_streamed_mib * passes * self._streamed)
-        count = len(self._output)
-        own = np.bincount(self._op_stage, busy, count) + device.fixed_ms
-        own += device.ms_per_streamed_mib * self._loaded
-        moved = device.ms_per_input_mib * self._input + device.ms_per_output_mib * self._output
-        slowdown = np.array([device.slowdown(int(n)) for n in self._num_stages])
-        slowest = np.maximum.reduceat(
-            own + np.repeat(slowdown, self._num_stages) * moved, self._first
-        )
-        latency = np.add.reduceat(own + moved, self._first)
-        served = device.dispatch_ms * np.where(self._num_stages > 1, self._num_stages, 0)
-        latency, slowest = latency + served, np.maximum(slowest, served)
-        predicted: Floats = (latency + (self._num_inputs - 1) * slowest) / self._num_inputs
+        """Predicted ms. float64 [num_measurements]."""
+        compute = device.slower * self._chip
+        busy = np.maximum(compute, device.link_ms_per_mib * self._streamed)
+        size = int(device.request_bytes)
+        requests = np.array([float((-(-sizes // size)).sum()) for sizes in self._returned])
+        predicted: Floats = np.bincount(self._row, busy, len(self.ms)) + device.fixed_ms
+        predicted += device.link_ms_per_mib * self._sent
+        predicted += device.output_ms_per_request / device.requests_in_flight * requests
         return predicted
 
 
-def fit_constants(
-    measurements: Iterable[Measurement], base: EdgeTpu, names: Sequence[str]
-) -> EdgeTpu:
-    """Constants that fit measured times best, by relative error.
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A device whose constants are as likely as can be, by measurements and by what was known.
 
-    A soft loss keeps single odd measurements from deciding. What the measurements say nothing
-    about stays near the base's value.
+    Attributes:
+        device: The device.
+        misfit: Squared deviations of times and constants, added up; the less, the likelier.
+        determined: Constants that the measurements say something about; others are as before.
+    """
+
+    device: EdgeTpu
+    misfit: float
+    determined: tuple[str, ...]
+
+
+def misfit_of(design: Design, base: EdgeTpu) -> float:
+    """How far measurements are from a device whose constants are anywhere in their ranges."""
+    return _fit(design, base, FITTED)[1]
+
+
+def fit_device(design: Design, base: EdgeTpu) -> Fit:
+    """Fit constants within their ranges; where times say little, the base's value stays.
+
+    Each constant is known beforehand to be near the base's value, by its range. They are fitted one
+    by one, the one that explains most first, as long as what it explains is more than chance: of
+    constants that the times do not tell apart, one is enough.
 
     Args:
-        measurements: At least one.
-        base: Where the search starts, and the other constants.
-        names: Fields to fit; of pairs, the second number is.
+        design: The measurements.
+        base: Where to start.
     """
+    device, misfit = _fit(design, base, ())
+    chosen: list[str] = []
+    while len(chosen) < len(FITTED):
+        left = [name for name in FITTED if name not in chosen]
+        fits = {name: _fit(design, base, [*chosen, name]) for name in left}
+        best = min(fits, key=lambda name: fits[name][1])
+        if misfit - fits[best][1] < _EXPLAINED:
+            break
+        chosen.append(best)
+        device, misfit = fits[best]
+    return Fit(device, misfit, tuple(name for name in FITTED if name in chosen))
+
+
+def _fit(design: Design, base: EdgeTpu, names: Sequence[str]) -> tuple[EdgeTpu, float]:
+    """The likeliest device that differs in some constants, and its misfit."""
     from scipy.optimize import least_squares
 
-    design = Design(list(measurements))
-    start = np.array([value for name in names for value in _values(base, name)])
-    scale = np.maximum(start, _SMALLEST)
+    start = np.log([max(float(getattr(base, name)), _SMALLEST) for name in names])
+    ranges = np.array([base.range_of(name) for name in names]).reshape(-1, 2)
+    lower, upper = np.log(np.maximum(ranges, _SMALLEST)).T
+    known = np.maximum(upper - lower, _SMALLEST) / _RANGE_DEVIATIONS
+    known[[name == "clock_mhz" for name in names]] = _CLOCK_DEVIATION
 
-    def residuals(values: Floats) -> Floats:
-        misfit = design.predict(_replaced(base, names, values)) / design.ms - 1.0
-        return np.concatenate([misfit, _PRIOR * (values - start) / scale])
+    def device_of(values: Floats) -> EdgeTpu:
+        amounts = np.exp(np.clip(values, lower, upper)).tolist()
+        return dataclasses.replace(base, **dict(zip(names, amounts, strict=True)))
 
-    lower = np.concatenate(
-        [np.full(len(_values(base, n)), 1.0 if n == "strip_passes" else 0.0) for n in names]
-    )
+    def deviations(values: Floats) -> Floats:
+        times = (design.predict(device_of(values)) / design.ms - 1.0) / _NOISE
+        return np.concatenate([times, (values - start) / known])
+
+    if not names:
+        squared = deviations(start) ** 2
+        return base, float(2 * (np.sqrt(1 + squared) - 1).sum())  # as below: soft_l1
     found = least_squares(
-        residuals,
-        np.maximum(start, lower + 1e-3 * scale),
-        bounds=(lower, np.inf),
-        x_scale=scale,
+        deviations,
+        start,
+        bounds=(np.minimum(lower, start) - _SMALLEST, np.maximum(upper, start) + _SMALLEST),
+        x_scale=known,
         loss="soft_l1",
-        f_scale=_SOFT,
     )
-    return _replaced(base, names, np.maximum(found.x, lower))
-
-
-_SOFT = 0.02  # relative error from which on a measurement counts less
-_PRIOR = 1e-3  # weight of one base value next to one measurement
-_SMALLEST = 0.05  # scale of constants that are 0 in the base
-
-
-def _values(device: EdgeTpu, name: str) -> list[float]:
-    value = getattr(device, name)
-    return [second for _, second in value] if name in PAIR_FIELDS else [float(value)]
-
-
-def _replaced(base: EdgeTpu, names: Sequence[str], values: Floats) -> EdgeTpu:
-    remaining = values.tolist()
-    changes: dict[str, Any] = {}
-    for name in names:
-        if name in PAIR_FIELDS:
-            changes[name] = tuple((first, remaining.pop(0)) for first, _ in getattr(base, name))
-        else:
-            changes[name] = remaining.pop(0)
-    return dataclasses.replace(base, **changes)
+    return device_of(found.x), 2.0 * float(found.cost)

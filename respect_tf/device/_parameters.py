@@ -1,7 +1,8 @@
 """Bytes that Google's compiler stores for the parameters of each op, and prints in its log.
 
 The formulas were found in public pairs of source and compiled models (google-coral/test_data,
-google-coral/edgetpu, LibrEdgeTPU, EdgeTPU_Analysis, Segments-Runner) and in public compiler logs;
+google-coral/edgetpu, LibrEdgeTPU, EdgeTPU_Analysis, Segments-Runner, EdgeTPU-MOT, edgetpu-tcn,
+SR-GAN-Edge-TPU and others) and in public compiler logs;
 `benchmarks/device.py` measures them against that data.
 """
 
@@ -30,6 +31,7 @@ _VECTOR_BYTES = 16
 _SOFTMAX_BYTES, _SOFTMAX_LARGEST = 24, 2048
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _RECURRENT = {"LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
+_SEQUENCE_BYTES = 48  # cached for each value of an LSTM's output; one more is streamed (seen once)
 _ARRAY_TILES = 16  # graphs without shapes: parameters are spread evenly
 
 
@@ -50,6 +52,11 @@ class Parameters:
     streamed: npt.NDArray[np.int64]
     blocks: npt.NDArray[np.int64]
     block_bytes: npt.NDArray[np.int64]
+
+    @property
+    def movable(self) -> npt.NDArray[np.int64]:
+        """Those of `stored` that are cached where there is room. int64 [num_ops]."""
+        return self.stored - self.streamed
 
 
 def op_parameters(graph: OpGraph, *, keeps_zero_biases: bool = False) -> Parameters:
@@ -89,6 +96,8 @@ def _of_op(graph: OpGraph, op: int) -> _Row:
     if kind in _ELEMENTWISE:
         streamed = _elementwise(graph, op)
         return (streamed, 0, streamed, 0, 0)
+    if kind == "TRANSPOSE":
+        return _transpose(graph, op)
     if kind == "SOFTMAX":
         classes = math.prod(graph.tensor_shapes[graph.inputs_of(op)[0]][-1:])
         if classes > _SOFTMAX_LARGEST:
@@ -120,7 +129,8 @@ def _weighted(graph: OpGraph, op: int) -> _Row:
         logged = round_up(channels_in, 64) * per_channel
         stored = round_up(round_up(channels_in, 8) * per_channel, _ROUNDING)
         return (stored, logged, 0, logged // (16 * per_channel), 16 * per_channel)
-    # A depthwise op that makes several channels of each is stored as a plain convolution.
+    # A depthwise op that makes several channels of each is stored as a plain convolution, but for
+    # its biases and scales.
     channels_out = weights[-1] if kind == "DEPTHWISE_CONV_2D" else weights[0]
     read = channels_in if kind == "DEPTHWISE_CONV_2D" else weights[-1]
     per_channel = taps * round_up(read, 4) + overhead
@@ -128,7 +138,9 @@ def _weighted(graph: OpGraph, op: int) -> _Row:
         stored = round_up(_FEW_CHANNELS * per_channel, _ROUNDING)
         logged = channels_out * per_channel
         return (stored, logged, 0, 1, logged)
-    stored = round_up(_pad_channels(channels_out) * per_channel, _ROUNDING)
+    padded = _pad_channels(channels_out)
+    beside = round_up(channels_out, 8) if kind == "DEPTHWISE_CONV_2D" else padded
+    stored = round_up(padded * (per_channel - overhead) + beside * overhead, _ROUNDING)
     logged = round_up(channels_out, 64) * per_channel
     block = _CONV_BLOCK if math.prod(made[1:-1]) > 1 else _DENSE_BLOCK
     return (stored, logged, 0, round_up(channels_out, 64) // block, block * per_channel)
@@ -149,13 +161,39 @@ def _dense_inputs(weights: Sequence[int], image: Sequence[int]) -> int:
 
 
 def _recurrent(graph: OpGraph, op: int) -> _Row:
-    """A lower estimate: the gates' matrices as dense layers; one public pair stores more."""
+    """The gates' matrices as dense layers without biases, four biases, and tables for each value.
+
+    Matrices and biases are a guess: one public pair with an LSTM gives their sum with the tables.
+    """
     stored = 0
     for tensor in graph.inputs_of(op).tolist():
         shape = graph.tensor_shapes[tensor]
         if graph.is_constant[tensor] and len(shape) == 2:
-            stored += _pad_channels(shape[0]) * (round_up(shape[1], 4) + _BIAS)
-    return _one_block(stored) if stored else _NOTHING
+            stored += _pad_channels(shape[0]) * round_up(shape[1], 4)
+        elif graph.is_constant[tensor] and graph.tensor_dtypes[tensor] == "int32":
+            stored += _pad_channels(math.prod(shape)) * _BIAS
+    if not stored:
+        return _NOTHING
+    made = round_up(math.prod(graph.tensor_shapes[graph.outputs_of(op)[0]]), _ROUNDING)
+    cached = round_up(stored + _SEQUENCE_BYTES * made, _ROUNDING)
+    return (cached + made, cached, made, 1, cached)
+
+
+def _transpose(graph: OpGraph, op: int) -> _Row:
+    """Moving the channels is a convolution with an identity matrix, other moves need nothing.
+
+    One public pair shows two of them with the reshapes behind: 68,160 bytes, of which this explains
+    55,296.
+    """
+    settings = graph.op_attributes[op].settings
+    axes = (settings[-1] if settings else None) or ()
+    read = graph.tensor_shapes[graph.inputs_of(op)[0]]
+    if not axes or axes[-1] % len(axes) == len(axes) - 1:
+        return _NOTHING
+    row_bytes = round_up(read[-1], 4)
+    stored = round_up(_pad_channels(read[-1]) * row_bytes, _ROUNDING)
+    blocks = round_up(read[-1], 64) // _CONV_BLOCK
+    return (stored, round_up(read[-1], 64) * row_bytes, 0, blocks, _CONV_BLOCK * row_bytes)
 
 
 def _elementwise(graph: OpGraph, op: int) -> int:

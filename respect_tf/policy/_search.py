@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import time
@@ -27,6 +28,7 @@ from respect_tf.schedule._exact import solve_exact, solve_quickly
 from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._objective import Objective, resolve_objective
+from respect_tf.schedule._optima import prepare
 from respect_tf.schedule._problem import Floats, Problem, build_problem
 from respect_tf.schedule._schedule import Schedule
 from respect_tf.schedule._slicing import slice_items
@@ -104,7 +106,8 @@ def search(
     """
     started = time.perf_counter()
     deadline = deadline_after(time_limit, started)
-    problem = build_problem(graph, num_stages, resolve_objective(objective), constraints)
+    prepared = prepare(resolve_objective(objective), graph, num_stages, constraints, deadline)
+    problem = build_problem(graph, num_stages, prepared.objective, constraints)
     probabilities = _item_probabilities(problem, stage_probabilities)
     answer = search_problem(
         problem,
@@ -115,6 +118,7 @@ def search(
         structural=structural,
         seed=checked_count("seed", seed, 0),
     )
+    answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
     return _checked_schedule(problem, answer, "search", started)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import DeviceCosts, EdgeTpu, PipelinePrediction, predict_pipeline
+from respect_tf.device import DeviceCosts, DeviceLike, PipelinePrediction, predict
 from respect_tf.graph import OpGraph
 from respect_tf.report._text import format_bytes
 
@@ -29,20 +28,18 @@ class PlacedGraph:
     prediction: PipelinePrediction
 
     @classmethod
-    def of(
-        cls, graph: OpGraph, stages: npt.ArrayLike, device: str | os.PathLike[str] | EdgeTpu
-    ) -> PlacedGraph:
+    def of(cls, graph: OpGraph, stages: npt.ArrayLike, device: DeviceLike) -> PlacedGraph:
         """A graph in stages on Edge TPUs.
 
         Args:
             graph: The graph.
-            stages: int [num_ops], see `respect_tf.device.predict_pipeline`.
+            stages: int [num_ops], see `respect_tf.device.predict`.
             device: The kind of Edge TPU.
 
         Raises:
             ArgumentError: There is no such device, or the stages are not valid.
         """
-        prediction = predict_pipeline(graph, stages, device)
+        prediction = predict(graph, stages, device)
         return cls(graph, np.asarray(stages, np.int32), prediction)
 
     @property

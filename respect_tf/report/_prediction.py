@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from respect_tf.compile import logged_figures
-from respect_tf.device import CpuOp, EdgeTpu, PipelinePrediction, StagePrediction, predict_pipeline
+from respect_tf.device import CpuOp, EdgeTpu, PipelinePrediction, StagePrediction, predict
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import Schedule
 from respect_tf.schedule import schedule as choose_schedule
@@ -52,6 +52,7 @@ class StageTime:
     Attributes:
         compute_ms: The Edge TPU at work.
         stream_ms: Waiting for parameters.
+        instruction_ms: Sending instructions.
         input_ms: Bringing tensors in.
         output_ms: Bringing tensors out.
         overhead_ms: The inference itself.
@@ -62,6 +63,7 @@ class StageTime:
 
     compute_ms: float
     stream_ms: float
+    instruction_ms: float
     input_ms: float
     output_ms: float
     overhead_ms: float
@@ -107,6 +109,30 @@ class StageOnDevice:
 
 
 @dataclasses.dataclass(frozen=True)
+class HostSpeed:
+    """How fast a pipeline is on one of the hosts that the user may have.
+
+    Attributes:
+        device: Name of the host.
+        frames_per_second: Results per second when the pipeline is full.
+        interval_ms: Time between them.
+        optimum_ms: The least interval of as many stages there; None where nobody looked.
+        limited_by: `"stage N"`, `"bus"` or `"host"`.
+    """
+
+    device: str
+    frames_per_second: float
+    interval_ms: float
+    optimum_ms: float | None
+    limited_by: str
+
+    @property
+    def regret(self) -> float | None:
+        """How far the interval is above the host's own optimum: their ratio minus 1."""
+        return None if not self.optimum_ms else self.interval_ms / self.optimum_ms - 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Speed:
     """How fast a pipeline is.
 
@@ -119,6 +145,7 @@ class Speed:
         first_inference_ms: The first result, loading of parameters included.
         one_tpu_frames_per_second: The whole model on one Edge TPU.
         compiler_frames_per_second: As many segments as `edgetpu_compiler --num_segments` cuts.
+        by_host: The same for each of the hosts that the user may have, the device first.
         fewest_tpus: The least number of Edge TPUs that would be as fast; None where nobody looked.
         source: Where the figures come from.
     """
@@ -131,6 +158,7 @@ class Speed:
     first_inference_ms: float
     one_tpu_frames_per_second: float
     compiler_frames_per_second: float
+    by_host: tuple[HostSpeed, ...]
     fewest_tpus: int | None
     source: Source = "predicted"
 
@@ -159,7 +187,7 @@ def stages_on_device(
 def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePrediction) -> Speed:
     """How fast a pipeline is, against one Edge TPU, the compiler's cut and fewer stages."""
     device, num_stages = prediction.device, schedule.num_stages
-    alone = predict_pipeline(graph, np.zeros(graph.num_ops, np.int64), device)
+    alone = predict(graph, np.zeros(graph.num_ops, np.int64), device)
     stock = choose_schedule(graph, num_stages, "compiler", objective="throughput", device=device)
     stock_ms = float(prediction.interval_ms if stock.cost is None else stock.cost)
     return Speed(
@@ -171,7 +199,28 @@ def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePredic
         first_inference_ms=prediction.first_ms,
         one_tpu_frames_per_second=alone.frames_per_second,
         compiler_frames_per_second=1000.0 / stock_ms if stock_ms else math.inf,
+        by_host=_by_host(schedule, prediction),
         fewest_tpus=_fewest(graph, num_stages, device, prediction.interval_ms),
+    )
+
+
+def _by_host(schedule: Schedule, prediction: PipelinePrediction) -> tuple[HostSpeed, ...]:
+    predictions = list(prediction.by_host.values())
+    optima: list[float | None] = [None] * len(predictions)
+    if schedule.objective == "throughput":
+        if schedule.optima is not None and len(schedule.optima) == len(predictions):
+            optima = list(schedule.optima)
+        elif schedule.status == "optimal" and schedule.device == prediction.device:
+            optima = [schedule.cost]
+    return tuple(
+        HostSpeed(
+            device=one.device.name,
+            frames_per_second=one.frames_per_second,
+            interval_ms=one.interval_ms,
+            optimum_ms=optimum,
+            limited_by=bottleneck(one),
+        )
+        for one, optimum in zip(predictions, optima, strict=True)
     )
 
 
@@ -216,6 +265,7 @@ def _stage(prediction: StagePrediction) -> StageOnDevice:
         time=StageTime(
             compute_ms=cost.compute_ms,
             stream_ms=cost.stream_ms,
+            instruction_ms=cost.instruction_ms,
             input_ms=cost.input_ms,
             output_ms=cost.output_ms,
             overhead_ms=cost.fixed_ms,

@@ -61,6 +61,7 @@ class Report:
         status: "optimal" (proved) or "feasible".
         scheduler: What chose the cut.
         solve_seconds: How long that took, None where unknown.
+        is_relative: Whether the cost is relative to the optima of several hosts.
         parity: What was compared to prove the segments, None where that was not done.
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
@@ -77,6 +78,7 @@ class Report:
     status: str
     scheduler: str
     solve_seconds: float | None
+    is_relative: bool
     parity: ParityReport | None
     warnings: tuple[str, ...]
     recuts: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ def build_report(
         status=schedule.status,
         scheduler=schedule.scheduler,
         solve_seconds=schedule.solve_seconds,
+        is_relative=schedule.optima is not None,
         parity=parity,
         warnings=(*warnings, *([speed.warning] if speed.warning else []), *lint),
         recuts=recuts,

@@ -48,11 +48,32 @@ def report_tables(report: Report) -> list[ReportTable]:
         ),
         ReportTable(
             "milliseconds per inference",
-            ["stage", "compute", "streaming", "input", "output", "overhead", "CPU ops", "total",
-             "source"],
+            ["stage", "compute", "streaming", "instructions", "input", "output", "overhead",
+             "CPU ops", "total", "source"],
             [_time_row(stage) for stage in report.stages],
         ),
+        *_host_tables(report),
     ]  # fmt: skip
+
+
+def _host_tables(report: Report) -> list[ReportTable]:
+    """What the cut gives on each host, where it may be several."""
+    hosts = report.speed.by_host
+    if len(hosts) < 2:
+        return []
+    rows = [
+        [
+            host.device,
+            f"{host.frames_per_second:,.1f}",
+            f"{host.interval_ms:.3f}",
+            "unknown" if host.optimum_ms is None else f"{host.optimum_ms:.3f}",
+            "" if host.regret is None else f"{max(0.0, host.regret):.1%}",
+            host.limited_by,
+        ]
+        for host in hosts
+    ]
+    columns = ["host", "frames/s", "ms", "best possible ms", "above it", "limited by"]
+    return [ReportTable("on each host that it may be (predicted)", columns, rows)]
 
 
 def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[str, str]]:
@@ -79,8 +100,8 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
         lines.append(
             (
                 "cost",
-                f"{format_cost(report.cost, report.objective)} ({report.objective}), bound "
-                f"{format_cost(report.lower_bound, report.objective)}: {proof}",
+                f"{_cost(report, report.cost)} ({_what(report)}), bound "
+                f"{_cost(report, report.lower_bound)}: {proof}",
             )
         )
     timed = solve_seconds and report.solve_seconds is not None
@@ -98,9 +119,21 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
             )
         )
     lines += [("compiled", line) for line in report.recuts]
+    lines += _streaming_lines(report)
     lines += _cpu_lines(report)
     lines += [("warning", warning) for warning in report.warnings]
     return lines
+
+
+def _cost(report: Report, cost: float) -> str:
+    return f"{cost:.4f}" if report.is_relative else format_cost(cost, report.objective)
+
+
+def _what(report: Report) -> str:
+    """What a cost means."""
+    if report.is_relative:
+        return f"worst {report.objective} over the hosts, relative to each one's optimum"
+    return str(report.objective)
 
 
 def format_cost(cost: float | None, objective: str | None) -> str:
@@ -133,6 +166,22 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
             f"{speed.latency_ms:.3f} ms, the first inference {speed.first_inference_ms:.3f} ms "
             f"({speed.source})",
         ),
+    ]
+
+
+def _streaming_lines(report: Report) -> list[tuple[str, str]]:
+    """Why parameters are streamed where there is room left."""
+    return [
+        (
+            "streaming",
+            f"stage {stage.index} streams {format_bytes(memory.streamed_bytes)} beside "
+            f"{format_bytes(memory.room_left_bytes)} of room: a layer is kept as a whole or "
+            "streamed as a whole, its blocks of channels must each fit into one of the chip's "
+            "memories, and constants of elementwise ops are always streamed",
+        )
+        for stage in report.stages
+        for memory in [stage.on_device.memory]
+        if memory.streamed_bytes and memory.room_left_bytes
     ]
 
 
@@ -189,6 +238,7 @@ def _time_row(stage: StageReport) -> list[Any]:
     parts = (
         ms.compute_ms,
         ms.stream_ms,
+        ms.instruction_ms,
         ms.input_ms,
         ms.output_ms,
         ms.overhead_ms,

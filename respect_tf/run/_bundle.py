@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import DeviceCosts, EdgeTpu, calibrate, stage_tensors
+from respect_tf.device import DeviceCosts, DeviceLike, calibrate, stage_tensors
 from respect_tf.graph import OpGraph
 from respect_tf.run._measure import stages_around
 
@@ -25,7 +25,7 @@ def run_script() -> bytes:
 
 
 def measure_from_csv(
-    measurements_csv: str | os.PathLike[str], graph: OpGraph, *, base: str | EdgeTpu = "usb3"
+    measurements_csv: str | os.PathLike[str], graph: OpGraph, *, device: DeviceLike | None = None
 ) -> Callable[[npt.NDArray[np.int64]], float]:
     """A `measure` for `schedule(..., scheduler="profile")` from times measured on the hardware.
 
@@ -37,7 +37,7 @@ def measure_from_csv(
         measurements_csv: The columns of `calibrate`, and `ops`: the segment's ops in the whole
             model, separated by spaces; may be empty or left out.
         graph: The whole model.
-        base: Where the fit starts.
+        device: Where the fit starts; all hosts that are known if left out.
 
     Returns:
         A function from the ops of a segment, int [num_segment_ops], to milliseconds.
@@ -45,9 +45,9 @@ def measure_from_csv(
     Raises:
         ArgumentError: The file is none that `calibrate` takes, or `ops` are none of the model.
     """
-    device = calibrate(measurements_csv, base).device
+    fitted = calibrate(measurements_csv, device).device
     known = _known_times(Path(measurements_csv), graph.num_ops)
-    costs = DeviceCosts.of(graph, device)
+    costs = DeviceCosts.of(graph, fitted)
 
     def measure(segment_ops: npt.NDArray[np.int64]) -> float:
         ops = np.sort(np.asarray(segment_ops))

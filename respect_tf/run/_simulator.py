@@ -1,6 +1,6 @@
 """A pipeline as discrete events: what queues, a shared bus and the host make of the stages' times.
 
-The model, in the terms of the closed form of `respect_tf.device.predict_pipeline`:
+The model, in the terms of the closed form of `respect_tf.device.predict`:
 
 * An input waits in the input queue, is worked on by one stage after another, in order, and its
   result waits in the output queue until it is taken.
@@ -44,7 +44,7 @@ def simulate(
     """Send inputs through a pipeline.
 
     Args:
-        stages: What `predict_pipeline` predicts, or the stages' times in order: `StageTimes`, or
+        stages: What `predict` predicts, or the stages' times in order: `StageTimes`, or
             ms that a stage takes where nothing is shared.
         num_inputs: How many inputs.
         arrival_rate: Inputs per second; left out, the next is pushed as soon as the input queue
@@ -103,18 +103,12 @@ def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
     device, num_stages = prediction.device, len(prediction.stages)
     slowdown = device.slowdown(num_stages)
     dispatch = prediction.dispatch_ms / num_stages
-    moved = []
+    moved: list[float] = []
     for stage in prediction.stages:
-        cost = stage.cost
-        mib = cost.streamed_bytes / 2**20
-        if device.ms_per_input_mib:
-            mib += cost.input_ms / slowdown / device.ms_per_input_mib
-        if device.ms_per_output_mib:
-            mib += cost.output_ms / slowdown / device.ms_per_output_mib
-        moved.append(mib)
+        moved.append(stage.cost.moved_bytes)
     bus = prediction.bus_ms / sum(moved) if sum(moved) else 0.0
     times = []
-    for stage, mib in zip(prediction.stages, moved, strict=True):
+    for stage, size in zip(prediction.stages, moved, strict=True):
         cost = stage.cost
         transfers = cost.input_ms + cost.output_ms
         times.append(
@@ -122,7 +116,7 @@ def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
                 busy_ms=cost.total_ms,
                 alone_ms=cost.total_ms - transfers + transfers / slowdown,
                 dispatch_ms=dispatch,
-                bus_ms=bus * mib,
+                bus_ms=bus * size,
                 load_ms=stage.load_ms,
             )
         )

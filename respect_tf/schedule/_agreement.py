@@ -38,7 +38,7 @@ def check_agreement(
         ArgumentError: The schedules cannot be compared.
         ScheduleError: One of them is not valid, or does not cost what it says.
     """
-    for name in ("num_stages", "objective"):
+    for name in ("num_stages", "objective", "device", "optima"):
         if getattr(first, name) != getattr(second, name):
             raise ArgumentError(
                 f"Schedules can be compared if their {name} is the same. Received: "

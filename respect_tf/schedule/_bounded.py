@@ -33,8 +33,8 @@ class BoundedObjective(Objective):
     @abc.abstractmethod
     def batch_bounds(
         self, stages: StageBatch, *, closely: bool, num_parts: npt.NDArray[Any] | int = 1
-    ) -> tuple[Floats, Floats, Bools]:
-        """Lower bounds of the costs and of the shared loads.
+    ) -> tuple[Floats, Floats, Floats, Bools]:
+        """Lower bounds of the costs, of the shared loads and of the bytes that are streamed.
 
         Args:
             stages: The stages.
@@ -43,7 +43,8 @@ class BoundedObjective(Objective):
             closely: Whether bounds may take some time: not where all stages are asked about.
 
         Returns:
-            Costs, loads, and where they are no bounds but the values. Each [len(stages)].
+            Costs, loads, streamed bytes, and where they are no bounds but the values. Each
+            [len(stages)].
         """
 
     def least_sums(self, graph: OpGraph) -> list[tuple[Floats, float]]:
@@ -59,8 +60,15 @@ class BoundedObjective(Objective):
         return []
 
     @abc.abstractmethod
-    def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats]:
-        """Costs and shared loads themselves, up to rounding. Both [len(stages)]."""
+    def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+        """Costs, shared loads and streamed bytes themselves, up to rounding. [len(stages)] each."""
+
+    def tensor_weights(self, graph: OpGraph) -> Floats:
+        """What a tensor that leaves a stage weighs beside its bytes: whole numbers. [num_tensors].
+
+        `StageBatch.leaving_weights` has their sums.
+        """
+        return np.zeros(graph.num_tensors)
 
     @abc.abstractmethod
     def least_cost(self, graph: OpGraph) -> float:

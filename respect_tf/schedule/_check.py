@@ -12,6 +12,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.schedule._bounded import BoundedObjective
 from respect_tf.schedule._check_constraints import check_constraints
 from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._device_objectives import DeviceObjective, prepared_for
 from respect_tf.schedule._objective import Number, Objective, resolve_objective
 from respect_tf.schedule._schedule import Schedule
 
@@ -68,7 +69,12 @@ def check_schedule(
         return
     if objective is None:
         objective = schedule.objective if schedule.objective is not None else ""
-    resolved = resolve_objective(objective, schedule.device)
+    resolved = prepared_for(schedule, resolve_objective(objective, schedule.device))
+    if isinstance(resolved, DeviceObjective) and resolved.needs_optima:
+        raise ScheduleError(
+            f"The schedule costs {schedule.cost} relative to the optima of several devices, and "
+            "does not say what they are. Expected `optima`."
+        )
     total = schedule_cost(graph, schedule, resolved)
     same = (
         total == schedule.cost

@@ -160,9 +160,17 @@ class IdealBatch(StageBatch):
     """Stages between ideals; `pairs` [2, num_pairs] are rows of both lists."""
 
     def __init__(
-        self, before: Ideals, after: Ideals, pairs: Ints, entering: Floats, leaving: Floats
+        self,
+        before: Ideals,
+        after: Ideals,
+        pairs: Ints,
+        entering: Floats,
+        leaving: Floats,
+        weights: Floats | None = None,
     ) -> None:
-        super().__init__(before.problem, entering, leaving)
+        super().__init__(
+            before.problem, entering, leaving, np.zeros(0) if weights is None else weights
+        )
         self._before, self._after, self._pairs = before, after, pairs
 
     def select(self, which: Bools) -> IdealBatch:
@@ -173,6 +181,7 @@ class IdealBatch(StageBatch):
             self._pairs[:, which],
             self.entering_bytes[which],
             self.leaving_bytes[which],
+            self.leaving_weights[which] if len(self.leaving_weights) else None,
         )
 
     def _sums(self, values: Floats) -> Floats:
@@ -195,11 +204,6 @@ class IdealBatch(StageBatch):
     def _contains(self, items: Ints) -> Bools:
         rows, columns = self._pairs
         return self._after.members(items, columns) & ~self._before.members(items, rows)
-
-    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
-        before = self._before.members(items)
-        after = before if self._after is self._before else self._after.members(items)
-        return before, after, self._pairs[0], self._pairs[1]
 
     def _members(self, index: int) -> tuple[Bools, Bools]:
         everything = np.arange(self._before.problem.num_items)

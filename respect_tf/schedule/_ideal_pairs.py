@@ -49,8 +49,10 @@ def nested(ideals: Ideals, allowed: Bools) -> tuple[Ints, Ints]:
 
 def bytes_between(
     ideals: Ideals, rows: Ints, columns: Ints, budget: Budget
-) -> tuple[Floats, Floats]:
-    """Bytes that enter and that leave stages between ideals. Both [num_pairs].
+) -> tuple[Floats, Floats, Floats]:
+    """Bytes that enter and that leave stages between ideals, and what leaves weighs.
+
+    Each [num_pairs].
 
     What waits for readers after the earlier ideal enters, but for what no op of the stage reads;
     and what waits after the later one leaves, but for what was made before the stage. Both
@@ -64,14 +66,16 @@ def bytes_between(
     """
     problem, tensors = ideals.problem, ideals.tensors
     budget.check_cells(16 * len(ideals) ** 2)
-    sizes = problem.tensor_bytes[tensors]
-    leaving = sizes * problem.tensor_leaves[tensors]
-    waiting_bytes = ideals.waiting @ np.stack([sizes, leaving], axis=1)
-    unread, made = _shared_sums(*_shared_features(ideals, sizes, leaving))
-    outputs = ideals.output_sums
+    sizes, leaves = problem.tensor_bytes[tensors], problem.tensor_leaves[tensors]
+    leaving = np.stack([sizes * leaves, problem.tensor_weights[tensors] * leaves])
+    waiting = ideals.waiting @ np.concatenate([sizes[None], leaving]).T
+    unread, *made = _shared_sums(*_shared_features(ideals, sizes, leaving))
     return (
-        waiting_bytes[rows, 0] - unread[rows, columns],
-        waiting_bytes[columns, 1] - made[rows, columns] + (outputs[columns] - outputs[rows]),
+        waiting[rows, 0] - unread[rows, columns],
+        *(
+            waiting[columns, 1 + kind] - made[kind][rows, columns] + (sums[columns] - sums[rows])
+            for kind, sums in enumerate((ideals.output_sums, ideals.output_weight_sums))
+        ),
     )
 
 
@@ -83,16 +87,17 @@ def _shared_features(ideals: Ideals, sizes: Floats, leaving: Floats) -> tuple[Bo
     Args:
         ideals: The ideals.
         sizes: Bytes of tensors that may wait, [num_tensors].
-        leaving: The same, 0 for those that leave no stage, [num_tensors].
+        leaving: Bytes and weights, 0 for those that leave no stage, [2, num_tensors].
 
     Returns:
         Features, bool [num_features, num_ideals]; and bytes of tensors that wait and are not read,
-        and of those that were made before, float64 [2, num_features].
+        and bytes and weights of those that were made before, float64 [3, num_features].
     """
     tensors, waiting = ideals.tensors, ideals.waiting.T
     offsets = ideals.problem.reader_offsets
     num_readers = offsets[tensors + 1] - offsets[tensors]
-    features, amounts = [waiting], [np.stack([np.where(num_readers == 1, sizes, 0.0), leaving])]
+    features = [waiting]
+    amounts = [np.concatenate([np.where(num_readers == 1, sizes, 0.0)[None], leaving])]
     several = np.flatnonzero(num_readers > 1)
     if len(several):
         readers, starts = ideals.problem.readers_of(tensors[several])
@@ -101,7 +106,7 @@ def _shared_features(ideals: Ideals, sizes: Floats, leaving: Floats) -> tuple[Bo
         num_read = np.add.reduceat(read, starts, axis=0)[index]
         nth = (np.arange(len(readers)) - starts[index]).astype(np.int16)
         features.append(waiting[several[index]] & (num_read == nth[:, None]))
-        amounts.append(np.stack([sizes[several[index]], np.zeros(len(index))]))
+        amounts.append(np.stack([sizes[several[index]], *np.zeros((2, len(index)))]))
     return np.concatenate(features), np.concatenate(amounts, axis=1)
 
 

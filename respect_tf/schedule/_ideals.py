@@ -15,7 +15,10 @@ from respect_tf.schedule._problem import Bools, Floats, Problem
 _FEW_CELLS = 1 << 21
 
 # Properties of `Ideals` with a row per ideal.
-_PER_IDEAL = {"counts", "op_sums", "output_sums", "byte_sums", "waiting"}
+_PER_IDEAL = {"counts", "op_sums", "output_sums", "output_weight_sums", "byte_sums", "waiting"}
+
+# Properties that do not depend on what stages cost; sums are known by the values added up.
+_ANY_OBJECTIVE = {"counts", "waiting", "tensors", "_prefixes", "_known_sums", "_known_counts"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +60,13 @@ class Ideals:
             before, after, crossing = self.merged
             fewer.__dict__["merged"] = before[rows], after[rows], crossing[rows]
         return fewer
+
+    def of(self, problem: Problem) -> Ideals:
+        """The same ideals for a problem that differs in its objective only."""
+        other = dataclasses.replace(self, problem=problem)
+        for name in _ANY_OBJECTIVE & self.__dict__.keys():
+            other.__dict__[name] = self.__dict__[name]
+        return other
 
     def members(self, items: Ints, rows: Ints | slice = slice(None)) -> Bools:
         """Whether the ideals hold the items. bool [num_ideals, num_items_asked]."""
@@ -166,6 +176,11 @@ class Ideals:
     def output_sums(self) -> Floats:
         """Bytes of the model's outputs that each ideal makes. [num_ideals]."""
         return self.sums(self.problem.output_bytes)
+
+    @functools.cached_property
+    def output_weight_sums(self) -> Floats:
+        """What the outputs of the model that each ideal makes weigh. [num_ideals]."""
+        return self.sums(self.problem.output_weights)
 
     @functools.cached_property
     def byte_sums(self) -> Floats:

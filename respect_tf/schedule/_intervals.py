@@ -117,6 +117,13 @@ class Intervals:
         sizes = np.concatenate([problem.tensor_bytes[tensors], problem.tensor_bytes[leaves]])
         return corners, sizes, len(places)
 
+    @functools.cached_property
+    def _leaving_weights(self) -> tuple[Ints, Floats, Floats]:
+        """Rectangles of tensors that leave, what each weighs, and the sums of outputs."""
+        corners, _, num_entering = self.rectangles
+        weights = self.problem.tensor_weights[self.problem.tensor_leaves]
+        return corners[:, num_entering:], weights, _sums(self.problem.output_weights[self.order])
+
     def stage_costs(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
         """Cost and crossing bytes of all stages between ascending positions.
 
@@ -150,6 +157,12 @@ class Intervals:
         entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
         leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
         return entering, leaving
+
+    def all_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
+        """`bytes_moved`, and what leaves weighs. Each [num_starts, num_stops]."""
+        corners, sizes, sums = self._leaving_weights
+        weights = _rectangle_sums(corners, sizes, starts, stops)
+        return *self.bytes_moved(starts, stops), weights + sums[stops] - sums[starts][:, None]
 
     @functools.cached_property
     def merged(self) -> tuple[Floats, Floats, Floats]:
@@ -222,8 +235,8 @@ class IntervalBoundaries:
     def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
         """See `Boundaries`."""
         starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
-        entering, leaving = (part[where] for part in self.intervals.bytes_moved(starts, stops))
-        return IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], entering, leaving)
+        moved = [part[where] for part in self.intervals.all_moved(starts, stops)]
+        return IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], *moved)
 
     def members(self, boundary: int, rows: Ints) -> Bools:
         """See `Boundaries`."""
@@ -238,9 +251,15 @@ class IntervalBatch(StageBatch):
     """Stages from `starts` [num_stages] to `stops` [num_stages]."""
 
     def __init__(
-        self, intervals: Intervals, starts: Ints, stops: Ints, entering: Floats, leaving: Floats
+        self,
+        intervals: Intervals,
+        starts: Ints,
+        stops: Ints,
+        entering: Floats,
+        leaving: Floats,
+        weights: Floats,
     ) -> None:
-        super().__init__(intervals.problem, entering, leaving)
+        super().__init__(intervals.problem, entering, leaving, weights)
         self._intervals, self._starts, self._stops = intervals, starts, stops
 
     def select(self, which: Bools) -> StageBatch:
@@ -251,6 +270,7 @@ class IntervalBatch(StageBatch):
             self._stops[which],
             self.entering_bytes[which],
             self.leaving_bytes[which],
+            self.leaving_weights[which],
         )
 
     def _sums(self, values: Floats) -> Floats:
@@ -275,11 +295,6 @@ class IntervalBatch(StageBatch):
         place = self._intervals.position[items]
         result: Bools = (place >= self._starts[:, None]) & (place < self._stops[:, None])
         return result
-
-    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
-        place = self._intervals.position[items]
-        before: Bools = place < np.arange(len(self._intervals.order) + 1)[:, None]
-        return before, before, self._starts, self._stops
 
     def _members(self, index: int) -> tuple[Bools, Bools]:
         position = self._intervals.position

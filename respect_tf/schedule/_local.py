@@ -16,9 +16,11 @@ from respect_tf.schedule._answers import answer_of
 from respect_tf.schedule._arguments import checked_count, deadline_after
 from respect_tf.schedule._check import check_schedule, schedule_cost
 from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._device_objectives import DeviceObjective, prepared_for
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._local_state import State, network_of, state_of
 from respect_tf.schedule._objective import Number, Objective, resolve_objective
+from respect_tf.schedule._optima import prepare
 from respect_tf.schedule._problem import Problem, build_problem
 from respect_tf.schedule._schedule import Schedule
 from respect_tf.schedule._true_costs import true_stage_value
@@ -76,12 +78,20 @@ def improve(
     started = time.perf_counter()
     if objective is None:
         objective = schedule.objective if schedule.objective is not None else ""
-    resolved = resolve_objective(objective, schedule.device)
+    prepared = prepare(
+        prepared_for(schedule, resolve_objective(objective, schedule.device)),
+        graph,
+        schedule.num_stages,
+        constraints,
+    )
+    resolved = prepared.objective
     deadline = deadline_after(time_limit, started)
     seed = checked_count("seed", seed, 0)
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), None, constraints)
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
     bound: Number = problem.lower_bound()
+    if prepared.doubt < 1:
+        bound *= prepared.doubt
     same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
     if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
@@ -97,6 +107,7 @@ def improve(
         status="optimal" if cost <= bound else "feasible",
         objective=resolved.name,
         device=resolved.device,
+        optima=resolved.optima if isinstance(resolved, DeviceObjective) else None,
         scheduler=f"{schedule.scheduler}+local",
         solve_seconds=(schedule.solve_seconds or 0.0) + time.perf_counter() - started,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, resolve_device
+from respect_tf.device import DeviceLike, EdgeTpu, Hosts, resolve_device
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
@@ -61,7 +61,7 @@ class Objective(abc.ABC):
         """What `Schedule.objective` says; all but objectives of one's own are rebuilt from it."""
 
     @property
-    def device(self) -> EdgeTpu | None:
+    def device(self) -> EdgeTpu | Hosts | None:
         """The device that costs are about, if they are about one."""
         return None
 
@@ -182,18 +182,18 @@ def exact_sum(values: Sequence[Number]) -> Number:
     return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
 
 
-def resolve_objective(objective: str | Objective, device: str | EdgeTpu | None = None) -> Objective:
+def resolve_objective(objective: str | Objective, device: DeviceLike | None = None) -> Objective:
     """The objective that a name stands for; an `Objective` is returned as it is.
 
     Args:
         objective: `"throughput"`, `"latency"`, `"memory"`, or an `Objective`.
-        device: What throughput and latency are about: a preset's name or an `EdgeTpu`; USB 3 if
-            left out.
+        device: What throughput and latency are about, see `respect_tf.schedule`; any host of
+            USB 3 if left out.
 
     Raises:
         ArgumentError: No objective or device has that name.
     """
-    device = resolve_device("usb3" if device is None else device)
+    resolved = resolve_device("usb3" if device is None else device)
     if isinstance(objective, Objective):
         return objective
     if objective == "memory":
@@ -201,7 +201,7 @@ def resolve_objective(objective: str | Objective, device: str | EdgeTpu | None =
     if objective in ("throughput", "latency"):
         from respect_tf.schedule._device_objectives import Latency, Throughput
 
-        return Throughput(device) if objective == "throughput" else Latency(device)
+        return Throughput(resolved) if objective == "throughput" else Latency(resolved)
     if isinstance(objective, str):
         match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
         if match:

@@ -37,8 +37,11 @@ class PairChains:
 
     def within(self, costs: Floats, limit: float) -> PairChains:
         """The chains whose stages keep a limit; costs are [num_pairs]."""
+        return self.only([costs[stage] <= limit for stage in self.stages])
+
+    def only(self, masks: list[Bools]) -> PairChains:
+        """The chains of some of the pairs of each stage."""
         fewer = PairChains(self.num_nodes, np.zeros(0, np.int64), np.zeros(0, np.int64), [])
-        masks = [costs[stage] <= limit for stage in self.stages]
         fewer.stages, fewer.rows, fewer.columns = (
             [part[mask] for part, mask in zip(parts, masks, strict=True)]
             for parts in (self.stages, self.rows, self.columns)
@@ -114,12 +117,3 @@ class PairChains:
                 low = middle + 1
         best = float(limits[high])
         return min(best, load(high - 1)) if high > 0 else best
-
-    def pairs_of(self, path: Ints) -> Ints:
-        """The pairs between the nodes of a path. int64 [num_stages]."""
-        found = []
-        for stage, rows, columns, row, column in zip(
-            self.stages, self.rows, self.columns, path[:-1], path[1:], strict=True
-        ):
-            found.append(stage[(rows == row) & (columns == column)][0])
-        return np.array(found)

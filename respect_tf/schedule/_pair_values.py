@@ -29,6 +29,7 @@ class PairValues:
         pairs: The pairs.
         costs: What each costs, at least. [num_pairs].
         loads: What each adds to the load that all stages share, at least. [num_pairs].
+        streamed: Bytes of parameters that each streams, at least. [num_pairs].
         known: Whether these are the values. [num_pairs].
         rounding: Costs of chains that differ by less are equal.
     """
@@ -37,12 +38,13 @@ class PairValues:
         self._nodes, self._budget = nodes, budget
         self._objective = bounded_objective(nodes.problem)
         self.pairs = pairs
-        costs, loads, _ = self._objective.batch_bounds(nodes.batch(pairs), closely=False)
+        costs, loads, streamed, _ = self._objective.batch_bounds(nodes.batch(pairs), closely=False)
         num_stages = nodes.problem.num_stages
         largest = max(1.0, float(costs.max(initial=0)), float(loads.max(initial=0)))
         self._places = min(_PLACES, 50 - math.frexp(largest * num_stages)[1])
         self.rounding = math.ldexp(num_stages, -self._places)
         self.costs, self.loads = self._rounded_down(costs, loads)
+        self.streamed = streamed
         self.known = np.zeros(len(pairs), bool)
 
     def drop_above(self, limit: float) -> None:
@@ -50,6 +52,7 @@ class PairValues:
         near = (self.costs <= limit) & (self.loads <= limit)
         self.pairs = self.pairs.select(near)
         self.costs, self.loads, self.known = self.costs[near], self.loads[near], self.known[near]
+        self.streamed = self.streamed[near]
 
     def look_closely(self, which: Ints) -> None:
         """Better bounds for some pairs."""
@@ -57,8 +60,9 @@ class PairValues:
         if len(which) == 0:
             return
         batch = self._nodes.batch(self.pairs.select(which))
-        *bounds, exact = self._objective.batch_bounds(batch, closely=True)
+        *bounds, streamed, exact = self._objective.batch_bounds(batch, closely=True)
         costs, loads = self._rounded_down(*bounds)
+        self.streamed[which] = np.maximum(self.streamed[which], streamed)
         self.costs[which] = np.maximum(self.costs[which], costs)
         self.loads[which] = np.maximum(self.loads[which], loads)
         found = which[exact]
@@ -71,7 +75,8 @@ class PairValues:
         if len(which) == 0:
             return
         self._budget.spend_pairs(_VALUE_WORK * len(which))
-        values = self._objective.batch_values(self._nodes.batch(self.pairs.select(which)))
+        batch = self._nodes.batch(self.pairs.select(which))
+        *values, self.streamed[which] = self._objective.batch_values(batch)
         self.costs[which], self.loads[which] = self._rounded(*values)
         self.known[which] = True
 

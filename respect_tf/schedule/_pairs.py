@@ -24,12 +24,21 @@ _MAX_IDEALS = 4000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """Stages from node `rows` to node `columns`, with the bytes that move. [num_pairs] each."""
+    """Stages from node `rows` to node `columns`, with what moves. [num_pairs] each.
+
+    Attributes:
+        rows: The node that each begins with.
+        columns: The one that it ends with.
+        entering: Bytes that enter.
+        leaving: Bytes that leave.
+        weights: What leaves weighs, as `Problem.tensor_weights` has it.
+    """
 
     rows: Ints
     columns: Ints
     entering: Floats
     leaving: Floats
+    weights: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -37,7 +46,11 @@ class Pairs:
     def select(self, which: Ints | Bools) -> Pairs:
         """Some of the pairs. `which` are indices or a mask."""
         return Pairs(
-            self.rows[which], self.columns[which], self.entering[which], self.leaving[which]
+            self.rows[which],
+            self.columns[which],
+            self.entering[which],
+            self.leaving[which],
+            self.weights[which],
         )
 
 
@@ -71,6 +84,9 @@ class Nodes(Protocol):
 
     def select(self, which: Ints) -> Nodes:
         """Some of the nodes; `which` are ascending and hold the first and the last."""
+
+    def of(self, problem: Problem) -> Nodes:
+        """The same nodes for another objective."""
 
     def ends(self) -> tuple[Pairs, Pairs]:
         """Stages from nothing to each inner node, and from each to everything.
@@ -117,7 +133,8 @@ class IdealNodes:
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""
         places = np.stack([pairs.rows, pairs.columns])
-        return IdealBatch(self._ideals, self._ideals, places, pairs.entering, pairs.leaving)
+        moved = pairs.entering, pairs.leaving, pairs.weights
+        return IdealBatch(self._ideals, self._ideals, places, *moved)
 
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""
@@ -150,17 +167,29 @@ class IdealNodes:
         """See `Nodes`."""
         return IdealNodes(self.problem, self._ideals.select(which))
 
+    def of(self, problem: Problem) -> Nodes:
+        """See `Nodes`."""
+        return IdealNodes(problem, self._ideals.of(problem))
+
     def ends(self) -> tuple[Pairs, Pairs]:
         """See `Nodes`."""
         problem, ideals, inner = self.problem, self._ideals, np.arange(1, len(self) - 1)
         sizes = problem.tensor_bytes[ideals.tensors]
-        kept = sizes * problem.tensor_leaves[ideals.tensors]
-        entering, leaving = (ideals.waiting[inner] @ np.stack([sizes, kept], axis=1)).T
-        made = ideals.output_sums[inner]
+        leaves = problem.tensor_leaves[ideals.tensors]
+        amounts = [sizes, sizes * leaves, problem.tensor_weights[ideals.tensors] * leaves]
+        entering, leaving, weights = (ideals.waiting[inner] @ np.stack(amounts, axis=1)).T
+        made, made_weights = ideals.output_sums[inner], ideals.output_weight_sums[inner]
         nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
+        after = problem.output_bytes.sum() - made, problem.output_weights.sum() - made_weights
         return (
-            Pairs(np.zeros(len(inner), np.int64), inner, nothing, leaving + made),
-            Pairs(inner, last, entering, problem.output_bytes.sum() - made),
+            Pairs(
+                np.zeros(len(inner), np.int64),
+                inner,
+                nothing,
+                leaving + made,
+                weights + made_weights,
+            ),
+            Pairs(inner, last, entering, *after),
         )
 
 
@@ -178,14 +207,15 @@ class IntervalNodes:
     def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         """See `Nodes`."""
         budget.spend_pairs(len(self) ** 2)
-        entering, leaving = self._intervals.bytes_moved(self._positions, self._positions)
+        moved = self._intervals.all_moved(self._positions, self._positions)
         where = rows, columns = np.nonzero(np.triu(allowed, 1))
-        return Pairs(rows, columns, entering[where], leaving[where])
+        return Pairs(rows, columns, *(part[where] for part in moved))
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""
         starts, stops = self._positions[pairs.rows], self._positions[pairs.columns]
-        return IntervalBatch(self._intervals, starts, stops, pairs.entering, pairs.leaving)
+        moved = pairs.entering, pairs.leaving, pairs.weights
+        return IntervalBatch(self._intervals, starts, stops, *moved)
 
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""
@@ -221,12 +251,16 @@ class IntervalNodes:
         """See `Nodes`."""
         return IntervalNodes(self.problem, self._intervals.order, self._positions[which])
 
+    def of(self, problem: Problem) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(problem, self._intervals.order, self._positions)
+
     def ends(self) -> tuple[Pairs, Pairs]:
         """See `Nodes`."""
         places, inner = self._positions, np.arange(1, len(self) - 1)
         first, last = np.zeros(len(inner), np.int64), np.full(len(inner), len(self) - 1)
-        before = self._intervals.bytes_moved(places[:1], places[inner])
-        after = self._intervals.bytes_moved(places[inner], places[-1:])
+        before = self._intervals.all_moved(places[:1], places[inner])
+        after = self._intervals.all_moved(places[inner], places[-1:])
         return (
             Pairs(first, inner, *(part[0] for part in before)),
             Pairs(inner, last, *(part[:, 0] for part in after)),

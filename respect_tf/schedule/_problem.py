@@ -50,6 +50,9 @@ class Problem:
         tensor_items: int64 [num_tensors], the item that makes each tensor that is read outside
             the item that makes it; -1 for inputs of the model.
         tensor_bytes: [num_tensors].
+        tensor_weights: [num_tensors], what a tensor that leaves weighs beside its bytes, as
+            `BoundedObjective.tensor_weights` has it.
+        output_weights: [num_items], the same of the model's outputs made in each item.
         tensor_leaves: bool [num_tensors], whether it leaves the stage that makes it because a
             later stage reads it: not so for the model's inputs, and the model's outputs leave in
             any case.
@@ -70,6 +73,8 @@ class Problem:
     output_bytes: Floats
     tensor_items: Ints
     tensor_bytes: Floats
+    tensor_weights: Floats
+    output_weights: Floats
     tensor_leaves: Bools
     reader_offsets: Ints
     reader_items: Ints
@@ -258,7 +263,10 @@ def build_problem(
     most = float(op_costs.sum() + rate * num_stages * tensor_bytes.sum())
 
     producer = graph.producer
-    made = graph.model_outputs[producer[graph.model_outputs] >= 0]
+    made = np.unique(graph.model_outputs[producer[graph.model_outputs] >= 0])
+    weights = np.zeros(graph.num_tensors)
+    if isinstance(objective, BoundedObjective):
+        weights = objective.tensor_weights(graph)
     is_source = producer >= 0
     is_source[graph.model_inputs] = True
     maker = np.where(producer >= 0, item_of[producer], -1)
@@ -285,6 +293,8 @@ def build_problem(
         output_bytes=_item_sums(item_of[producer[made]], tensor_bytes[made], num_items),
         tensor_items=maker[tensors],
         tensor_bytes=tensor_bytes[tensors],
+        tensor_weights=weights[tensors],
+        output_weights=_item_sums(item_of[producer[made]], weights[made], num_items),
         tensor_leaves=(maker[tensors] >= 0) & ~graph.is_model_output[tensors],
         reader_offsets=np.append(starts, len(keys)).astype(np.int64),
         reader_items=keys % num_items,

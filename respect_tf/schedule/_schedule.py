@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
-from respect_tf.device import EdgeTpu
+from respect_tf.device import EdgeTpu, Hosts
 
 IntArray = npt.NDArray[np.int32]
 Status = Literal["optimal", "feasible"]
@@ -22,9 +22,10 @@ class Schedule:
 
     A cut of one's own needs the stages only: `Schedule(stages=[0, 0, 1])`.
 
-    Among schedules of equal cost, solvers return the one with the fewest crossing bytes (the sum
-    over all stages of the bytes that enter and the bytes that leave, each tensor once per stage),
-    and among those the one whose `stages` come first in lexicographic order.
+    Among schedules of equal cost (within 1e-9), solvers return one with the fewest streamed bytes
+    and, of those, the fewest crossing bytes (the sum over all stages of the bytes that enter and
+    the bytes that leave, each tensor once per stage); where that takes longer than the search
+    itself, or the objective knows no device, one with the fewest crossing bytes.
 
     Attributes:
         stages: int32 [num_ops], read-only, 0 to `num_stages - 1`, none of them empty.
@@ -35,7 +36,10 @@ class Schedule:
         status: `"optimal"` says that no schedule costs less, which was proved; `"feasible"` that
             the schedule is valid and its distance from the optimum at most `gap`.
         objective: Name of the objective, `None` where there is no cost.
-        device: What the objective is about, where that is a device; else `None`.
+        device: What the objective is about, where that is a device or one of several `Hosts`; else
+            `None`.
+        optima: Of several devices, the least that a schedule costs on each, in ms, which `cost` is
+            relative to: the dearest, over them, of the schedule's own time divided by that.
         scheduler: Name of the scheduler; `"user"` for a cut of one's own.
         solve_seconds: Wall time of the solver in seconds; `None` where nobody measured it.
 
@@ -50,7 +54,8 @@ class Schedule:
     lower_bound: int | float | None
     status: Status
     objective: str | None
-    device: EdgeTpu | None
+    device: EdgeTpu | Hosts | None
+    optima: tuple[float, ...] | None
     scheduler: str
     solve_seconds: float | None
 
@@ -63,7 +68,8 @@ class Schedule:
         lower_bound: int | float | None = None,
         status: Status = "feasible",
         objective: str | None = None,
-        device: EdgeTpu | None = None,
+        device: EdgeTpu | Hosts | None = None,
+        optima: tuple[float, ...] | None = None,
         scheduler: str = "user",
         solve_seconds: float | None = None,
     ) -> None:
@@ -77,6 +83,7 @@ class Schedule:
             "status": status,
             "objective": objective,
             "device": device,
+            "optima": optima,
             "scheduler": scheduler,
             "solve_seconds": None if solve_seconds is None else float(solve_seconds),
         }.items():
@@ -103,6 +110,7 @@ class Schedule:
             self.status,
             self.objective,
             self.device,
+            self.optima,
             self.scheduler,
         )
 

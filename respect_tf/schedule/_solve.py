@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import math
@@ -9,21 +10,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
-from respect_tf.device import EdgeTpu
+from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._arguments import checked_count, deadline_after
 from respect_tf.schedule._check import checked_cost
 from respect_tf.schedule._compiler import solve_compiler
 from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._device_objectives import DeviceObjective, Latency
 from respect_tf.schedule._exact import solve_exact
 from respect_tf.schedule._milp import solve_milp
 from respect_tf.schedule._objective import Objective, resolve_objective
+from respect_tf.schedule._optima import prepare, solve_latency
 from respect_tf.schedule._problem import Problem, build_problem
 from respect_tf.schedule._profile import Measure, solve_profile
+from respect_tf.schedule._recount import recount
 from respect_tf.schedule._schedule import Schedule
 from respect_tf.schedule._slicing import slice_items
 
@@ -34,7 +39,7 @@ def schedule(
     scheduler: str = "policy",
     *,
     objective: str | Objective = "throughput",
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     constraints: Constraints | None = None,
     time_limit: float | None = None,
     seed: int = 0,
@@ -58,8 +63,10 @@ def schedule(
         objective: `"throughput"`, the milliseconds between results of the full pipeline;
             `"latency"`, those from an input to its output; `"memory"`, the largest stage's
             parameter bytes; or an `Objective`.
-        device: What throughput and latency are predicted for: `"usb3"`, `"usb2"`, `"pcie"`, or an
-            `EdgeTpu`.
+        device: What throughput and latency are predicted for: a host (`device_presets`), an
+            `EdgeTpu`, a file of constants, or a list of these; `"usb3"`, `"usb2"` and `"pcie"`
+            stand for all hosts of that link. Of several, the schedule is the one whose worst cost,
+            relative to each one's optimum, is least.
         constraints: What the schedule has to keep; not for `"compiler"` and `"profile"`.
         time_limit: Seconds after which the best schedule so far is returned, with its gap, or for
             `"profile"` no more is measured; `"compiler"` needs none. Without a limit, the others
@@ -90,16 +97,33 @@ def schedule(
             f"constraints are for the schedulers {', '.join(map(repr, others))}. "
             f"Received: scheduler={scheduler!r}."
         )
-    problem = build_problem(graph, num_stages, resolve_objective(objective, device), constraints)
-    if scheduler == "profile":
-        answer = solve_profile(problem, deadline, measure)
-    elif measure is None:
-        answer = _solver(scheduler, seed)(problem, deadline)
-    else:
+    if measure is not None and scheduler != "profile":
         raise ArgumentError(
             f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
         )
+    prepared = prepare(
+        resolve_objective(objective, device), graph, num_stages, constraints, deadline
+    )
+    problem = build_problem(graph, num_stages, prepared.objective, constraints)
+    if scheduler == "profile":
+        answer = solve_profile(problem, deadline, measure)
+    elif isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
+        answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
+    else:
+        answer = _solver(scheduler, seed)(problem, deadline)
+    answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
     return _checked_schedule(problem, answer, scheduler, started)
+
+
+def _least_worst_latency(
+    problem: Problem, solve: Callable[[Problem, float], Answer], deadline: float
+) -> Answer:
+    def solve_mean(mean: Problem) -> tuple[npt.NDArray[np.int64], float]:
+        answer = solve(mean, deadline)
+        return answer.chain.stages, answer.lower_bound
+
+    stages, cost, low = solve_latency(problem, solve_mean)
+    return Answer(dataclasses.replace(recount(problem, stages), cost=cost), low)
 
 
 def slice_order(
@@ -108,7 +132,7 @@ def slice_order(
     num_stages: int,
     objective: str | Objective = "throughput",
     *,
-    device: str | EdgeTpu = "usb3",
+    device: DeviceLike = "usb3",
     constraints: Constraints | None = None,
 ) -> Schedule:
     """Cut a topological order of ops into stages, as well as it can be cut.
@@ -134,9 +158,10 @@ def slice_order(
             of it keeps the constraints.
     """
     started = time.perf_counter()
-    problem = build_problem(graph, num_stages, resolve_objective(objective, device), constraints)
+    prepared = prepare(resolve_objective(objective, device), graph, num_stages, constraints)
+    problem = build_problem(graph, num_stages, prepared.objective, constraints)
     chain = slice_items(problem, problem.item_order(order))
-    answer = Answer(chain, min(problem.lower_bound(), chain.cost))
+    answer = Answer(chain, min(problem.lower_bound() * prepared.doubt, chain.cost))
     return _checked_schedule(problem, answer, "slicing", started)
 
 
@@ -218,6 +243,7 @@ def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started:
         status="optimal" if optimal else "feasible",
         objective=objective.name,
         device=objective.device,
+        optima=objective.optima if isinstance(objective, DeviceObjective) else None,
         scheduler=scheduler,
         solve_seconds=time.perf_counter() - started,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# So many partial sums are kept of an order of ops.
-_MAX_GROUPS = 64
-
 
 class StageBatch(abc.ABC):
     """Stages whose costs are asked for together.
@@ -30,14 +26,23 @@ class StageBatch(abc.ABC):
         num_stages: Number of stages of the schedule; a batch has any number of candidates.
         entering_bytes: float64 [len(batch)], bytes of the distinct tensors that enter each stage.
         leaving_bytes: float64 [len(batch)], bytes of those that leave it.
+        leaving_weights: float64 [len(batch)], what those weigh as `Problem.tensor_weights` has it;
+            empty where nobody asks.
     """
 
-    def __init__(self, problem: Problem, entering_bytes: Floats, leaving_bytes: Floats) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        entering_bytes: Floats,
+        leaving_bytes: Floats,
+        leaving_weights: Floats,
+    ) -> None:
         self._problem = problem
         self.graph: OpGraph = problem.graph
         self.num_stages = problem.num_stages
         self.entering_bytes = entering_bytes
         self.leaving_bytes = leaving_bytes
+        self.leaving_weights = leaving_weights
 
     def __len__(self) -> int:
         return len(self.entering_bytes)
@@ -78,14 +83,6 @@ class StageBatch(abc.ABC):
         """
         return self._contains(self._problem.item_of[ops])
 
-    def ranked(self, ops: Ints) -> Ranked:
-        """Some ops in an order, for sums over the first of them that each stage holds.
-
-        Args:
-            ops: int [num_ranks], distinct.
-        """
-        return Ranked(self._problem, ops, *self._ends(self._problem.item_of[ops]))
-
     def parts(self, index: int) -> tuple[list[int], list[int], list[int]]:
         """Ops, entering and leaving tensors of one stage, as `Objective.stage_cost` takes them."""
         before, after = self._members(index)
@@ -108,15 +105,6 @@ class StageBatch(abc.ABC):
         """Which of some items are in each stage. [len(batch), len(items)]."""
 
     @abc.abstractmethod
-    def _ends(self, items: Ints) -> tuple[Bools, Bools, Ints, Ints]:
-        """Which of some items are before some boundaries that the stages begin and end with.
-
-        Returns:
-            bool [num_starts, len(items)] and [num_stops, len(items)], and which of the rows belong
-            to each stage, int64 [len(batch)] twice.
-        """
-
-    @abc.abstractmethod
     def _members(self, index: int) -> tuple[Bools, Bools]:
         """Items before a stage, and up to its end. bool [num_items] each."""
 
@@ -127,59 +115,6 @@ def item_sums(problem: Problem, values: npt.NDArray[Any]) -> Floats:
 
     numbers = on_grid("values per op", values, 1)
     return np.bincount(problem.item_of, numbers, problem.num_items).astype(np.float64)
-
-
-class Ranked:
-    """See `StageBatch.ranked`."""
-
-    def __init__(
-        self, problem: Problem, ops: Ints, starts: Bools, stops: Bools, rows: Ints, columns: Ints
-    ) -> None:
-        self._ops = ops
-        self._groups = np.arange(len(ops))[:: -(-len(ops) // _MAX_GROUPS)]
-        # Of a number of groups, the ops in them: [num_groups + 1, num_ranks].
-        ends = np.append(self._groups, len(ops))
-        self._within = (np.arange(len(ops)) < ends[:, None]).astype(np.float64)
-        self._starts, self._rows = _used_rows(starts, rows)
-        self._stops, self._columns = _used_rows(stops, columns)
-
-    @property
-    def num_groups(self) -> int:
-        """Ops are summed up in at most so many groups of neighbours."""
-        return len(self._groups)
-
-    @property
-    def first_ops(self) -> Ints:
-        """The first op of each group."""
-        first: Ints = self._ops[self._groups]
-        return first
-
-    def sums(self, values: npt.NDArray[Any]) -> Callable[[Ints], Floats]:
-        """Sums of a value per op over the ops of a number of groups that each stage holds.
-
-        Args:
-            values: [num_ops], 0 or more; fractions are rounded as in `StageBatch.op_sums`.
-
-        Returns:
-            Takes the number of groups for each stage, [len(batch)], and gives the sums.
-        """
-        from respect_tf.schedule._problem import on_grid
-
-        numbers = on_grid("values per op", values, 1)[self._ops]
-        starts, stops = (self._table(inside, numbers) for inside in (self._starts, self._stops))
-        return lambda count: stops[count, self._columns] - starts[count, self._rows]
-
-    def _table(self, inside: Floats, numbers: Floats) -> Floats:
-        """Sums of numbers on a grid, exact in any order. [num_groups + 1, num_boundaries]."""
-        table: Floats = (self._within * numbers) @ inside
-        return table
-
-
-def _used_rows(table: Bools, rows: Ints) -> tuple[Floats, Ints]:
-    """The rows of a table that are used, as columns, and where they are now."""
-    used = np.zeros(len(table), bool)
-    used[rows] = True
-    return table[used].T.astype(np.float64), (np.cumsum(used) - 1)[rows]
 
 
 def stage_parts(

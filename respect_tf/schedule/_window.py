@@ -12,8 +12,10 @@ from respect_tf.schedule._agreement import check_agreement
 from respect_tf.schedule._arguments import checked_count, deadline_after
 from respect_tf.schedule._check import check_schedule
 from respect_tf.schedule._constraints import Constraints
+from respect_tf.schedule._device_objectives import prepared_for
 from respect_tf.schedule._milp import search_window
 from respect_tf.schedule._objective import Objective, resolve_objective
+from respect_tf.schedule._optima import prepare
 from respect_tf.schedule._problem import build_problem
 from respect_tf.schedule._recount import recount
 from respect_tf.schedule._schedule import Schedule
@@ -71,9 +73,13 @@ def window_milp(
         stage_window = checked_count("stage_window", stage_window, 0)
     deadline = deadline_after(time_limit, started)
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), constraints=constraints)
-    resolved = resolve_objective(
-        objective if objective is not None else (schedule.objective or "memory")
-    )
+    named = objective if objective is not None else (schedule.objective or "memory")
+    resolved = prepare(
+        prepared_for(schedule, resolve_objective(named, schedule.device)),
+        graph,
+        schedule.num_stages,
+        constraints,
+    ).objective
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
     stages = np.zeros(problem.num_items, np.int64)
     stages[problem.item_of] = schedule.stages

@@ -16,11 +16,16 @@ from flatbuffers import flexbuffers
 from respect_tf.tflite import read_model, schema, text, write_model
 
 STAND_ALONE, PARAMETER_CACHING, EXECUTION_ONLY = 0, 1, 2
+OUTPUT, INPUT, PARAMETERS = 0, 1, 2  # what a range of a hint lies in
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """An executable to be written. Layers are (name, shape, scale, zero point)."""
+    """An executable to be written. Layers are (name, shape, scale, zero point).
+
+    Hints are numbers of chunks of instructions, pairs (what a range lies in, bytes), or None for a
+    fence; no table of them is written where they are None.
+    """
 
     kind: int
     parameters: int = 0
@@ -28,6 +33,8 @@ class Program:
     inputs: tuple[tuple[str, tuple[int, int, int], float, int], ...] = ()
     outputs: tuple[tuple[str, tuple[int, int, int], float, int], ...] = ()
     token: int = 7
+    hints: tuple[int | tuple[int, int] | None, ...] | None = None
+    complete: bool = True
 
 
 def package(programs: Sequence[Program], *, runtime: int = 14, version: str = "cl/384591198"):
@@ -63,11 +70,14 @@ def executable(program: Program) -> bytes:
     parameters = builder.CreateByteVector(b"\2" * program.parameters)
     inputs = _vector(builder, [_layer(builder, *layer) for layer in program.inputs])
     outputs = _vector(builder, [_layer(builder, *layer) for layer in program.outputs])
+    hints = None if program.hints is None else _hints(builder, program)
     builder.StartObject(17)
     builder.PrependUOffsetTRelativeSlot(1, name, 0)
     builder.PrependInt32Slot(3, 1, 0)
     builder.PrependUOffsetTRelativeSlot(5, bitstreams, 0)
     builder.PrependUOffsetTRelativeSlot(6, parameters, 0)
+    if hints is not None:
+        builder.PrependUOffsetTRelativeSlot(7, hints, 0)
     builder.PrependUOffsetTRelativeSlot(8, inputs, 0)
     builder.PrependUOffsetTRelativeSlot(9, outputs, 0)
     builder.PrependUOffsetTRelativeSlot(10, chip, 0)
@@ -75,6 +85,32 @@ def executable(program: Program) -> bytes:
     builder.PrependUint64Slot(14, program.token, 0)
     builder.Finish(builder.EndObject(), file_identifier=b"DWN1")
     return bytes(builder.Output())
+
+
+def _hints(builder, program: Program) -> int:
+    written = []
+    for hint in program.hints or ():
+        kind = 4 if hint is None else 1 if isinstance(hint, tuple) else 2
+        if isinstance(hint, tuple):
+            builder.StartObject(4)
+            builder.PrependInt16Slot(0, hint[0], 0)
+            place = builder.EndObject()
+        builder.StartObject(3)
+        if isinstance(hint, tuple):
+            builder.PrependUOffsetTRelativeSlot(0, place, 0)
+            builder.PrependInt32Slot(2, hint[1], 0)
+        elif hint is not None:
+            builder.PrependInt32Slot(0, hint, 0)
+        body = builder.EndObject()
+        builder.StartObject(3)
+        builder.PrependUint8Slot(0, kind, 0)
+        builder.PrependUOffsetTRelativeSlot(1, body, 0)
+        written.append(builder.EndObject())
+    vector = _vector(builder, written)
+    builder.StartObject(2)
+    builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+    builder.PrependBoolSlot(1, program.complete, 0)
+    return builder.EndObject()
 
 
 def _layer(builder, name: str, shape, scale: float, zero_point: int) -> int:
@@ -155,8 +191,10 @@ def compiled_like(content: bytes, *, cached: int = 256, streamed: int = 0) -> by
     def layers(tensors) -> tuple:
         return tuple((text(main.tensors[int(t)].name), (4, 4, 8), 0.05, 131) for t in tensors)
 
+    hints = (0, 1, (INPUT, 128), (PARAMETERS, streamed), (OUTPUT, 128), None)
+    run = Program(EXECUTION_ONLY, streamed, (640, 64), layers(main.inputs), layers(main.outputs))
     programs = [
-        Program(EXECUTION_ONLY, streamed, (640, 64), layers(main.inputs), layers(main.outputs)),
+        dataclasses.replace(run, hints=hints),
         Program(PARAMETER_CACHING, cached, (128,)),
     ]
     return compile_ops(content, len(main.operators), options(package(programs)))

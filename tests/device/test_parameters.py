@@ -5,7 +5,7 @@ import pytest
 from model_builder import ModelBuilder
 
 from benchmarks._stacks import conv_stack, dense_stack
-from respect_tf.device import op_parameters
+from respect_tf.device import op_parameters, predict
 from respect_tf.device._parameters import stored_taps
 from respect_tf.graph import OpAttributes, OpGraph
 
@@ -50,6 +50,76 @@ def test_constants_of_elementwise_ops_are_always_streamed():
     assert parameters.streamed.tolist() == [16 * 24, 4 * 4 * 24, 0]
     assert parameters.stored.tolist() == parameters.streamed.tolist()
     assert parameters.blocks.tolist() == [0, 0, 0]
+
+
+def _transposed(axes):
+    builder = ModelBuilder()
+    image = builder.input(channels=24)
+    settings = builder.tensor("axes", (4,), "INT32", data=np.array(axes, np.int32), scale=None)
+    made = builder.tensor("made", [(1, 4, 4, 24)[axis] for axis in axes])
+    builder.op("TRANSPOSE", [image, settings], [made])
+    return op_parameters(OpGraph.from_tflite(builder.build([made])))
+
+
+def test_moving_the_channels_is_stored_as_an_identity_matrix():
+    parameters = _transposed([0, 3, 1, 2])
+    assert parameters.stored.tolist() == [32 * 24]
+    assert parameters.logged.tolist() == [64 * 24]
+    assert (parameters.blocks * parameters.block_bytes == parameters.logged).all()
+    assert _transposed([0, 2, 1, 3]).stored.tolist() == [0]
+
+
+def test_a_dense_layer_of_many_inputs_and_few_outputs_takes_16_bytes_a_weight():
+    # Public pair tcn: 94,400 -> 1 with a bias; its one block is larger than a tile.
+    builder = ModelBuilder()
+    read = builder.tensor("read", (1, 94_400))
+    builder.inputs.append(read)
+    weights = builder.constant((1, 94_400))
+    bias = builder.tensor("bias", (1,), "INT32", data=np.array([7], np.int32))
+    made = builder.tensor("made", (1, 1))
+    builder.op("FULLY_CONNECTED", [read, weights, bias], [made])
+    graph = OpGraph.from_tflite(builder.build([made]))
+    assert op_parameters(graph).stored.tolist() == [1_510_464]
+    assert predict(graph, [0]).stages[0].cost.streamed_bytes == 1_510_464
+
+
+@pytest.mark.parametrize(("units", "streamed"), [(2560, False), (2688, True), (3000, True)])
+def test_square_dense_layers_are_streamed_whole_from_about_2700_units_on(units, streamed):
+    graph = dense_stack(units, 0, inputs=units, outputs=10)
+    cost = predict(graph, [0, 0]).stages[0].cost
+    assert (0 in cost.streamed_ops) == streamed
+
+
+def test_an_lstm_caches_tables_and_streams_a_byte_for_each_value_that_it_makes():
+    # As in the one public pair: 28 values a step, 20 units, 28 steps.
+    builder = ModelBuilder()
+    read = builder.tensor("read", (1, 28, 28))
+    builder.inputs.append(read)
+    gates = [builder.constant((20, 28)) for _ in range(4)]
+    gates += [builder.constant((20, 20)) for _ in range(4)]
+    gates += [builder.tensor("bias", (20,), "INT32", data=np.ones(20, np.int32)) for _ in range(4)]
+    made = builder.tensor("made", (1, 28, 20))
+    builder.op("UNIDIRECTIONAL_SEQUENCE_LSTM", [read, *gates], [made])
+    graph = OpGraph.from_tflite(builder.build([made]))
+    parameters = op_parameters(graph)
+    assert parameters.movable.tolist() == [34_304]
+    assert parameters.streamed.tolist() == [576]
+    cost = predict(graph, [0]).stages[0].cost
+    assert (cost.cached_bytes, cost.streamed_bytes) == (34_304, 576)
+
+
+def test_a_depthwise_op_that_makes_more_channels_pads_its_scales_to_eight():
+    # Public pair gabor_64x64_p4: 3200 bytes for eight 7x7 kernels of one channel.
+    builder = ModelBuilder()
+    image = builder.tensor("image", (1, 64, 64, 1))
+    builder.inputs.append(image)
+    data = np.ones((1, 7, 7, 8), np.int8)
+    weights = builder.tensor("weights", data.shape, data=data, scale=[0.1] * 8, zero_point=[0] * 8)
+    made = builder.tensor("made", (1, 64, 64, 8))
+    options = builder._schema.DepthwiseConv2DOptionsT()
+    options.strideH = options.strideW = 1
+    builder.op("DEPTHWISE_CONV_2D", [image, weights], [made], options)
+    assert op_parameters(OpGraph.from_tflite(builder.build([made]))).stored.tolist() == [3200]
 
 
 def test_graphs_of_arrays_store_what_they_say():

@@ -7,7 +7,7 @@ from benchmarks._stacks import conv_stack, dense_stack
 from respect_tf.device import DeviceCosts, EdgeTpu
 from respect_tf.device._tiles import fit_blocks
 
-_DEVICE = EdgeTpu.preset("pcie")
+_DEVICE = EdgeTpu.preset("pcie-m2")
 
 
 def _streamed(graph, ops=None):
@@ -63,6 +63,6 @@ def test_the_number_of_streamed_layers_of_public_logs():
 def test_the_layer_that_takes_most_of_a_tile_asks_for_room_first():
     # The second layer has one block of 64 units. Of the first one, a tile holds several.
     one_block = dense_stack(700, 0, inputs=512, outputs=64)
-    assert DeviceCosts.of(one_block, _DEVICE).largest_first.tolist() == [1, 0]
+    assert DeviceCosts.of(one_block, _DEVICE).chip.largest_first.tolist() == [1, 0]
     seven_blocks = dense_stack(6400, 0, inputs=1024, outputs=64)
-    assert DeviceCosts.of(seven_blocks, _DEVICE).largest_first.tolist() == [0, 1]
+    assert DeviceCosts.of(seven_blocks, _DEVICE).chip.largest_first.tolist() == [0, 1]

@@ -118,7 +118,7 @@ def test_converts_once_per_architecture(package: str, monkeypatch: pytest.Monkey
     other = tiny(package, units=600)
     fit(other, callback)
     assert converted == [model, other]
-    assert callback.metrics["bottleneck_ms"] > first["bottleneck_ms"]
+    assert callback.metrics["stage_balance"] != first["stage_balance"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -178,7 +178,7 @@ def test_the_gantt_refuses_numbers_out_of_range(pipeline, wrong):
 
 
 def test_a_slow_bus_is_the_bottleneck_and_gets_a_row(pipeline):
-    device = dataclasses.replace(EdgeTpu.preset("usb3"), bus_ms_per_mib=1e5)
+    device = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), bus_ms_per_mib=1e5)
     gantt = draw_gantt(PlacedGraph.of(pipeline.graph, _STAGES, device).prediction)
     assert gantt.bottleneck == "bus"
     busy = [bar for bar in gantt.bars if gantt.label(bar.stage) == "bus"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model_builder import ModelBuilder
 
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.device import EdgeTpu, predict_pipeline
+from respect_tf.device import EdgeTpu, predict
 from respect_tf.run import GanttBar, StageTimes, simulate, stage_times
 
 
@@ -183,7 +183,7 @@ def graph():
 @pytest.mark.parametrize("device", ["usb3", "usb2", "pcie"])
 @pytest.mark.parametrize("stages", [[0] * 6, [0, 0, 0, 1, 1, 1], [0, 0, 1, 2, 2, 3]])
 def test_a_predicted_pipeline_is_simulated_as_predicted(graph, device, stages):
-    predicted = predict_pipeline(graph, stages, device)
+    predicted = predict(graph, stages, device)
     full = simulate(predicted, 500)
     assert full.interval_ms == pytest.approx(predicted.interval_ms, rel=0.01)
     one = simulate(predicted, 2, arrival_rate=0.1)
@@ -193,9 +193,9 @@ def test_a_predicted_pipeline_is_simulated_as_predicted(graph, device, stages):
 
 
 def test_a_slow_host_and_a_slow_bus_can_be_the_bottleneck(graph):
-    for change in ({"dispatch_ms": 50.0}, {"bus_ms_per_mib": 3000.0}):
-        device = dataclasses.replace(EdgeTpu.preset("usb3"), **change)
-        predicted = predict_pipeline(graph, [0, 0, 1, 2, 2, 3], device)
+    for change in ({"stage_ms": 50.0}, {"bus_ms_per_mib": 3000.0}):
+        device = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), **change)
+        predicted = predict(graph, [0, 0, 1, 2, 2, 3], device)
         assert predicted.interval_ms > max(s.cost.total_ms for s in predicted.stages) * 1.5
         full = simulate(predicted, 500)
         assert full.interval_ms == pytest.approx(predicted.interval_ms, rel=0.01)

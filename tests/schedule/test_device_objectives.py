@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schedule_reference import graphs, make_graph, stage_parts, valid_stages
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, predict_pipeline
+from respect_tf.device import DeviceCosts, EdgeTpu, Hosts, predict, resolve_device
 from respect_tf.graph import OpAttributes, OpGraph
 from respect_tf.schedule import (
     Constraints,
@@ -24,14 +24,14 @@ from respect_tf.schedule._device_objectives import Latency, Throughput
 from respect_tf.schedule._pairs import find_nodes
 from respect_tf.schedule._problem import build_problem
 
-PRESETS = ("usb3", "usb2", "pcie")
+PRESETS = ("usb3-pi5", "usb2-pi3", "pcie-m2")
 OBJECTIVES = ("throughput", "latency")
 MIB = 2**20
 
 
 def predicted(graph, stages, device, objective):
     """The definition."""
-    prediction = predict_pipeline(graph, np.asarray(stages), device)
+    prediction = predict(graph, np.asarray(stages), device)
     return prediction.interval_ms if objective == "throughput" else prediction.latency_ms
 
 
@@ -43,17 +43,23 @@ def crossing_bytes(graph, stages):
     return moved
 
 
+def moved(graph, stages, device):
+    """What decides among schedules of equal cost: streamed bytes, then crossing bytes."""
+    prediction = predict(graph, np.asarray(stages), device)
+    return prediction.streamed_bytes, crossing_bytes(graph, tuple(stages))
+
+
 def best_schedules(graph, num_stages, device, objective, allowed=lambda stages: True):
-    """Least cost, and of all schedules of that cost the one that breaks the ties."""
+    """Least cost, and the least streamed and crossing bytes of the schedules of that cost."""
     found = [
-        (predicted(graph, stages, device, objective), crossing_bytes(graph, stages), stages)
+        (predicted(graph, stages, device, objective), moved(graph, stages, device))
         for stages in valid_stages(graph, num_stages)
         if allowed(stages)
     ]
-    least = min((cost for cost, _, _ in found), default=None)
+    least = min((cost for cost, _ in found), default=None)
     if least is None:
         return None
-    return least, min((c, s) for cost, c, s in found if cost <= least + 1e-11 * max(1, least))
+    return least, min(bytes_ for cost, bytes_ in found if cost <= least * (1 + 1e-9))
 
 
 @st.composite
@@ -77,7 +83,7 @@ def devices(draw):
     device = EdgeTpu.preset(draw(st.sampled_from(PRESETS)))
     changes = draw(
         st.sampled_from(
-            [{}, {"bus_ms_per_mib": 60.0}, {"dispatch_ms": 4.0}, {"tile_bytes": 100_000.0}]
+            [{}, {"bus_ms_per_mib": 60.0}, {"stage_ms": 4.0}, {"tile_bytes": 100_000.0}]
         )
     )
     return dataclasses.replace(device, **changes)
@@ -100,12 +106,12 @@ def test_exact_finds_the_best_of_all_schedules(objective, graph, num_stages, dev
         patch.setattr(_pair_search, "_FEW", few)
         patch.setattr(_pair_search, "_MANY", few)
         found = schedule(graph, num_stages, "exact", objective=objective, device=device)
-    least, (_, stages) = expected
+    least, least_moved = expected
     assert found.status == "optimal"
     assert found.gap == 0
-    assert found.cost == pytest.approx(least, rel=1e-10)
+    assert found.cost == pytest.approx(least, rel=2e-9)
     assert found.cost == predicted(graph, found.stages, device, objective)
-    assert tuple(found.stages) == stages
+    assert moved(graph, found.stages, device) == least_moved
 
 
 @settings(max_examples=40, deadline=None)
@@ -132,8 +138,8 @@ def test_constraints_are_kept_and_the_rest_is_still_the_best(
     found = schedule(
         graph, num_stages, "exact", objective=objective, device=device, constraints=constraints
     )
-    assert found.cost == pytest.approx(expected[0], rel=1e-10)
-    assert tuple(found.stages) == expected[1][1]
+    assert found.cost == pytest.approx(expected[0], rel=2e-9)
+    assert moved(graph, found.stages, device) == expected[1]
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,7 +162,7 @@ def test_slicing_finds_the_best_cut_of_an_order(graph, num_stages, device, objec
             stages[op] = sum(place >= position for position in cut)
         costs.append(predicted(graph, stages, device, objective))
     found = slice_order(graph, order, num_stages, objective, device=device)
-    assert found.cost == pytest.approx(min(costs), rel=1e-10)
+    assert found.cost == pytest.approx(min(costs), rel=2e-9)
     assert found.lower_bound <= found.cost
 
 
@@ -180,7 +186,7 @@ def test_bounds_are_below_the_values_and_equal_where_they_say_so():
     graph = make_graph(
         rng.integers(0, 3 * MIB, 20).tolist(), rng.integers(0, 400_000, 20).tolist(), edges
     )
-    for objective in (Throughput("usb2", 3), Latency("pcie", 3)):
+    for objective in (Throughput("usb2-pi3", 3), Latency("pcie-m2", 3)):
         problem = build_problem(graph, 3, objective)
         nodes = find_nodes(problem, Budget())
         pairs = nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget())
@@ -200,12 +206,32 @@ def test_bounds_are_below_the_values_and_equal_where_they_say_so():
             )
 
 
+def test_batches_know_that_large_maps_are_worked_off_in_parts():
+    graph = classifier(["CONV_2D"] * 6)
+    graph = dataclasses.replace(graph, tensor_bytes=graph.tensor_bytes * 400)  # maps of 6.25 MiB
+    # What five MiB of maps leave of each tile holds one of a layer's four blocks of 2304 bytes.
+    device = dataclasses.replace(EdgeTpu.preset("pcie-m2"), tile_bytes=5 * 2**16 + 2400.0)
+    objective = Throughput(device, 2)
+    problem = build_problem(graph, 2, objective)
+    nodes = find_nodes(problem, Budget())
+    batch = nodes.batch(nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget()))
+    values = objective.batch_values(batch)
+    costs = DeviceCosts.of(graph, device, 2)
+    streamed = set()
+    for index in range(len(batch)):
+        parts = batch.parts(index)
+        expected = objective.stage_value(graph, *parts)
+        assert (values[0][index], values[1][index]) == pytest.approx(expected)
+        streamed.add(bool(costs.stage(*parts).streamed_ops))
+    assert streamed == {False, True}
+
+
 def test_the_bus_decides_where_it_is_the_bottleneck():
     # Each op alone fits; in any two stages some parameters are streamed, over a bus for both.
     graph = make_graph([6 * MIB] * 4, [1000] * 4, [(0, 1), (1, 2), (2, 3)])
-    slow_bus = dataclasses.replace(EdgeTpu.preset("usb3"), bus_ms_per_mib=20.0)
+    slow_bus = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), bus_ms_per_mib=20.0)
     found = schedule(graph, 2, "exact", device=slow_bus)
-    prediction = predict_pipeline(graph, found.stages, slow_bus)
+    prediction = predict(graph, found.stages, slow_bus)
     slowest = max(stage.cost.total_ms for stage in prediction.stages)
     assert found.cost == prediction.bus_ms > slowest
     assert found.status == "optimal"
@@ -259,17 +285,22 @@ def classifier(kinds):
 def test_a_cut_right_after_an_unsupported_op_brings_the_rest_back_to_a_tpu(objective):
     kinds = ["CONV_2D"] * 4 + ["COS"] + ["CONV_2D"] * 4
     graph = classifier(kinds)
-    fast_links = {"ms_per_input_mib": 0.1, "ms_per_output_mib": 0.1, "cpu_ms_per_gmac": 500.0}
-    device = dataclasses.replace(EdgeTpu.preset("pcie"), **fast_links)
+    fast_links = {
+        "link_ms_per_mib": 0.1,
+        "output_ms_per_request": 1e-5,
+        "cpu_ms_per_gmac": 500.0,
+    }
+    device = dataclasses.replace(EdgeTpu.preset("pcie-m2"), **fast_links)
+    # Before or after the op: it is alone on the CPU either way.
+    beside = ([0] * 4 + [1] * 5, [0] * 5 + [1] * 4)
     found = schedule(graph, 2, "exact", objective=objective, device=device)
-    assert found.stages.tolist() == [0] * 5 + [1] * 4
+    assert found.stages.tolist() in beside
+    assert len(predict(graph, found, device).cpu_ops) == 1
     assert found.cost == predicted(graph, found.stages, device, objective)
     # Where it does not pay, there is none.
     far = dataclasses.replace(device, cpu_ms_per_gmac=0.001, cpu_ms_per_mib=0.001)
-    assert (
-        schedule(graph, 2, "exact", objective=objective, device=far).stages.tolist()
-        != [0] * 5 + [1] * 4
-    )
+    other = schedule(graph, 2, "exact", objective=objective, device=far)
+    assert other.stages.tolist() not in beside
 
 
 @settings(max_examples=30, deadline=None)
@@ -294,27 +325,30 @@ def test_ops_on_the_cpu_cost_what_the_prediction_says(
         patch.setattr(_pair_search, "_MANY", few)
         found = schedule(graph, num_stages, "exact", objective=objective, device=device)
     assert found.status == "optimal"
-    assert found.cost == pytest.approx(expected[0], rel=1e-10)
-    assert tuple(found.stages) == expected[1][1]
+    assert found.cost == pytest.approx(expected[0], rel=2e-9)
+    assert moved(graph, found.stages, device) == expected[1]
 
 
 def test_throughput_over_usb_3_is_the_default():
     graph = make_graph([5 * MIB] * 6, [1000] * 6, [(op, op + 1) for op in range(5)])
     found = schedule(graph, 3, "exact")
-    assert (found.objective, found.device) == ("throughput", EdgeTpu.preset("usb3"))
+    assert (found.objective, found.device) == ("throughput", resolve_device("usb3"))
     assert found == schedule(graph, 3, "exact", objective="throughput", device="usb3")
-    assert found.cost == predict_pipeline(graph, found.stages, "usb3").interval_ms
+    intervals = [one.interval_ms for one in predict(graph, found, "usb3").by_host.values()]
+    ratios = np.array(intervals) / found.optima
+    assert found.cost == pytest.approx(ratios.max(), rel=1e-12)
+    assert ratios.min() >= 1 - 1e-9
     assert schedule(graph, 3, "exact", objective="memory").device is None
 
 
 def test_a_schedule_remembers_its_device_for_checks():
     graph = make_graph([5 * MIB] * 4, [100_000] * 4, [(op, op + 1) for op in range(3)])
-    own = dataclasses.replace(EdgeTpu.preset("pcie"), name="mine", fixed_ms=3.0)
+    own = dataclasses.replace(EdgeTpu.preset("pcie-m2"), name="mine", fixed_ms=3.0)
     found = schedule(graph, 2, "exact", device=own)
     check_schedule(graph, found)
     assert found.device == own
     same = Schedule(
-        found.stages, cost=found.cost, objective="throughput", device=EdgeTpu.preset("usb2")
+        found.stages, cost=found.cost, objective="throughput", device=EdgeTpu.preset("usb2-pi3")
     )
     with pytest.raises(Exception, match="cost"):
         check_schedule(graph, same)
@@ -335,8 +369,8 @@ def test_a_time_limit_returns_a_valid_schedule_with_an_honest_bound():
     graph = make_graph(
         rng.integers(0, MIB, 300).tolist(), rng.integers(0, 400_000, 300).tolist(), edges
     )
-    best = schedule(graph, 4, "exact", device="usb2")
-    hasty = schedule(graph, 4, "exact", device="usb2", time_limit=0)
+    best = schedule(graph, 4, "exact", device="usb2-pi3")
+    hasty = schedule(graph, 4, "exact", device="usb2-pi3", time_limit=0)
     check_schedule(graph, hasty)
     assert hasty.lower_bound <= best.cost <= hasty.cost
 
@@ -347,7 +381,7 @@ def test_wide_graphs_get_a_schedule_and_a_bound():
     graph = make_graph(
         rng.integers(0, MIB, 60).tolist(), rng.integers(0, 100_000, 60).tolist(), edges
     )
-    found = schedule(graph, 3, "exact", device="usb2", time_limit=2)
+    found = schedule(graph, 3, "exact", device="usb2-pi3", time_limit=2)
     check_schedule(graph, found)
     assert 0 < found.lower_bound <= found.cost
 
@@ -361,3 +395,75 @@ def test_results_are_the_same_each_time():
         assert schedule(graph, 4, "exact", objective=objective) == schedule(
             again, 4, "exact", objective=objective
         )
+
+
+@st.composite
+def hosts(draw):
+    """Two to four devices of one link whose constants are anywhere in their ranges."""
+    base = EdgeTpu.preset(draw(st.sampled_from(["usb3-pc", "usb3-pi5", "usb2-jetson"])))
+    names = ("fixed_ms", "link_ms_per_mib", "output_ms_per_request", "bus_ms_per_mib", "clock_mhz")
+    found = []
+    for index in range(draw(st.integers(2, 4))):
+        changes = {}
+        for name in names:
+            low, high = base.range_of(name)
+            changes[name] = low + draw(st.sampled_from([0.0, 0.3, 1.0])) * (high - low)
+        found.append(dataclasses.replace(base, name=f"host {index}", **changes))
+    return found
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@settings(max_examples=40, deadline=None)
+@given(graph=loaded_graphs(max_ops=5), num_stages=st.integers(1, 3), devices=hosts())
+def test_of_several_hosts_the_worst_regret_is_the_least_of_all_schedules(
+    objective, graph, num_stages, devices
+):
+    every = list(valid_stages(graph, num_stages))
+    if not every:
+        return
+    times = np.array([[predicted(graph, s, one, objective) for one in devices] for s in every])
+    optima = times.min(axis=0)
+    least = (times / optima).max(axis=1).min()
+    found = schedule(graph, num_stages, "exact", objective=objective, device=devices)
+    own = [predicted(graph, found.stages, one, objective) for one in devices]
+    assert found.cost == pytest.approx((own / optima).max(), rel=1e-8)
+    assert found.lower_bound <= least * (1 + 1e-8)
+    if objective == "throughput":
+        assert found.cost == pytest.approx(least, rel=1e-8)
+        assert found.status == "optimal"
+    elif found.status == "optimal":
+        assert found.cost == pytest.approx(least, rel=1e-8)
+    if isinstance(found.device, Hosts):
+        assert found.optima == pytest.approx(tuple(optima), rel=1e-8)
+        check_schedule(graph, found)
+
+
+def test_a_list_of_one_device_is_that_device():
+    graph = make_graph([5 * MIB] * 4, [100_000] * 4, [(op, op + 1) for op in range(3)])
+    assert schedule(graph, 2, device=["usb3-pc"]) == schedule(graph, 2, device="usb3-pc")
+
+
+def test_devices_that_cannot_be_compared_are_refused():
+    graph = make_graph([1, 1], [1, 1], [(0, 1)])
+    for devices, message in (
+        (["usb3-pc", "pcie-m2"], "one link"),
+        ([], "one at least"),
+        (["usb3-pc", "usb4"], "Unknown device"),
+        (
+            ["usb3-pc", dataclasses.replace(EdgeTpu.preset("usb3-pi4"), tile_bytes=1.0)],
+            "same chip",
+        ),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            schedule(graph, 2, device=devices)
+
+
+def test_schedulers_of_all_kinds_serve_several_hosts():
+    graph = make_graph([3 * MIB] * 6, [100_000] * 6, [(op, op + 1) for op in range(5)])
+    best = schedule(graph, 3, "exact", device="usb2")
+    for scheduler in ("policy", "policy-greedy", "slicing", "compiler"):
+        found = schedule(graph, 3, scheduler, device="usb2")
+        check_schedule(graph, found)
+        assert found.optima == pytest.approx(best.optima)
+        assert found.lower_bound <= best.cost <= found.cost * (1 + 1e-9)
+        assert improve(graph, found).cost <= found.cost * (1 + 1e-9)
