@@ -23,7 +23,7 @@ from respect_tf.graph import OpGraph
 _WORK = ("macs", "cached_bytes", "streamed_bytes", "input_bytes", "output_bytes")
 _INSTRUCTIONS = "instruction_bytes"
 _RELOAD = "reload"
-# Squares of such numbers, divided by the least time, are finite; a graph has the same limit.
+# Squares of such numbers, divided by the least time, are finite.
 _MOST, _LEAST_MS = 2.0**53, 1e-6
 _FORMAT = (
     f"Expected a CSV file with a column `ms` and either a column `model` (path of an uncompiled "

@@ -244,7 +244,7 @@ def _used_taps(size: int, stride: int, dilation: int, read: int, made: int, same
     starts = np.arange(size) * dilation - before
     # The first window in which an element is not before the map; no array of all windows is made,
     # because a file can claim any size of a map.
-    first = np.maximum(0, -(starts // stride))
+    first = np.maximum(0, -(starts // max(stride, 1)))
     return max(1, int(((first < made) & (starts + first * stride < read)).sum()))
 
 

@@ -27,9 +27,9 @@ class _Form:
 
 _POOL = _Form(1, {0: 4}, 4)
 _CONVOLUTION = _Form(2, {0: 4, 1: 4}, 4)
-_REDUCTION = _Form(2, {0: -1})
-_RECURRENT = _Form(5, {0: -2})
-# Of the kernels in the public schema's runtime, those whose inputs or axes are looked at here.
+_REDUCTION = _Form(1, {0: -1})
+_ANY = _Form(1)
+# The types whose inputs or axes are looked at here, and what is needed to look.
 _FORMS = {
     "AVERAGE_POOL_2D": _POOL,
     "MAX_POOL_2D": _POOL,
@@ -45,30 +45,30 @@ _FORMS = {
     "REDUCE_MAX": _REDUCTION,
     "REDUCE_MIN": _REDUCTION,
     "REDUCE_PROD": _REDUCTION,
-    "LSTM": _RECURRENT,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": _RECURRENT,
-    "SVDF": _Form(4, {0: 2, 1: 2, 2: 2}, 2),
+    "LSTM": _ANY,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _ANY,
+    "SVDF": _ANY,
     "PRELU": _Form(2),
     "PAD": _Form(2),
-    "PADV2": _Form(3),
+    "PADV2": _Form(2),
     "SPLIT": _Form(2),
-    "STRIDED_SLICE": _Form(4),
+    "STRIDED_SLICE": _ANY,
     "SOFTMAX": _Form(1, {0: -1}, -1),
-    "LOGISTIC": _Form(1),
-    "CONCATENATION": _Form(1),
-    "RESIZE_BILINEAR": _Form(2, {0: 4}, 4),
-    "RESIZE_NEAREST_NEIGHBOR": _Form(2, {0: 4}, 4),
-    "QUANTIZE": _Form(1),
-    "DEQUANTIZE": _Form(1),
-    "RESHAPE": _Form(1),
-    "TRANSPOSE": _Form(2),
-    "ADD": _Form(2),
-    "SUB": _Form(2),
-    "MUL": _Form(2),
-    "DIV": _Form(2),
-    "MAXIMUM": _Form(2),
-    "MINIMUM": _Form(2),
-    "SQUARED_DIFFERENCE": _Form(2),
+    "LOGISTIC": _ANY,
+    "CONCATENATION": _ANY,
+    "RESIZE_BILINEAR": _Form(1, {0: 4}, 4),
+    "RESIZE_NEAREST_NEIGHBOR": _Form(1, {0: 4}, 4),
+    "QUANTIZE": _ANY,
+    "DEQUANTIZE": _ANY,
+    "RESHAPE": _ANY,
+    "TRANSPOSE": _ANY,
+    "ADD": _ANY,
+    "SUB": _ANY,
+    "MUL": _ANY,
+    "DIV": _ANY,
+    "MAXIMUM": _ANY,
+    "MINIMUM": _ANY,
+    "SQUARED_DIFFERENCE": _ANY,
 }
 _STEPS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "filterHeight", "filterWidth")
 
@@ -92,7 +92,7 @@ def check_form(
         options: The schema's options of the op, or None.
 
     Raises:
-        InvalidModelError: It has too few inputs, a tensor of another rank, or steps below 1.
+        InvalidModelError: It has too few inputs, a tensor of another rank, or steps below 0.
     """
     form = _FORMS.get(kind)
     if form is not None:
@@ -113,8 +113,8 @@ def check_form(
                     "again."
                 )
     for name in _STEPS:
-        if int(getattr(options, name, 1)) < 1:
+        if int(getattr(options, name, 1)) < 0:  # 0 is what an absent option reads as
             raise InvalidModelError(
-                f"{where()} has the option {name} {getattr(options, name)}. Expected 1 or more. "
+                f"{where()} has the option {name} {getattr(options, name)}. Expected 0 or more. "
                 "Export the model again."
             )

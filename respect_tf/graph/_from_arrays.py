@@ -81,11 +81,11 @@ def _amounts(name: str, values: npt.ArrayLike, length: int | None) -> npt.NDArra
     if len(bad):
         raise GraphError(
             f"{name} of op {bad[0]} is {numbers[bad[0]]:.6g}. Expected a finite number, 0 or more "
-            "and 2**53 at most."
+            "and 2**60 at most."
         )
     if array.dtype.kind in "biu":
         return array.astype(np.int64)
-    if np.all(numbers == np.floor(numbers)):
+    if np.all(numbers == np.floor(numbers)) and np.all(numbers < 2.0**53):
         return numbers.astype(np.int64)
     return numbers  # type: ignore[return-value]  # fractions stay float64, as documented
 

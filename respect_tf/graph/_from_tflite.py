@@ -234,7 +234,7 @@ def _tensor_bytes(dtype: str, shape: tuple[int, ...], name: str) -> int:
     size = math.ceil(math.prod(shape) * (dtype_bits(dtype) or 0) / 8)
     if size > MOST_TOTAL:
         raise InvalidModelError(
-            f"Tensor '{name}' is {dtype} of the shape {list(shape)}, more than 2**53 bytes. "
+            f"Tensor '{name}' is {dtype} of the shape {list(shape)}, more than 2**60 bytes. "
             "Expected less. Export the model again."
         )
     return size
@@ -244,7 +244,7 @@ def _macs(index: int, kind: str, ops: Sequence[Any], shapes: tuple[tuple[int, ..
     macs = count_macs(kind, ops[index], shapes)
     if macs > MOST_TOTAL:
         raise InvalidModelError(
-            f"op {index} {kind} takes more than 2**53 multiply-accumulates by its shapes. Expected "
+            f"op {index} {kind} takes more than 2**60 multiply-accumulates by its shapes. Expected "
             "less. Export the model again."
         )
     return macs

@@ -16,9 +16,9 @@ from respect_tf.graph._attributes import OpAttributes
 
 IntArray = npt.NDArray[np.int32]
 
-# What bytes, and multiply-accumulates, of a graph come to at most. Whole numbers up to here are
-# exact as int64 and as float64, and so is every sum over stages that a scheduler forms.
-MOST_TOTAL = 2.0**53
+# What bytes, and multiply-accumulates, of a graph come to at most: every sum over stages that a
+# scheduler forms fits into 64 bits, with room for rounding up and for being doubled.
+MOST_TOTAL = 2.0**60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +106,14 @@ class OpGraph:
         if not read + made + stored <= MOST_TOTAL:
             raise GraphError(
                 f"The graph is too large: its parameters take {stored:.6g} bytes, its tensors "
-                f"{made:.6g}, and its ops read {read:.6g}. Expected 2**53 in all at most, so that "
-                "sums stay exact; count in larger units."
+                f"{made:.6g}, and its ops read {read:.6g}. Expected 2**60 in all at most, so that "
+                "sums fit into 64 bits; count in larger units."
             )
         macs = float(self.macs.sum(dtype=np.float64))
         if not macs <= MOST_TOTAL:
             raise GraphError(
-                f"The graph is too large: it takes {macs:.6g} multiply-accumulates. Expected 2**53 "
-                "at most, so that sums stay exact; count in larger units."
+                f"The graph is too large: it takes {macs:.6g} multiply-accumulates. Expected 2**60 "
+                "at most, so that sums fit into 64 bits; count in larger units."
             )
 
     @property
@@ -274,10 +274,10 @@ class OpGraph:
 
         Args:
             parameter_bytes: [num_ops], finite and not negative. With all tensors, and tensors once
-                more for each op that reads them, 2**53 at most.
+                more for each op that reads them, 2**60 at most.
             output_bytes: [num_ops], size of the tensor that each op makes, likewise.
             edges: int [num_edges, 2], pairs (maker, reader); repeated pairs count once.
-            macs: int [num_ops], 2**53 in all at most; zeros if left out.
+            macs: int [num_ops], 2**60 in all at most; zeros if left out.
             names: One per op; `"op_0"`, `"op_1"`, ... if left out.
 
         Raises:

@@ -76,9 +76,9 @@ def test_a_graph_of_100000_ops_is_made_in_seconds():
         ([1, 1], [1, 1], [0, 1], r"\[num_edges, 2\]"),
         ([1, 1], [1, 1], [[0.5, 1]], r"\[num_edges, 2\]"),
         ([1, 1, 1], [1, 1, 1], [[0, 1], [1, 2], [2, 1]], "cycle.*op 1.*op 2"),
-        ([1, 2**63 - 1], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*53"),
-        ([1, 2**63], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*53"),
-        ([1, 2**64], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*53"),
+        ([1, 2**63 - 1], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
+        ([1, 2**63], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
+        ([1, 2**64], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
         ([1, 10**400], [1, 1], [], "parameter_bytes of op 0 is inf"),
         ([1, 1], [1, 1e300], [], r"output_bytes of op 1 is 1e\+300"),
         ([1, 1 + 2j], [1, 1], [], "array of numbers"),
@@ -90,8 +90,8 @@ def test_a_graph_of_100000_ops_is_made_in_seconds():
         ([1, 1], [1, 1], [[0, 2**64]], r"\[num_edges, 2\]"),
         ([1, 1], [1, 1], [[0, 1j]], r"\[num_edges, 2\]"),
         ([1, 1], [1, 1], [[[0, 1]]], r"\[num_edges, 2\]"),
-        ([2**52, 2**52], [1, 1], [], r"too large: its parameters take 9\.0072e\+15"),
-        ([1, 1], [2**52, 1], [[0, 1]], "too large.*read 4.5036e"),
+        ([2**59, 2**59 + 2**12], [1, 1], [], r"too large: its parameters take 1\.15292e\+18"),
+        ([1, 1], [2**59 + 2**12, 1], [[0, 1]], r"too large.*read 5\.76461e"),
     ],
 )
 def test_bad_arrays_are_refused_by_name(parameters, outputs, edges, match):
@@ -107,7 +107,7 @@ def test_sums_that_fit_are_exact():
 
 
 def test_macs_are_checked_too():
-    for macs in ([1, 2**64], [2**52, 2**52 + 2], [1, -1], [1j, 1]):
+    for macs in ([1, 2**64], [2**59, 2**59 + 2**9], [1, -1], [1j, 1]):
         with pytest.raises(GraphError, match=r"macs|multiply-accumulates"):
             OpGraph.from_arrays([1, 1], [1, 1], [], macs=macs)
 
