@@ -9,6 +9,7 @@ BENCHMARKS = (
     "cutting",
     "device",
     "hosts",
+    "kills",
     "overhead",
     "pipeline",
     "policy",

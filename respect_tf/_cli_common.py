@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
+import os
+import signal
 import sys
+import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import respect_tf
-from respect_tf._errors import RespectError
+from respect_tf._errors import ArgumentError, RespectError
+from respect_tf._fields import finite
+from respect_tf._reporting import printable
 
 EXISTING = click.Path(exists=True, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -91,6 +99,70 @@ output_option = click.option(
 )
 
 
+class CarefulGroup(click.Group):
+    """Commands that end without a traceback where the user, or what they write to, ends them."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command, as `click.Group.main` does."""
+        interrupted = threading.Event()
+
+        def interrupt(*_: object) -> None:
+            interrupted.set()
+            raise KeyboardInterrupt
+
+        before = signal.getsignal(signal.SIGINT)
+        handled = before in (signal.SIG_DFL, signal.default_int_handler)
+        if handled and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
+        else:
+            handled = False
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as error:
+            # Modules in C that are just being imported make other errors of it.
+            if interrupted.is_set():
+                click.echo("Aborted!", err=True)
+                sys.exit(1)
+            if isinstance(error, OSError) and not isinstance(error, RespectError):
+                _fail_to_print(error)
+            raise
+        finally:
+            if handled:
+                signal.signal(signal.SIGINT, before)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            # It repeats paths and values. No assignment: to a type checker, messages are final.
+            object.__setattr__(error, "message", printable(error.message))
+            raise
+
+
+def say(text: str) -> None:
+    """Print a result. Names in it cannot make the terminal do anything."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        click.echo(shown)
+    except OSError as error:
+        _fail_to_print(error)
+
+
+def _fail_to_print(error: OSError) -> NoReturn:
+    """End, as there is nowhere to print to; what is printed up to here may be lost."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        # What is still held back would fail once more when Python ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if error.errno != errno.EPIPE:  # `respect-tf ... | head` has seen enough
+        with contextlib.suppress(OSError):
+            click.echo(f"error: the result cannot be printed: {error.strerror or error}", err=True)
+    sys.exit(1)
+
+
 @contextlib.contextmanager
 def failing(as_json: bool) -> Iterator[None]:
     """Turn this package's errors into a message and exit code 1."""
@@ -100,7 +172,7 @@ def failing(as_json: bool) -> Iterator[None]:
         if as_json:
             print_json({"error": {"type": type(error).__name__, "message": str(error)}})
         else:
-            click.echo(f"error: {error}", err=True)
+            click.echo(printable(f"error: {error}"), err=True)
         sys.exit(1)
 
 
@@ -120,35 +192,39 @@ def save_pipeline(
     if as_json:
         print_json({"folder": str(saved), **pipeline.report.to_dict()})
     else:
-        click.echo(f"{pipeline.report}\nsaved to {saved}")
+        say(f"{pipeline.report}\nsaved to {saved}")
 
 
 def read_arrays(path: Path) -> Any:
-    import numpy as np
+    from respect_tf._sample_files import read_samples
 
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise click.BadParameter(f"'{path}' is no .npy or .npz file of numbers: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        return {name: loaded[name] for name in loaded.files}
+        return read_samples(path)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import numpy as np
 
+    from respect_tf._files import write_file
+
+    content = io.BytesIO()
     if path.suffix == ".npz":
-        np.savez(path, **arrays)
+        # Not `savez`, which takes names for arguments: an output may be called "file".
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)  # type: ignore[no-untyped-call, unused-ignore]
     elif path.suffix == ".npy" and len(arrays) == 1:
-        np.save(path, next(iter(arrays.values())))
+        np.save(content, next(iter(arrays.values())), allow_pickle=False)
     else:
         raise click.BadParameter(
             f"The pipeline has the outputs {', '.join(arrays)}. Expected a file named .npz"
             f"{' or .npy' if len(arrays) == 1 else ''}. Received: '{path}'."
         )
+    write_file(path, content.getvalue())
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    say(json.dumps(finite(value), indent=2, allow_nan=False))

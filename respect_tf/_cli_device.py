@@ -21,6 +21,7 @@ from respect_tf._cli_common import (
     quiet_option,
     read_arrays,
     save_arrays,
+    say,
     seed_option,
 )
 
@@ -70,7 +71,7 @@ def compile_(
             done = None if compilation is None else compilation.to_dict()
             print_json({"folder": str(folder.resolve()), "compilation": done})
         else:
-            click.echo(compilation_table(pipeline.segments))
+            say(compilation_table(pipeline.segments))
 
 
 @click.command()
@@ -83,7 +84,7 @@ def inspect(model: Path, as_json: bool) -> None:
         if as_json:
             print_json(found.to_dict())
         else:
-            click.echo(str(found))
+            say(str(found))
 
 
 @click.command()
@@ -111,9 +112,9 @@ def calibrate(measurements: Path, output: Path | None, device: Any, as_json: boo
         if as_json:
             print_json(found.to_dict() | {"file": None if output is None else str(output)})
         else:
-            click.echo(str(found))
+            say(str(found))
             if output is not None:
-                click.echo(f"saved to {output}; use it as --device {output}")
+                say(f"saved to {output}; use it as --device {output}")
 
 
 @click.command()
@@ -182,13 +183,11 @@ def run(
             )
             return
         for name, values in by_name.items():
-            click.echo(
-                f"{name}: {values.dtype.name} {list(values.shape)}, mean {values.mean():.6g}"
-            )
+            say(f"{name}: {values.dtype.name} {list(values.shape)}, mean {values.mean():.6g}")
         rows = [[index, f"{one.mean_ms:.3f}"] for index, one in enumerate(statistics)]
         if rows:
-            click.echo(table(["segment", "ms on this CPU"], rows))
-        click.echo(f"{count} samples in {seconds:.3f} s, {count / seconds:.4g} per second")
+            say(table(["segment", "ms on this CPU"], rows))
+        say(f"{count} samples in {seconds:.3f} s, {count / seconds:.4g} per second")
 
 
 @click.command()
@@ -238,7 +237,7 @@ def simulate(
         if as_json:
             print_json(found.to_dict())
         else:
-            click.echo(str(found))
+            say(str(found))
 
 
 @click.command()
@@ -276,7 +275,7 @@ def doctor(as_json: bool) -> None:
             print_json([finding.to_dict() for finding in findings])
         else:
             rows = [[f.name, f.status, f.found, f.remedy] for f in findings]
-            click.echo(table(["", "status", "found", "remedy"], rows))
+            say(table(["", "status", "found", "remedy"], rows))
         if any(finding.status == "missing" for finding in findings):
             sys.exit(1)
 

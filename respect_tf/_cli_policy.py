@@ -16,6 +16,7 @@ from respect_tf._cli_common import (
     json_option,
     print_json,
     quiet_option,
+    say,
     seed_option,
 )
 
@@ -57,7 +58,7 @@ def labels(
         if as_json:
             print_json({"labels": [str(path) for path in paths], "records": list(map(str, made))})
         else:
-            click.echo(f"{len(paths)} files of labels in {folder}")
+            say(f"{len(paths)} files of labels in {folder}")
 
 
 @click.command()
@@ -134,7 +135,7 @@ def train(
         if as_json:
             print_json({"weights": str(path), "validation": dataclasses.asdict(best)})
         else:
-            click.echo(
+            say(
                 f"{path}: greedy orders {best.gap:.2%} above labels (file order "
                 f"{best.file_gap:.2%}), {best.ratio:.4f} of file order on larger graphs"
             )
@@ -194,7 +195,7 @@ def evaluate(
             print_json({str(size): rows for size, rows in tables.items()})
         else:
             for size, rows in tables.items():
-                click.echo(_table(rows, f"{size} ops"))
+                say(_table(rows, f"{size} ops"))
 
 
 # What the text shows of `evaluation_rows`; JSON has all of it.

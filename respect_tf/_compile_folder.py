@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
 
 from respect_tf._errors import CompilerError, RespectError
-from respect_tf._folder import MANIFEST, update_folder
-from respect_tf._manifest import pipeline_files, read_pipeline
+from respect_tf._files import read_regular
+from respect_tf._folder import update_folder
+from respect_tf._folder_reading import MOST_FILE_BYTES
+from respect_tf._folder_repair import repair_folder
+from respect_tf._manifest import pipeline_files
+from respect_tf._manifest_reading import read_pipeline
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report
 from respect_tf.compile import (
+    MOST_LOG_BYTES,
     Compilation,
-    check_same_interface,
+    check_compiled,
     compile_segments,
+    read_log,
     require_compiler,
 )
 from respect_tf.segment import Segment
@@ -52,7 +59,8 @@ def compile_folder(
             the folder was not made of its segment.
     """
     path = Path(folder)
-    before = Pipeline(**read_pipeline(path))
+    repair_folder(path)
+    before = read_pipeline(path)
     segments = {segment.index: _adopted(path, segment, verbose) for segment in before.segments}
     missing = [segment for segment in segments.values() if segment.compiled is None]
     compilation = None
@@ -62,8 +70,7 @@ def compile_folder(
         )
         segments |= {segment.index: segment for segment in compilation.segments}
     after = dataclasses.replace(before, segments=tuple(segments.values()))
-    files, listed = pipeline_files(after), pipeline_files(before)
-    update_folder(path, files, obsolete=sorted(set(listed) - set(files) - {MANIFEST}))
+    update_folder(path, pipeline_files(after))
     if compilation is not None:
         compilation.check()
     return after, compilation
@@ -72,17 +79,19 @@ def compile_folder(
 def _adopted(folder: Path, segment: Segment, verbose: Verbosity) -> Segment:
     """A segment with the compiled model that lies in the folder; as it is if there is none."""
     path = folder / f"{segment.name}_edgetpu.tflite"
-    if segment.compiled is not None or not path.is_file():
+    if segment.compiled is not None or not os.path.lexists(path):
         return segment
     try:
-        compiled = path.read_bytes()
-        check_same_interface(compiled, segment.content)
+        compiled = read_regular(path, most=MOST_FILE_BYTES)
+        log, printed = path.with_suffix(".log"), None
+        with contextlib.suppress(FileNotFoundError):
+            printed = read_regular(log, most=MOST_LOG_BYTES).decode("utf-8", "backslashreplace")
+        check_compiled(compiled, segment.content, None if printed is None else read_log(printed))
     except (RespectError, OSError) as error:
         raise CompilerError(
-            f"'{path}' lies in the folder of the saved pipeline, but cannot be used: {error} "
+            f"'{path}' lies in the folder of the saved pipeline, but cannot be used: "
+            f"{getattr(error, 'strerror', None) or error} "
             "Remove it, and compile again."
         ) from error
-    log = path.with_suffix(".log")
-    printed = log.read_bytes().decode("utf-8", "backslashreplace") if log.is_file() else None
     report(f"{path.name} was compiled before", verbose=verbose)
     return dataclasses.replace(segment, compiled=compiled, compile_log=printed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RespectError
-from respect_tf._manifest import read_pipeline
+from respect_tf._manifest_reading import read_pipeline
+from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf._samples import named_specs
 from respect_tf.compile import CompileMode, compile_cut, resolve_compiler
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts, first_device, resolve_device
+from respect_tf.device import (
+    DeviceLike,
+    EdgeTpu,
+    Hosts,
+    blocking_remarks,
+    first_device,
+    resolve_device,
+)
 from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.run import (
     Interface,
@@ -76,6 +84,8 @@ def convert(
     inference_input_type: Literal["int8", "uint8", "float32"] = "int8",
     inference_output_type: Literal["int8", "uint8", "float32"] = "int8",
     compile: CompileMode = "auto",
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: bool = False,
     metadata: Metadata | None = None,
     strict: bool = True,
     verify: bool = True,
@@ -108,6 +118,12 @@ def convert(
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
             found, True or fail, False. Where its log says that a stage has less room for parameters
             than predicted, the model is cut again.
+        custom_objects: Classes and functions by name that a Keras file needs besides Keras's own,
+            as `keras.models.load_model` takes them. What this process has registered with
+            `keras.saving.register_keras_serializable` is known already.
+        trusted: Whether a model file may run code of its own when it is loaded: Lambda layers,
+            classes of any module that it names, ops that read and write files. Only for files
+            whose makers may run code on this machine.
         metadata: Normalisation of raw inputs and labels of outputs, for the segments' files and the
             manifest; if left out, what a given .tflite model says of them.
         strict: Whether a tensor that is not 8 bit is an error.
@@ -138,13 +154,18 @@ def convert(
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
         strict=strict,
+        custom_objects=custom_objects,
+        trusted=trusted,
         verbose=verbose,
     )
+    whole = dataclasses.replace(whole, name=plain_name(whole.name))
     if whole.source != "tflite":
         mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
 
+    for blocker in blocking_remarks(graph, range(graph.num_ops)):
+        report(f"warning: {blocker}", verbose=verbose)
     times: Measure | None
     if isinstance(measure, str | os.PathLike):
         times = measure_from_csv(measure, graph, device=first_device(device))
@@ -270,7 +291,7 @@ def segment_at(
         verbose: 0 is silence.
     """
     content = read_content(model)
-    name = "model" if isinstance(model, bytes) else Path(model).stem
+    name = "model" if isinstance(model, bytes) else plain_name(Path(model).stem)
     unpacked = read_model(content)
     graph = op_graph_of(unpacked)
     chosen = schedule_of(graph, stages, cuts=cuts)
@@ -350,4 +371,4 @@ def load(folder: str | os.PathLike[str]) -> Pipeline:
         SavedPipelineError: There is none, or a file was changed, is missing or damaged.
         SegmentError: The segments break a rule of the pipeline runner.
     """
-    return Pipeline(**read_pipeline(folder))
+    return read_pipeline(folder)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from respect_tf._reporting import printable
+
 
 class RespectError(Exception):
     """Base of every error that this package raises on purpose.
 
     A message says what went wrong, where (segment, op, tensor), what was expected, what was
-    received, and what to do about it.
+    received, and what to do about it. Control characters in the names it repeats are escaped.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(RespectError, ValueError):

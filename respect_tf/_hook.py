@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any, overload
 
 from respect_tf._convert import convert
-from respect_tf._errors import ArgumentError, CalibrationDataError, RespectError
+from respect_tf._errors import ArgumentError, CalibrationDataError, ConversionError, RespectError
+from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report
-from respect_tf.tflite import TFLiteContent, converter_name
+from respect_tf.tflite import TFLiteContent, check_saved_model, converter_name
 
-# Options of `convert`, but for the types of inputs and outputs, which TensorFlow's converter sets.
+# Options of `convert`, but for the types of inputs and outputs, which TensorFlow's converter sets,
+# and for those about files that are loaded: a converter has loaded its own.
 _DEFAULTS = {"num_segments": None, **(convert.__kwdefaults__ or {})}
-_OPTIONS = tuple(name for name in _DEFAULTS if not name.startswith("inference_"))
+_FOR_FILES = ("custom_objects", "trusted")
+_OPTIONS = tuple(
+    name for name in _DEFAULTS if not name.startswith("inference_") and name not in _FOR_FILES
+)
 
 
 class TFLiteConverter:
@@ -61,10 +66,25 @@ class TFLiteConverter:
         saved_model_dir: str,
         signature_keys: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
+        *,
+        trusted: bool = False,
     ) -> TFLiteConverter:
-        """A converter of a SavedModel folder."""
+        """A converter of a SavedModel folder.
+
+        Args:
+            saved_model_dir: The folder.
+            signature_keys: See TensorFlow.
+            tags: See TensorFlow.
+            trusted: See `respect_tf.convert`.
+
+        Raises:
+            InvalidModelError: The SavedModel is damaged.
+            UnsupportedModelError: Its graphs do more than compute, and it is not trusted.
+        """
         import tensorflow as tf
 
+        if not trusted:
+            check_saved_model(saved_model_dir)
         made = tf.lite.TFLiteConverter.from_saved_model(saved_model_dir, signature_keys, tags)
         return cls(made)
 
@@ -133,6 +153,21 @@ class Intercepted(Sequence[Pipeline]):
     def __getitem__(self, index: int | slice) -> Pipeline | list[Pipeline]:
         return self._pipelines[index]
 
+    @contextlib.contextmanager
+    def _errors_kept(self, name: str) -> Iterator[None]:
+        """Keep errors from the conversion that the user asked for, unexpected ones of ours, too."""
+        try:
+            yield
+        except RespectError as error:
+            self.errors.append((name, error))
+        except Exception as error:
+            unexpected = ConversionError(
+                f"An error that respect_tf does not expect, {type(error).__name__}: {error}. The "
+                "conversion itself was left alone. Please report it with its traceback."
+            )
+            unexpected.__cause__ = error
+            self.errors.append((name, unexpected))
+
     def _quantising(self, converter: Any) -> Any:
         """A copy of a float converter that makes full-integer int8; None where none is asked for.
 
@@ -147,18 +182,15 @@ class Intercepted(Sequence[Pipeline]):
         return copied
 
     def _add(self, model: Any, name: str) -> None:
-        try:
+        with self._errors_kept(name):
             pipeline = convert(model, **{"strict": False, **self._options})
             if self._folder is not None:
                 pipeline.save(self._folder / self._unused(name), verbose=self._options["verbose"])
-        except RespectError as error:
-            self.errors.append((name, error))
-            return
-        self._pipelines.append(pipeline)
+            self._pipelines.append(pipeline)
 
     def _unused(self, name: str) -> str:
         """A folder name that no other conversion of the block has."""
-        number, unused = 1, name
+        number, unused = 1, (name := plain_name(name))
         while unused in self._names:
             number += 1
             unused = f"{name}_{number}"
@@ -298,7 +330,10 @@ def _wrapped(original: Callable[..., bytes]) -> Callable[..., bytes]:
         if seen is None:
             return original(self, *args, **kwargs)
         # Before the conversion, which changes the converter.
-        name, quantising = converter_name(self), seen._quantising(self)
+        name, quantising = "model", None
+        with seen._errors_kept(name):
+            name = converter_name(self)
+            quantising = seen._quantising(self)
         # One class calls another's convert, and making a pipeline may convert too.
         token = _intercepted.set(None)
         try:

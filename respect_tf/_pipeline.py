@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from respect_tf._folder import write_file, write_folder
+from respect_tf._files import write_file
+from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
 from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
-from respect_tf.compile import compile_segments, require_compiler
+from respect_tf.compile import compile_segments, require_compiler, sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
 from respect_tf.device import predict as predict_pipeline
 from respect_tf.graph import OpGraph
@@ -260,7 +261,9 @@ class Pipeline:
         """
         predicted = self.prediction
         if device is not None:
-            predicted = predict_pipeline(self.graph, self.schedule, device)
+            predicted = predict_pipeline(
+                self.graph, self.schedule, device, instruction_bytes=self._instruction_bytes
+            )
         return simulate(
             predicted,
             num_inputs,
@@ -284,18 +287,21 @@ class Pipeline:
 
         Args:
             folder: The folder to make.
-            overwrite: Whether a pipeline that is saved there may be replaced.
+            overwrite: Whether a pipeline that is saved there may be replaced. Nothing but the
+                files that its manifest lists is; other files in it are named and stay, and folders
+                are a reason to refuse.
             verbose: 0 is silence.
 
         Returns:
             The folder's absolute path.
 
         Raises:
-            SavedPipelineError: The folder exists, or cannot be written.
+            SavedPipelineError: The folder exists, cannot be written, is being written by another
+                process, or holds what must not be replaced.
             SegmentError: The segments break a rule of the pipeline runner.
         """
         with progress(f"Saving {self.name}", verbose=verbose):
-            return write_folder(folder, pipeline_files(self), overwrite=overwrite)
+            return write_folder(folder, pipeline_files(self), overwrite=overwrite, verbose=verbose)
 
     def plot_schedule(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw the op graph, coloured by stage.
@@ -406,7 +412,20 @@ class Pipeline:
 
     @functools.cached_property
     def _placed(self) -> PlacedGraph:
-        return PlacedGraph.of(self.graph, self.schedule.stages, self.device)
+        return PlacedGraph.of(
+            self.graph,
+            self.schedule.stages,
+            self.device,
+            instruction_bytes=self._instruction_bytes,
+        )
+
+    @functools.cached_property
+    def _instruction_bytes(self) -> list[int | None]:
+        """What compiled segments send at every inference, which need not be predicted."""
+        return [
+            None if one.compiled is None else sent_instructions(one.compiled)
+            for one in self.segments
+        ]
 
     @functools.cached_property
     def _chain(self) -> SegmentChain:

@@ -8,6 +8,7 @@ module keeps writing to the real one.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -20,6 +21,18 @@ _PROGRESS_AFTER_SECONDS = 2.0
 
 # The stream that messages go to. `redirect` swaps it while file descriptor 2 is captured.
 _stream: TextIO | None = None
+
+
+# What a terminal obeys, or shows elsewhere than where it stands, and what has no UTF-8: controls
+# but for tabs and new lines, line separators, marks that turn the direction of writing, surrogates.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""A text that no terminal obeys: controls in it, as in names, become `\x1b` and so on."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _target() -> TextIO:
@@ -47,8 +60,12 @@ def report(message: str, *, verbose: Verbosity = "auto", level: int = 1) -> None
         level: 1 for what every user wants to see, 2 for details.
     """
     if _shown(verbose) >= level:
-        stream = _target()
-        stream.write(message + "\n")
+        _write(_target(), printable(message) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk, a closed pipe: the work itself goes on
+        stream.write(text)
         stream.flush()
 
 
@@ -73,7 +90,7 @@ def progress(label: str, *, verbose: Verbosity = "auto") -> Iterator[Callable[[s
     if _shown(verbose) < 1:
         yield lambda _detail: None
         return
-    detail = ""
+    label, detail = printable(label), ""
     started = time.monotonic()
     done = threading.Event()
     stream = _target()
@@ -82,23 +99,20 @@ def progress(label: str, *, verbose: Verbosity = "auto") -> Iterator[Callable[[s
 
     def set_detail(text: str) -> None:
         nonlocal detail
-        detail = text
+        detail = printable(text)
 
     def show() -> None:
         if done.wait(_PROGRESS_AFTER_SECONDS):
             return
         shown.set()
         if not live:
-            stream.write(f"{label} ...\n")
-            stream.flush()
+            _write(stream, f"{label} ...\n")
             return
         while True:
             seconds = time.monotonic() - started
-            stream.write(f"\r\x1b[2K{label} ... {seconds:.0f} s {detail}".rstrip())
-            stream.flush()
+            _write(stream, f"\r\x1b[2K{label} ... {seconds:.0f} s {detail}".rstrip())
             if done.wait(0.5):
-                stream.write("\r\x1b[2K")
-                stream.flush()
+                _write(stream, "\r\x1b[2K")
                 return
 
     thread = threading.Thread(target=show, name="respect_tf-progress", daemon=True)

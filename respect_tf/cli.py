@@ -6,7 +6,6 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from respect_tf import _cli_device, _cli_policy
 from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
+    CarefulGroup,
     device_option,
     failing,
     json_option,
@@ -29,18 +29,21 @@ from respect_tf._cli_common import (
     quiet_option,
     read_arrays,
     save_pipeline,
+    say,
     scheduler_option,
     seed_option,
     target_folder,
     time_limit_option,
     times_option,
 )
+from respect_tf._fields import FieldError, parse_json
 
 _COMPILE_MODES: dict[str, Any] = {"auto": "auto", "yes": True, "no": False}
+_MOST_DEPTH = 8  # what 'respect-tf schedule --json' prints has a list in an object
 _STORED_TYPE = click.Choice(["int8", "uint8", "float32"])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CarefulGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(respect_tf.__version__, prog_name="respect-tf")
 def main() -> None:
     """Cut models into verified int8 pipelines for several Coral Edge TPUs."""
@@ -79,6 +82,11 @@ def main() -> None:
 @click.option(
     "--labels", type=EXISTING_FILE, help="Text file with the name of a class per line, likewise."
 )
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Let MODEL run code of its own: Lambda layers, classes of any module it names.",
+)
 @click.option("--no-strict", is_flag=True, help="Accept tensors that are not 8 bit.")
 @no_verify_option
 @seed_option
@@ -101,6 +109,7 @@ def convert(
     mean: str | None,
     std: str | None,
     labels: Path | None,
+    trusted: bool,
     no_strict: bool,
     no_verify: bool,
     seed: int,
@@ -121,11 +130,15 @@ def convert(
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],
-            metadata=respect_tf.Metadata(
+            # Left out, a given .tflite model keeps its own.
+            metadata=None
+            if (mean, std, labels) == (None, None, None)
+            else respect_tf.Metadata(
                 mean=_numbers("--mean", mean),
                 std=_numbers("--std", std),
                 labels=None if labels is None else _lines(labels),
             ),
+            trusted=trusted,
             strict=not no_strict,
             verify=not no_verify,
             time_limit=time_limit,
@@ -214,8 +227,8 @@ def schedule(
             last = graph.op_names[ops[-1]].split(";")[0]
             size = format_bytes(int(graph.parameter_bytes[ops].sum()))
             rows.append([stage, len(ops), size, last])
-        click.echo(table(["stage", "ops", "parameters", "last op"], rows))
-        click.echo(
+        say(table(["stage", "ops", "parameters", "last op"], rows))
+        say(
             f"\ncost {format_cost(chosen.cost, chosen.objective)} ({chosen.objective}), bound "
             f"{format_cost(chosen.lower_bound, chosen.objective)}, gap {chosen.gap:.2%}, "
             f"{chosen.status}, {chosen.solve_seconds:.3f} s"
@@ -290,7 +303,7 @@ def verify(folder: Path, seed: int, as_json: bool) -> None:
                 }
             )
         else:
-            click.echo(
+            say(
                 f"bit-exact: {parity.num_tensors} tensors, {parity.num_inputs} inputs, "
                 f"{parity.num_bytes:,} bytes compared"
             )
@@ -323,14 +336,14 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"'{path}' is no text file in UTF-8: {error}") from error
+        raise click.BadParameter(f"'{path}' is no text in UTF-8: {error}") from error
 
 
 def _stages(path: Path) -> list[int]:
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise click.BadParameter(f"'{path}' is no JSON file: {error}") from error
+        content = parse_json(path.read_bytes(), max_depth=_MOST_DEPTH)
+    except (OSError, FieldError) as error:
+        raise click.BadParameter(f"'{path}' is no JSON file of stages: {error}") from error
     stages = content.get("stages") if isinstance(content, dict) else content
     if not isinstance(stages, list):
         raise click.BadParameter(

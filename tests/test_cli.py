@@ -1,6 +1,10 @@
 """The command line: results, JSON, exit codes."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,10 +255,76 @@ def test_files_of_stages_that_are_none_are_refused(model, tmp_path, content, mes
     assert message in result.output
 
 
-def test_a_file_of_labels_in_another_encoding_is_refused(model, tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_bytes(b"\xff\xfea\x00")
-    arguments = ["convert", model, "--labels", str(path), "-o", str(tmp_path / "out")]
-    result = CliRunner().invoke(main, arguments)
-    assert isinstance(result.exception, SystemExit)
-    assert "no text file in UTF-8" in result.output
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["inspect", "MODEL"], ["inspect", "MODEL", "--json"]]
+)
+def test_a_result_that_cannot_be_printed_is_an_error_without_a_traceback(model, arguments):
+    command = [sys.executable, "-m", "respect_tf", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [model if argument == "MODEL" else argument for argument in command],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "error: the result cannot be printed: No space left on device\n"
+
+
+_INTERRUPTED = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as it is on a terminal
+left = int(sys.argv.pop(1))
+def interrupt(event, arguments):
+    global left
+    if event == "import":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(interrupt)
+runpy.run_module("respect_tf", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("imports", [20, 60, 150, 300, 330])
+def test_ctrl_c_during_imports_ends_without_a_traceback(model, imports):
+    command = [sys.executable, "-c", _INTERRUPTED, str(imports), "schedule", model, "-n", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr in ("", "\nAborted!\n", "Aborted!\n")
+    assert done.returncode in (1, -signal.SIGINT)
+
+
+def test_paths_in_usage_errors_are_escaped(tmp_path):
+    done = _run("inspect", str(tmp_path / "a\x1b[2J"), code=2)
+    assert "\x1b" not in done.output
+    assert r"\x1b[2J" in done.output
+
+
+@pytest.mark.parametrize("content", [b"[" * 10**5, b"{", b'{"stages": [1e999]}', b"\xff"])
+def test_a_file_of_stages_that_is_damaged_is_wrong_usage(model, tmp_path, content):
+    (tmp_path / "s.json").write_bytes(content)
+    _run("segment", model, "--schedule", str(tmp_path / "s.json"), code=2)
+
+
+def test_labels_that_are_no_text_are_wrong_usage(model, tmp_path):
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
+    _run("convert", model, "--labels", str(tmp_path / "labels.txt"), code=2)
+
+
+@pytest.mark.parametrize("name", ["made.npy", "made.npz"])
+def test_results_are_written_whole_or_not_at_all(tmp_path, name):
+    from respect_tf._cli_common import save_arrays
+
+    save_arrays(tmp_path / name, {"file": np.arange(3)})
+    loaded = np.load(tmp_path / name)
+    assert (loaded if name.endswith("y") else loaded["file"]).tolist() == [0, 1, 2]
+    (tmp_path / "taken").touch()
+    with pytest.raises(respect_tf.SavedPipelineError, match="cannot be written"):
+        save_arrays(tmp_path / "taken" / name, {"file": np.arange(3)})
+
+
+def test_convert_keeps_what_a_model_says_of_its_inputs(model, tmp_path):
+    metadata = respect_tf.Metadata(mean=127.5, std=127.5)
+    described = respect_tf.convert(model, 1, metadata=metadata, verify=False, verbose=0)
+    (tmp_path / "described.tflite").write_bytes(described.segments[0].content)
+    folder = tmp_path / "out"
+    _run("convert", str(tmp_path / "described.tflite"), "-n", "1", "-o", str(folder), "-q")
+    assert respect_tf.load(folder).interface == described.interface

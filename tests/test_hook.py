@@ -8,6 +8,7 @@ import pytest
 import tf_keras
 
 import respect_tf
+import respect_tf._hook as _hook
 from respect_tf import (
     ArgumentError,
     CalibrationDataError,
@@ -263,3 +264,22 @@ def test_export_saves_what_convert_makes(tmp_path):
     ]
     with pytest.raises(RespectError, match="exists"):
         export(_model(), tmp_path / "out", samples, num_segments=2, verbose=0)
+
+
+@pytest.mark.parametrize("broken", ["convert", "converter_name", "_quantising"])
+def test_an_error_of_ours_leaves_the_conversion_alone(monkeypatch, tmp_path, broken):
+    def fail(*_, **__):
+        raise ZeroDivisionError("oops")
+
+    converter = _converter("concrete_function", tmp_path / "model")
+    expected = _converter("concrete_function", tmp_path / "model").convert()
+    owner = _hook.Intercepted if broken == "_quantising" else _hook
+    monkeypatch.setattr(owner, broken, fail)
+    made = None
+    with (
+        pytest.raises(respect_tf.ConversionError, match=r"ZeroDivisionError: oops.*report"),
+        intercept(2, verbose=0) as seen,
+    ):
+        made = converter.convert()
+    assert made == expected
+    assert [type(error.__cause__) for _, error in seen.errors[:1]] == [ZeroDivisionError]

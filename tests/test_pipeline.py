@@ -1,7 +1,9 @@
 """Pipelines of .tflite models: convert, predict, save, load."""
 
 import dataclasses
+import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -215,29 +217,232 @@ def _edited(folder: Path, edit) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def _constants(manifest):
+    return manifest["device"]["devices"][0]["constants"]
+
+
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
         (lambda m: m.update(schema_version=99), "version 99"),
+        (lambda m: m.update(schema_version="1"), "'schema_version'"),
+        (lambda m: m.update(schema_version=True), "'schema_version'"),
+        (lambda m: m.update(schema_version=0), "'schema_version'"),
         (lambda m: m.pop("segments"), "damaged.*segments"),
+        (lambda m: m.update(surprise=1), "'surprise'"),
+        (lambda m: m["device"].update(surprise=1), r"'device\.surprise'"),
+        (lambda m: m["device"].update(devices=[]), r"'device\.devices'"),
+        (lambda m: _constants(m).update(num_tiles=1e9), r"constants\.num_tiles'"),
+        (lambda m: _constants(m).update(fixed_ms=1e300), r"constants\.fixed_ms'"),
+        (lambda m: _constants(m).update(request_bytes=0.5), r"constants\.request_bytes'"),
+        (lambda m: _constants(m).update(contention=[[2, 1], [1, 1]]), "'device'.*contention"),
+        (lambda m: _constants(m).update(ranges={"x": [0, 1]}), "'device'.*ranges"),
+        (lambda m: _constants(m).update(ranges={"fixed_ms": [0]}), r"ranges\.fixed_ms'"),
+        (lambda m: _constants(m).pop("link"), r"constants\.link'"),
+        (lambda m: m["schedule"].update(optima=[1]), r"'schedule\.optima'"),
         (lambda m: m.update(files=3), "damaged"),
         (lambda m: m["files"].update({"../../etc/passwd": "0"}), "outside the folder"),
-        (lambda m: m["schedule"].update(stages="x"), "stages"),
+        (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the folder"),
+        (lambda m: m["files"].update({"a\0b": "0" * 64}), "'files"),
+        (lambda m: m["files"].update({"\ud800": "0" * 64}), "'files"),
+        (lambda m: m["files"].update({".git": "0" * 64}), r"'files'.*\.git"),
+        (lambda m: m["files"].update({"model.tflite": "x"}), r"'files\.model\.tflite'.*SHA-256"),
+        (lambda m: m["files"].pop("model.tflite"), "'files'.*model.tflite"),
+        (lambda m: m.update(name="../x"), "'name'.*outside"),
+        (lambda m: m.update(name=".x"), "'name'"),
+        (lambda m: m.update(name="other"), "'model'"),
+        (lambda m: m.update(model="pipeline.json"), "'model'"),
+        (lambda m: m["segments"][0].update(file="model.tflite"), r"'segments\[0\]\.file'"),
+        (lambda m: m["segments"][0].update(name="a/b"), r"'segments\[0\]\.name'"),
+        (lambda m: m["segments"][0].update(index=1), r"'segments\[0\]\.index'"),
+        (lambda m: m["segments"][0].update(compiled_file="x"), r"\.compiled_file'"),
+        (lambda m: m["segments"][0].update(compile_log_file="x"), r"\.compile_log_file'"),
+        (lambda m: m["segments"][0].update(parameter_bytes=1), r"\.parameter_bytes'"),
+        (lambda m: m["segments"][0].update(ops=[0, 2]), r"'segments\[0\]\.ops'"),
+        (lambda m: m["segments"][0].update(ops=[0]), "'schedule.stages'"),
+        (lambda m: m["segments"][0].update(ops=[0, 0]), r"'segments\[0\]\.ops'"),
+        (lambda m: m["segments"][0].update(ops=[0, 10**9]), r"'segments\[0\]\.ops'"),
+        (lambda m: m["segments"][0].update(ops=[0, 10**30]), r"'segments\[0\]\.ops\[1\]'"),
+        (lambda m: m["segments"].clear(), "'segments'"),
         (lambda m: m["segments"][0].update(inputs=[{}]), "damaged"),
+        (lambda m: m["segments"][0].update(inputs=[]), r"'segments\[0\]\.inputs'"),
+        (lambda m: m["segments"][0]["inputs"][0].update(tensor=99), r"inputs\[0\]\.tensor'"),
+        (lambda m: m["segments"][0]["inputs"][0].update(shape=[1]), r"inputs\[0\]\.shape'"),
+        (lambda m: m["segments"][0]["inputs"][0].update(dtype="O"), r"inputs\[0\]\.dtype'"),
+        (lambda m: m["segments"][0]["inputs"][0].update(scale=[1, 2]), r"\.zero_point'"),
+        (lambda m: m["segments"][1]["inputs"][0].update(name="x"), r"inputs\[0\]\.name'"),
+        (lambda m: m["segments"][1]["inputs"][0].update(axis=3), r"inputs\[0\]\.axis'"),
+        (lambda m: m["segments"][1]["outputs"][0].update(name="image"), r"outputs\[0\]\.name'"),
+        (lambda m: m["schedule"].update(stages="x"), "stages"),
+        (lambda m: m["schedule"].update(stages=[0, 0, 1]), r"'segments\[1\]\.ops'"),
+        (lambda m: m["schedule"].update(stages=[]), "'schedule.stages'"),
+        (lambda m: m["schedule"].update(stages=[0, 1, 0, 1]), r"\.ops'"),
+        (lambda m: m["schedule"].update(cost=10**30), "'schedule.cost'"),
+        (lambda m: m["schedule"].update(cost=-1), "'schedule.cost'"),
+        (lambda m: m["schedule"].update(cost="1"), "'schedule.cost'"),
+        (lambda m: m["schedule"].update(lower_bound=1), "'schedule'.*optimal"),
+        (lambda m: m["schedule"].update(status="best"), "'schedule.status'"),
+        (lambda m: m["crossing_tensors"].clear(), "'crossing_tensors'"),
+        (lambda m: m["crossing_tensors"][0].update(bytes=1), r"'crossing_tensors\[0\]\.bytes'"),
+        (lambda m: m["crossing_tensors"][0].update(to=[0]), r"'crossing_tensors\[0\]\.to'"),
+        (lambda m: m["inputs"][0].update(runner_name="x"), r"'inputs\[0\]\.runner_name'"),
+        (lambda m: m["inputs"][0].update(name="x"), "'inputs'"),
+        (lambda m: m["inputs"].clear(), "'inputs'"),
+        (lambda m: m["inputs"][0].update(labels=["a"]), r"'inputs\[0\]\.labels'"),
+        (
+            lambda m: m["inputs"][0].update(normalization={"mean": [1], "std": [0]}),
+            r"normalization\.std'",
+        ),
+        (
+            lambda m: m["inputs"][0].update(normalization={"mean": [1], "std": []}),
+            r"normalization\.std'",
+        ),
+        (lambda m: m["outputs"][0].update(model_tensor="x"), r"'outputs\[0\]\.model_tensor'"),
+        (lambda m: m["outputs"][0].update(shape=[1]), r"'outputs\[0\]\.shape'"),
+        (lambda m: m.update(parity={"num_inputs": 1}), r"'parity\.num_tensors'"),
+        (lambda m: m.update(warnings=[1]), r"'warnings\[0\]'"),
+        (lambda m: m.update(predicted=[[[[[[[[[[1]]]]]]]]]]), "'predicted"),
+        (lambda m: m["segments"][0]["inputs"][0].update(scale=[math.nan]), r"scale\[0\]'"),
+        (lambda m: m["schedule"].update(cost=math.inf), "'schedule.cost'"),
+        (lambda m: m["predicted"].update(device=-math.inf), r"'predicted\.device'"),
+        (lambda m: m["packages"].update(numpy=2), r"'packages\.numpy'"),
     ],
 )
 def test_a_damaged_manifest_is_a_clear_error(pipeline, tmp_path, edit, match):
     folder = pipeline.save(tmp_path / "out", verbose=0)
     _edited(folder, edit)
-    with pytest.raises(respect_tf.RespectError, match=match):
+    with pytest.raises(SavedPipelineError, match=match):
         respect_tf.load(folder)
 
 
-def test_a_manifest_that_is_no_json(pipeline, tmp_path):
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff", b"[]", b"1", b"[" * 10**6, b'{"a":1e999}'])
+def test_a_manifest_that_is_no_json(pipeline, tmp_path, content):
     folder = pipeline.save(tmp_path / "out", verbose=0)
-    (folder / "pipeline.json").write_text("{")
+    (folder / "pipeline.json").write_bytes(content)
     with pytest.raises(SavedPipelineError, match="cannot be read"):
         respect_tf.load(folder)
+
+
+_FIRST_DEVICE = {
+    "name": "usb2", "num_tiles": 16, "tile_bytes": 516096, "activation_share": 0.94,
+    "strip_map_mib": 3.2, "strip_parameter_mib": 0.5, "strip_input_share": 0.6667,
+    "strip_passes": [[3.2, 4.29]], "fixed_ms": 1.39, "ms_per_gmac": 0.816, "ms_per_map_mib": 0.4,
+    "ms_per_vector_mib": 9.11, "ms_per_streamed_mib": 2.9, "ms_per_input_mib": 7.1,
+    "ms_per_output_mib": 115.9, "contention": [[2, 0.819]], "dispatch_ms": 0.246,
+    "bus_ms_per_mib": 2.3, "instruction_bytes": 50000, "instruction_bytes_per_op": 1600,
+    "cpu_ms_per_gmac": 30.0, "cpu_ms_per_mib": 2.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("device", [None, _FIRST_DEVICE])
+def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+
+    def age(manifest):
+        manifest["schema_version"] = 1
+        del manifest["schedule"]["optima"]
+        manifest["device"] = manifest["schedule"]["device"] = device
+        if device is None:  # the very first ones
+            names = ["device", "predicted", "recuts"]
+            for entry, gone in ((manifest, names), (manifest["schedule"], ["device"])):
+                for name in gone:
+                    del entry[name]
+            for entry in manifest["segments"]:
+                del entry["compile_log_file"]
+
+    _edited(folder, age)
+    loaded = respect_tf.load(folder)
+    assert loaded.segments == pipeline.segments
+    assert loaded.device.name == ("usb3" if device is None else "usb2")
+    # What a device of the first version costs is not what one of today does.
+    assert loaded.schedule.cost == (pipeline.schedule.cost if device is None else None)
+    assert np.array_equal(loaded.schedule.stages, pipeline.schedule.stages)
+    again = loaded.save(tmp_path / "again", verbose=0)
+    assert respect_tf.load(again).schedule == loaded.schedule
+    _edited(folder, lambda m: m["schedule"].update(optima=None))
+    with pytest.raises(SavedPipelineError, match=r"optima': expected no such field in version 1"):
+        respect_tf.load(folder)
+
+
+def test_the_table_of_a_device_has_all_its_constants():
+    from respect_tf._manifest_fields import CONSTANTS
+
+    known = ["name", *(field.name for field in CONSTANTS)]
+    assert known == [field.name for field in dataclasses.fields(respect_tf.EdgeTpu)]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "endless"])
+@pytest.mark.parametrize("name", ["pipeline.json", "model.tflite", "report.html"])
+def test_nothing_but_regular_files_is_read(pipeline, tmp_path, name, kind):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    path = folder / name
+    path.rename(tmp_path / "aside")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "endless" else tmp_path / "aside")
+    with pytest.raises(SavedPipelineError, match=f"{name}' cannot be read.*regular file"):
+        respect_tf.load(folder)
+
+
+def test_a_file_that_is_too_large_is_not_read(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    for name in ("model.tflite", "pipeline.json"):
+        os.truncate(folder / name, 2**40)  # a hole: it takes no room
+        with pytest.raises(SavedPipelineError, match=f"{name}' cannot be read.*1099511627776"):
+            respect_tf.load(folder)
+
+
+def test_a_segment_that_is_another_ones_is_noticed_though_its_hash_is_right(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    first, second = (f"model_segment_{i}_of_2.tflite" for i in (0, 1))
+    (folder / first).write_bytes((folder / second).read_bytes())
+    _edited(folder, lambda m: m["files"].update({first: m["files"][second]}))
+    with pytest.raises(respect_tf.RespectError, match="segment 0"):
+        respect_tf.load(folder)
+
+
+def test_another_whole_model_is_noticed(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    for num_convs in (3, 5):
+        content = _model(num_convs, two_outputs=True)
+        (folder / "model.tflite").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        _edited(folder, lambda m, digest=digest: m["files"].update({"model.tflite": digest}))
+        with pytest.raises(SavedPipelineError, match=r"'schedule\.stages'"):
+            respect_tf.load(folder)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "gone", "loop", "file/x"])
+def test_a_path_that_leads_nowhere_is_a_clear_error(tmp_path, path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SavedPipelineError, match="cannot be read"):
+        respect_tf.load(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    "name", ["-dash", ".dot", "a\x1b[2Jb", "x" * 240, "a b'c\"$(d)", "größe", "back\\slash"]
+)
+def test_a_model_of_any_name_is_saved_under_a_plain_one(tmp_path, name):
+    path = tmp_path / f"{name}.tflite"
+    path.write_bytes(_model())
+    made = respect_tf.convert(path, 2, objective="memory", verify=False, verbose=0)
+    folder = made.save(tmp_path / "out", verbose=0)
+    assert respect_tf.load(folder).segments == made.segments
+    assert all(file.name.isprintable() for file in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "../x"}, {"name": "a\0"}, {"name": "\ud800"}, {"warnings": ("\ud800",)}],
+)
+def test_what_could_not_be_loaded_again_is_not_saved(pipeline, tmp_path, change):
+    with pytest.raises(SavedPipelineError, match="cannot be saved"):
+        dataclasses.replace(pipeline, **change).save(tmp_path / "out", verbose=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 _SAVE = """

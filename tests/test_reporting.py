@@ -5,9 +5,14 @@ import re
 import threading
 
 import pytest
+from click.testing import CliRunner
+from model_builder import ModelBuilder
 
+import respect_tf
 from respect_tf import _reporting
-from respect_tf._reporting import progress, redirect, report
+from respect_tf._reporting import printable, progress, redirect, report
+from respect_tf.cli import main
+from respect_tf.report._text import table
 
 _LIMIT = 600  # seconds after which a test gives up
 
@@ -99,3 +104,48 @@ def test_an_error_inside_ends_the_display(stream, soon):
         fail()
     assert threading.active_count() == before
     assert "Working:" not in stream.getvalue()
+
+
+_NASTY = "a\x1b[2J\x9b\r\x07\x7f\u202e\u2028\ud800b"
+_ESCAPED = r"a\x1b[2J\x9b\r\x07\x7f\u202e\u2028\ud800b"
+
+
+def test_what_a_terminal_obeys_is_escaped(stream):
+    assert printable(_NASTY) == _ESCAPED
+    assert printable("größe\tä\nb") == "größe\tä\nb"
+    report(_NASTY)
+    assert stream.getvalue() == _ESCAPED + "\n"
+
+
+def test_names_in_errors_and_tables_are_escaped():
+    assert str(respect_tf.ArgumentError(_NASTY)) == _ESCAPED
+    assert str(respect_tf.SavedPipelineError(_NASTY)) == _ESCAPED
+    shown = table(["name"], [[_NASTY]])
+    assert "\x1b" not in shown
+    assert r"\x1b[2J" in shown
+
+
+def test_a_model_with_such_names_shows_none_of_them_raw(tmp_path, capfd):
+    builder, name = ModelBuilder(), "t\x1b[2J\x1b]0;owned\x07"
+    made = builder.conv(builder.input(name))
+    builder.rename(made, name + "2")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(builder.build([builder.conv(made)], signature=([name], [name])))
+    pipeline = respect_tf.convert(path, 2, objective="memory", verify=False)
+    folder = pipeline.save(tmp_path / "out")
+    for command in (["inspect", str(path)], ["schedule", str(path), "-n", "2"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0
+        assert "\x1b" not in done.output
+    for text in (str(pipeline.report), str(respect_tf.inspect(path)), *capfd.readouterr()):
+        assert "\x1b" not in text
+    assert respect_tf.load(folder).inputs.keys() == {name}
+
+
+def test_work_goes_on_where_nobody_can_be_told():
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    with redirect(Full()):
+        report("news")

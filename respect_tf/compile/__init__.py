@@ -7,23 +7,26 @@ from respect_tf.compile._compilation import (
     compile_segments,
     logged_figures,
 )
-from respect_tf.compile._compiled_model import compiled_of, read_compiled
+from respect_tf.compile._compiled_model import compiled_of, read_compiled, sent_instructions
 from respect_tf.compile._compiled_values import CompiledModel, EdgeTpuOp, Executable, Layer
 from respect_tf.compile._compiler import (
     Compiler,
     CompileResult,
+    check_compiled,
     check_same_interface,
     compile_model,
     find_compiler,
     require_compiler,
 )
 from respect_tf.compile._elsewhere import compile_commands, files_to_compile_elsewhere
-from respect_tf.compile._log import CompilerLog, Failure, ModelLog, OpStatus, parse_log
+from respect_tf.compile._log import CompilerLog, Failure, ModelLog, OpStatus, parse_log, read_log
 from respect_tf.compile._narrow import FailingOps
+from respect_tf.compile._process import MOST_LOG_BYTES
 from respect_tf.compile._recut import CompiledCut, CutAttempt, compile_and_recut
 from respect_tf.compile._transfers import Transfers
 
 __all__ = [
+    "MOST_LOG_BYTES",
     "Compilation",
     "CompileMode",
     "CompileResult",
@@ -41,6 +44,7 @@ __all__ = [
     "OpStatus",
     "SegmentCompilation",
     "Transfers",
+    "check_compiled",
     "check_same_interface",
     "compile_and_recut",
     "compile_commands",
@@ -53,6 +57,8 @@ __all__ = [
     "logged_figures",
     "parse_log",
     "read_compiled",
+    "read_log",
     "require_compiler",
     "resolve_compiler",
+    "sent_instructions",
 ]

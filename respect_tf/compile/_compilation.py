@@ -12,13 +12,14 @@ from typing import Any
 
 from respect_tf._errors import ArgumentError, CompilerError
 from respect_tf._reporting import Verbosity, progress
+from respect_tf.compile._compiled_model import read_compiled
 from respect_tf.compile._compiler import (
     Compiler,
     CompileResult,
     check_limits,
     compile_model,
 )
-from respect_tf.compile._log import CompilerLog, ModelLog, parse_log
+from respect_tf.compile._log import CompilerLog, ModelLog, read_log
 from respect_tf.compile._narrow import FailingOps, narrow
 from respect_tf.compile._process import Stopped
 from respect_tf.segment import Segment
@@ -42,6 +43,16 @@ class SegmentCompilation:
     def log(self) -> ModelLog | None:
         """The figures that the compiler printed for the segment; None where there are none."""
         return _only_model(self.result.log)
+
+    @property
+    def streamed_bytes(self) -> int | None:
+        """Parameters that the segment streams; None if it was not compiled."""
+        if self.log is not None and self.log.off_chip_bytes is not None:
+            return self.log.off_chip_bytes
+        if self.result.content is None:
+            return None
+        compiled = read_compiled(self.result.content)
+        return 0 if compiled is None else compiled.streamed_bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -84,9 +95,11 @@ class Compilation:
 
     @property
     def streamed_bytes(self) -> tuple[int | None, ...]:
-        """Parameters that each segment streams, by the log; None where it does not say."""
-        logs = (result.log for result in self.results)
-        return tuple(None if log is None else log.off_chip_bytes for log in logs)
+        """Parameters that each segment streams; None for those that were not compiled.
+
+        By the log, or by the compiled model itself where that cannot be read.
+        """
+        return tuple(result.streamed_bytes for result in self.results)
 
     def describe_failures(self) -> str:
         """What failed, with the compiler's words and the ops; empty if nothing did."""
@@ -121,10 +134,7 @@ def logged_figures(segment: Segment) -> ModelLog | None:
     """
     if segment.compile_log is None:
         return None
-    try:
-        return _only_model(parse_log(segment.compile_log))
-    except CompilerError:
-        return None  # a release whose words are not known here; its model is good all the same
+    return _only_model(read_log(segment.compile_log))
 
 
 def _only_model(log: CompilerLog | None) -> ModelLog | None:

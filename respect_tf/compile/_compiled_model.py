@@ -12,7 +12,7 @@ import collections
 import struct
 from typing import Any
 
-from respect_tf._errors import InvalidModelError
+from respect_tf._errors import InvalidModelError, UnsupportedModelError
 from respect_tf.compile._compiled_values import (
     CompiledModel,
     EdgeTpuOp,
@@ -175,3 +175,19 @@ def _layer(table: FlatBufferTable) -> Layer:
         scale=0.0 if numerics is None else numerics.float32(1),
         zero_point=0 if numerics is None else numerics.int32(0),
     )
+
+
+def sent_instructions(content: bytes) -> int | None:
+    """Bytes of instructions that a compiled model sends at every inference.
+
+    Args:
+        content: The bytes of a .tflite model.
+
+    Returns:
+        None for a model that is not compiled, or whose package cannot be read.
+    """
+    try:
+        compiled = read_compiled(content)
+    except (InvalidModelError, UnsupportedModelError):
+        return None  # what runs it judges it; a prediction can do without
+    return None if compiled is None else compiled.run_instruction_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -10,12 +11,14 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import ArgumentError, CompilerError, RespectError
+from respect_tf._files import read_regular
 from respect_tf.compile._compiled_model import compiled_of
-from respect_tf.compile._log import CompilerLog, Failure, FailureKind, parse_log
+from respect_tf.compile._log import CompilerLog, Failure, FailureKind, ModelLog, read_log
 from respect_tf.compile._process import ProgramRun, run_program
 from respect_tf.tflite import read_model, tensor_type_names, text
 
@@ -28,6 +31,9 @@ _OLDEST_RELEASE = 14
 _TIMER_RELEASE = 16  # from here on the compiler has a time limit of its own
 _VERSION_SECONDS = 60.0
 _GRACE_SECONDS = 10.0  # for the compiler to say itself that its time is over
+# No number of it has had more than nine digits.
+_VERSION = re.compile(r"Edge TPU Compiler version (\d{1,12}(?:\.\d{1,12}){0,7})(?![\d.])", re.ASCII)
+_MOST_MODEL_BYTES = 2**31  # FlatBuffers end there
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 # What may pass when the same command runs again: the compiler crashes at random.
@@ -156,16 +162,21 @@ def compile_model(
     command = [str(compiler.path), *options, f"{file_name}.tflite"]
     seconds, attempts = 0.0, 0
     while True:
-        with tempfile.TemporaryDirectory(prefix="respect_tf_compile_") as folder:
-            (Path(folder) / f"{file_name}.tflite").write_bytes(content)
+        with _temporary_folder() as folder:
             try:
-                run = run_program(command, Path(folder), timeout=timeout + grace, stop=stop)
+                (folder / f"{file_name}.tflite").write_bytes(content)
+            except OSError as error:
+                raise _no_room(error) from error
+            try:
+                run = run_program(command, folder, timeout=timeout + grace, stop=stop)
             except OSError as error:
                 raise _cannot_run(compiler.path, error) from error
-            made = Path(folder) / f"{file_name}_edgetpu.tflite"
-            compiled = made.read_bytes() if made.is_file() else None
+            compiled = None
+            with contextlib.suppress(OSError):  # none, a link or a pipe: there is no result
+                made = folder / f"{file_name}_edgetpu.tflite"
+                compiled = read_regular(made, most=_MOST_MODEL_BYTES)
         seconds, attempts = seconds + run.seconds, attempts + 1
-        log = _parsed(run)
+        log = None if run.exit_code is None else read_log(run.text)
         failure = _failure(run, log, compiled, content, timeout=timeout)
         if failure is None or failure.kind not in _RANDOM or attempts > retries:
             break
@@ -191,6 +202,40 @@ def check_limits(timeout: float, retries: int) -> None:
         raise ArgumentError(f"timeout must be seconds, more than 0. Received: {timeout!r}.")
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise ArgumentError(f"retries must be a whole number, 0 or more. Received: {retries!r}.")
+
+
+def check_compiled(compiled: bytes, content: bytes, log: CompilerLog | None) -> None:
+    """Check that a compiled model was made of another one, and compiled at all.
+
+    The compiler gives a model back as it was where it can map none of its ops, and says so.
+
+    Args:
+        compiled: The bytes of the compiled model.
+        content: Those of the model that it should be made of.
+        log: What the compiler printed; None if that cannot be read.
+
+    Raises:
+        InvalidModelError: The compiled model is damaged.
+        CompilerError: It has other inputs or outputs, or nothing in it is compiled and the log does
+            not say that nothing could be.
+    """
+    check_same_interface(compiled, content)
+    if compiled_of(read_model(compiled)) is not None:
+        return
+    models = () if log is None else log.models
+    if len(models) == 1 and _maps_nothing(models[0]):
+        return
+    raise CompilerError(
+        "Nothing in the model that should be compiled is: expected an op for the Edge TPU in it, "
+        "or a log that says that no op can be mapped. Received: the ops of the model it was made "
+        "of. Compile it again."
+    )
+
+
+def _maps_nothing(log: ModelLog) -> bool:
+    if 0 in (log.num_subgraphs, log.num_edge_tpu_ops):
+        return True
+    return bool(log.ops) and not any(row.mapped for row in log.ops)
 
 
 def check_same_interface(compiled: bytes, content: bytes) -> None:
@@ -232,16 +277,17 @@ def _from_environment() -> tuple[str | None, str]:
 
 
 def _checked(path: Path) -> Compiler:
-    with tempfile.TemporaryDirectory(prefix="respect_tf_compile_") as folder:
+    with _temporary_folder() as folder:
         try:
-            run = run_program([str(path), "--version"], Path(folder), timeout=_VERSION_SECONDS)
+            run = run_program([str(path), "--version"], folder, timeout=_VERSION_SECONDS)
         except OSError as error:
             raise _cannot_run(path, error) from error
-    found = re.search(r"Edge TPU Compiler version (\d+(?:\.\d+)*)", run.text)
+    found = _VERSION.search(run.text)
     if run.exit_code != 0 or found is None:
         raise CompilerError(
             f"'{path} --version' does not answer as {PROGRAM} does. Expected exit code 0 and 'Edge "
-            f"TPU Compiler version ...'. Received: {_ending(run)}, {_last_lines(run.text)}."
+            f"TPU Compiler version 16.0.384591198' or the like. Received: {_ending(run)}, "
+            f"{_last_lines(run.text)}."
         )
     compiler = Compiler(path, found[1])
     if compiler.release < _OLDEST_RELEASE:
@@ -252,21 +298,36 @@ def _checked(path: Path) -> Compiler:
     return compiler
 
 
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards, whatever is in it by then.
+
+    Raises:
+        CompilerError: There is no place for one.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="respect_tf_compile_")
+    except OSError as error:
+        raise _no_room(error) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _no_room(error: OSError) -> CompilerError:
+    return CompilerError(
+        f"The compiler needs a folder for temporary files, and none can be written: "
+        f"{error.strerror or error}. Set TMPDIR to a folder with some room."
+    )
+
+
 def _cannot_run(path: Path, error: OSError) -> CompilerError:
     return CompilerError(
         f"'{path}' cannot be started: {error.strerror or error}. {PROGRAM} exists for x86-64 Linux "
         f"only; this is {os.uname().sysname} {os.uname().machine}. Compile on such a machine, "
         "with the commands or the Dockerfile of the saved pipeline."
     )
-
-
-def _parsed(run: ProgramRun) -> CompilerLog | None:
-    if run.exit_code is None:
-        return None
-    try:
-        return parse_log(run.text)
-    except CompilerError:
-        return None  # the exit code and the file it made decide
 
 
 def _failure(
@@ -291,7 +352,7 @@ def _failure(
     if told is not None:
         return told
     try:
-        check_same_interface(compiled, content)
+        check_compiled(compiled, content, log)
     except RespectError as error:
         return Failure("bad-result", str(error))
     return None

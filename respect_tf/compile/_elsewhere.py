@@ -18,7 +18,7 @@ _SCRIPT = """\
 #
 # Afterwards 'respect-tf compile .' checks the compiled segments and adds them to pipeline.json.
 set -eu
-cd "$(dirname "$0")"
+cd -- "$(dirname -- "$0")"
 compiler=${EDGETPU_COMPILER:-edgetpu_compiler}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -35,13 +35,15 @@ do
       break
     fi
   done
-  cat "$work/printed"
+  # Without what a terminal would obey.
+  LC_ALL=C tr -d '\\000-\\010\\013-\\037\\177' < "$work/printed"
   if [ -z "$done" ]; then
-    echo "error: $name.tflite could not be compiled" >&2
+    printf 'error: %s.tflite could not be compiled\\n' "$name" >&2
     exit 1
   fi
-  mv "$work/printed" "${name}_edgetpu.log"
-  mv "$work/${name}_edgetpu.tflite" .
+  # The model last: where it is, its log is, too.
+  mv "$work/printed" "./${name}_edgetpu.log"
+  mv "$work/${name}_edgetpu.tflite" "./${name}_edgetpu.tflite"
 done
 """
 
@@ -71,9 +73,14 @@ def compile_commands(names: Sequence[str]) -> tuple[str, ...]:
         names: Base names of the segments, without ".tflite".
     """
     return tuple(
-        f"edgetpu_compiler --show_operations --out_dir . {shlex.quote(name + '.tflite')}"
+        f"edgetpu_compiler --show_operations --out_dir . {shlex.quote(_argument(f'{name}.tflite'))}"
         for name in names
     )
+
+
+def _argument(name: str) -> str:
+    """A file's name that no program takes for an option."""
+    return f"./{name}" if name.startswith("-") else name
 
 
 def files_to_compile_elsewhere(names: Sequence[str]) -> dict[str, bytes]:

@@ -182,6 +182,14 @@ def parse_log(text: str) -> CompilerLog:
     return parser.result()
 
 
+def read_log(text: str) -> CompilerLog | None:
+    """The same, for those who can do without it: None if it cannot be parsed."""
+    try:
+        return parse_log(text)
+    except CompilerError:
+        return None  # a release whose words are not known here; its model may be good all the same
+
+
 class _Parser:
     """Reads line by line; sizes and counts belong to the model that was named last."""
 

@@ -30,7 +30,8 @@ class CutAttempt:
         stage_bytes: The most parameter bytes of each stage that it was made under; None for the
             first, which had no limits.
         expected_bytes: Parameters that each stage streams, as predicted.
-        streamed_bytes: The same as the compiler's log has it; None where it does not say.
+        streamed_bytes: The same as the compiler's log has it, or else the compiled model; None
+            where neither says it.
         num_failed: Segments that could not be compiled.
     """
 
@@ -51,16 +52,21 @@ class CutAttempt:
             if found is not None and found > expected * (1 + _TOLERANCE) + _TOLERANCE_BYTES
         )
 
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """The stages of which nothing says what they stream."""
+        return tuple(stage for stage, found in enumerate(self.streamed_bytes) if found is None)
+
     def __str__(self) -> str:
         if self.num_failed:
             return f"{self.num_failed} segments could not be compiled"
-        if not self.unexpected:
-            return "no segment streams more parameters than predicted"
-        return "; ".join(
+        lines = [
             f"segment {stage} streams {(self.streamed_bytes[stage] or 0) / _MIB:.2f} MiB, "
             f"{self.expected_bytes[stage] / _MIB:.2f} MiB predicted"
             for stage in self.unexpected
-        )
+        ]
+        lines += [f"nothing says what segment {stage} streams" for stage in self.unknown]
+        return "; ".join(lines) or "no segment streams more parameters than predicted"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; no limit is None."""
@@ -97,7 +103,9 @@ class CompiledCut:
 
     def describe(self) -> tuple[str, ...]:
         """A line per attempt; none where the first one was as predicted."""
-        if len(self.attempts) == 1 and not self.attempts[0].unexpected:
+        first = self.attempts[0]
+        told = first.unexpected or (first.unknown and not first.num_failed)
+        if len(self.attempts) == 1 and not told:
             return ()
         lines = [
             f"cut {number} of {len(self.attempts)}: {attempt}"
@@ -188,8 +196,9 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
     )
 
 
-def _badness(attempt: CutAttempt) -> tuple[int, int]:
-    return attempt.num_failed, sum(streamed or 0 for streamed in attempt.streamed_bytes)
+def _badness(attempt: CutAttempt) -> tuple[int, int, int]:
+    streamed = sum(streamed or 0 for streamed in attempt.streamed_bytes)
+    return attempt.num_failed, len(attempt.unknown), streamed
 
 
 def _limits(

@@ -14,6 +14,7 @@ from respect_tf.device._hosts import (
     resolve_device,
 )
 from respect_tf.device._instructions import instruction_bytes, instruction_features
+from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
     MARGINS,
@@ -48,6 +49,7 @@ __all__ = [
     "StageCost",
     "StagePrediction",
     "blocking_reason",
+    "blocking_remarks",
     "calibrate",
     "device_presets",
     "device_table",
@@ -58,6 +60,7 @@ __all__ = [
     "instruction_bytes",
     "instruction_features",
     "mapping_doubts",
+    "mapping_remarks",
     "op_parameters",
     "predict",
     "resolve_device",

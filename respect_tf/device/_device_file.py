@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import ArgumentError
+from respect_tf._files import replace_file
 from respect_tf.device._edge_tpu import EdgeTpu
 
 SUFFIX = ".json"
@@ -55,7 +56,7 @@ def write_device(device: EdgeTpu, path: str | os.PathLike[str]) -> None:
         )
     data = {"format": _FORMAT, "version": _VERSION, **device_dict(device)}
     try:
-        path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+        replace_file(path, (json.dumps(data, indent=1) + "\n").encode(), parents=False)
     except OSError as error:
         raise ArgumentError(f"{path} cannot be written: {error}.") from error
 

@@ -15,7 +15,8 @@ from respect_tf.device._chip import ChipCosts, ChipStage
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._edge_tpu import MIB, EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
-from respect_tf.device._support import mapping_warnings, unsupported_reason
+from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
+from respect_tf.device._support import unsupported_reason
 from respect_tf.device._transfers import stage_tensors
 from respect_tf.graph import OpGraph
 
@@ -51,7 +52,8 @@ class StagePrediction:
         load_ms: What the first inference takes longer.
         cpu_ops: Ops that stay on the CPU, with reasons.
         warnings: What only the compiler can tell: ops of versions that no public model had when it
-            was compiled, constants that must be zero.
+            was compiled, constants that must be zero. Equal ones are one, with the ops' names.
+        blockers: Ops that stop the compilation of the whole file, by reason.
     """
 
     stage: int
@@ -61,6 +63,7 @@ class StagePrediction:
     load_ms: float
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
+    blockers: tuple[str, ...] = ()
 
     @property
     def total_ms(self) -> float:
@@ -100,6 +103,7 @@ class StagePrediction:
             },
             "cpu_ops": [dataclasses.asdict(op) for op in self.cpu_ops],
             "warnings": list(self.warnings),
+            "blockers": list(self.blockers),
         }
 
 
@@ -232,14 +236,20 @@ class _Notes:
     on_chip: ChipStage
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
+    blockers: tuple[str, ...]
 
 
 def _notes(
     chip: ChipCosts, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
 ) -> _Notes:
     on_chip = chip.stage(ops, entering, leaving)
-    warnings = (text for op in on_chip.mapped for text in mapping_warnings(chip.graph, op))
-    return _Notes(on_chip, _cpu_ops(chip.graph, on_chip.on_cpu), tuple(warnings))
+    graph = chip.graph
+    return _Notes(
+        on_chip,
+        _cpu_ops(graph, on_chip.on_cpu),
+        mapping_remarks(graph, on_chip.mapped),
+        blocking_remarks(graph, on_chip.ops),
+    )
 
 
 def _predict(
@@ -322,6 +332,7 @@ def _stage_prediction(
         load_ms=costs.load_ms(cost),
         cpu_ops=notes.cpu_ops,
         warnings=notes.warnings,
+        blockers=notes.blockers,
     )
 
 

@@ -181,11 +181,6 @@ def mapping_doubts(graph: OpGraph, op: int) -> list[tuple[str, str]]:
     return doubts
 
 
-def mapping_warnings(graph: OpGraph, op: int) -> list[str]:
-    """`mapping_doubts` as sentences that name the op."""
-    return [f"{graph.describe_op(op)} {text}" for _, text in mapping_doubts(graph, op)]
-
-
 def version_warning(graph: OpGraph, op: int) -> str | None:
     """What the version of an op leaves open, or None where a model with it was compiled before.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import PolicyFileError
+from respect_tf._files import replacing
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -43,13 +45,33 @@ _DAMAGE = (
 
 
 def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays into one file, which is there as a whole or not at all."""
+    """Write arrays into one file, which is there as a whole or not at all.
+
+    Raises:
+        PolicyFileError: It cannot be written.
+    """
     content = io.BytesIO()
     # Typed away because an array called "file" would be taken for an argument.
     np.savez_compressed(content, **{name: arrays[name] for name in sorted(arrays)})  # type: ignore[arg-type, unused-ignore]
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.getvalue())
-    part.replace(path)
+    with written(path) as partial:
+        partial.write_bytes(content.getvalue())
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path to write in the block, which becomes the file at its end.
+
+    Raises:
+        PolicyFileError: It cannot be written.
+    """
+    try:
+        with replacing(path.resolve()) as partial:
+            yield partial
+    except OSError as error:
+        raise PolicyFileError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another path, or free "
+            "some space."
+        ) from error
 
 
 def read_npz(path: Path, purpose: str) -> Arrays:

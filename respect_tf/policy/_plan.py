@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf._files import write_file
 from respect_tf.policy._network import NetworkSize
 
 
@@ -97,4 +98,5 @@ def write_history(path: Path, validations: Sequence[Validation]) -> None:
     """Write validations as comma-separated values with a header."""
     names = [field.name for field in dataclasses.fields(Validation)]
     rows = [[repr(getattr(found, name)) for name in names] for found in validations]
-    path.write_text("\n".join(",".join(row) for row in itertools.chain([names], rows)) + "\n")
+    text = "\n".join(",".join(row) for row in itertools.chain([names], rows)) + "\n"
+    write_file(path, text.encode())

@@ -12,6 +12,7 @@ from respect_tf.graph._graph_tensor import graph_tensor_of, graph_tensor_spec
 from respect_tf.graph._tfgnn import load_tfgnn
 from respect_tf.policy._batches import training_graph
 from respect_tf.policy._labels import Label, load_labels
+from respect_tf.policy._npz import written
 
 STAGE = "stage"
 
@@ -21,18 +22,21 @@ def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None
 
     What `OpGraph.to_graph_tensor` gives for the label's objective, with one more feature of ops,
     `"stage"`, int32 [num_ops]. Read them with `read_records`.
+
+    Raises:
+        PolicyFileError: The file cannot be written.
     """
     import tensorflow as tf
 
     tfgnn = load_tfgnn()
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    with tf.io.TFRecordWriter(str(part), "GZIP") as writer:
+    with (
+        written(Path(path)) as partial,
+        tf.io.TFRecordWriter(str(partial), "GZIP") as writer,
+    ):
         for label in labels:
             features = training_graph(label.task, label).features
             tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
             writer.write(tfgnn.write_example(tensor).SerializeToString())
-    part.replace(path)
 
 
 def make_records(

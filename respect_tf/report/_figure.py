@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import ArgumentError, DependencyError
+from respect_tf._files import write_file
 
 # The same picture gives the same bytes.
 _SVG_SETTINGS: dict[str, Any] = {"svg.hashsalt": "respect_tf", "svg.fonttype": "none"}
@@ -31,20 +33,24 @@ def finish(axes: Any, path: str | os.PathLike[str] | None) -> Any:
 
     Raises:
         ArgumentError: matplotlib knows no such format.
+        SavedPipelineError: The file cannot be written.
     """
     if path is not None:
         import matplotlib as mpl
 
-        kind = os.fspath(path).rpartition(".")[2].lower()
+        target = Path(path)
+        kind = target.suffix[1:].lower()
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        content = io.BytesIO()
         try:
             with mpl.rc_context(_SVG_SETTINGS):
-                axes.figure.savefig(path, dpi=110, metadata=dates.get(kind))
+                axes.figure.savefig(content, format=kind, dpi=110, metadata=dates.get(kind))
         except ValueError as error:
             raise ArgumentError(
                 f"The picture cannot be written to '{os.fspath(path)}': {error}. Expected a path "
                 "that ends in .png, .svg or .pdf."
             ) from error
+        write_file(target, content.getvalue())
     return axes.figure
 
 

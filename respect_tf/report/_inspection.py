@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from respect_tf._errors import RespectError
+from respect_tf._reporting import printable
 from respect_tf.compile import CompiledModel, compiled_of
 from respect_tf.graph import op_graph_of
 from respect_tf.report._text import format_bytes, table
@@ -111,7 +112,8 @@ class Inspection:
             "",
             table(["", "name", "type", "scale", "zero point"], rows),
         ]
-        return "\n".join(lines + ([] if self.compiled is None else _compiled_lines(self.compiled)))
+        lines += [] if self.compiled is None else _compiled_lines(self.compiled)
+        return printable("\n".join(lines))
 
 
 def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,18 +29,26 @@ class PlacedGraph:
     prediction: PipelinePrediction
 
     @classmethod
-    def of(cls, graph: OpGraph, stages: npt.ArrayLike, device: DeviceLike) -> PlacedGraph:
+    def of(
+        cls,
+        graph: OpGraph,
+        stages: npt.ArrayLike,
+        device: DeviceLike,
+        *,
+        instruction_bytes: Sequence[int | None] | None = None,
+    ) -> PlacedGraph:
         """A graph in stages on Edge TPUs.
 
         Args:
             graph: The graph.
             stages: int [num_ops], see `respect_tf.device.predict`.
             device: The kind of Edge TPU.
+            instruction_bytes: See `respect_tf.predict`.
 
         Raises:
             ArgumentError: There is no such device, or the stages are not valid.
         """
-        prediction = predict(graph, stages, device)
+        prediction = predict(graph, stages, device, instruction_bytes=instruction_bytes)
         return cls(graph, np.asarray(stages, np.int32), prediction)
 
     @property

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from respect_tf._reporting import printable
+from respect_tf.device import StageCost, blocking_remarks, mapping_remarks
 from respect_tf.graph import OpGraph
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._prediction import (
@@ -115,7 +117,7 @@ class Report:
         return html_fragment(self)
 
     def __str__(self) -> str:
-        return report_text(self)
+        return printable(report_text(self))
 
 
 def build_report(
@@ -132,7 +134,7 @@ def build_report(
     graph = placed.graph
     on_device = stages_on_device(placed.prediction, segments)
     speed = predict_speed(graph, schedule, placed.prediction)
-    lint = [text for stage in on_device for text in stage.warnings]
+    mapped = sorted({op for stage in placed.prediction.stages for op in _mapped(stage.cost)})
     return Report(
         name=name,
         stages=tuple(_stage(graph, *parts) for parts in zip(segments, on_device, strict=True)),
@@ -146,7 +148,12 @@ def build_report(
         solve_seconds=schedule.solve_seconds,
         is_relative=schedule.optima is not None,
         parity=parity,
-        warnings=(*warnings, *([speed.warning] if speed.warning else []), *lint),
+        warnings=(  # what matters most comes last, next to the prompt
+            *mapping_remarks(graph, mapped),
+            *warnings,
+            *([speed.warning] if speed.warning else []),
+            *blocking_remarks(graph, range(graph.num_ops)),
+        ),
         recuts=recuts,
         placed=placed,
     )
@@ -164,6 +171,10 @@ def _stage(graph: OpGraph, segment: Segment, on_device: StageOnDevice) -> StageR
         file_bytes=len(segment.content),
         on_device=on_device,
     )
+
+
+def _mapped(cost: StageCost) -> set[int]:
+    return set(cost.ops) - set(cost.cpu_ops)
 
 
 def _bytes(graph: OpGraph, specs: Sequence[TensorSpec]) -> int:

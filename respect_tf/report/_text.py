@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from respect_tf._reporting import printable
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> str:
     """A table as text: the first column left-aligned, the others right-aligned."""
@@ -28,7 +30,7 @@ def render(what: Any, *, width: int = 100) -> str:
     # In a notebook, rich would show the table there and then, and write nothing.
     console = Console(file=text, width=width, color_system=None, markup=False, force_jupyter=False)
     console.print(what)
-    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    lines = [line.rstrip() for line in printable(text.getvalue()).splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     return "\n".join(lines)

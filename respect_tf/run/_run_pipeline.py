@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import io
 import json
 import os
 import queue
@@ -49,7 +50,7 @@ def main() -> int:
     """Do what the command line says."""
     arguments = parse_arguments()
     try:
-        manifest = json.loads((FOLDER / "pipeline.json").read_text(encoding="utf-8"))
+        manifest = read_manifest()
         edgetpu = load_pycoral("utils.edgetpu")
         if arguments.list_devices:
             print("\n".join(device_names(edgetpu)) or "no Edge TPU found")
@@ -79,9 +80,18 @@ def main() -> int:
         else:
             deliver(manifest["outputs"], results, real, arguments.output)
     except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
+        print(f"error: {printable(str(failure))}", file=sys.stderr)
         return 1
     return 0
+
+
+def read_manifest() -> dict[str, Any]:
+    """What is said about the pipeline."""
+    try:
+        manifest: dict[str, Any] = json.loads((FOLDER / "pipeline.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise Failure(f"{FOLDER / 'pipeline.json'} cannot be read: {error}") from error
+    return manifest
 
 
 class Failure(Exception):
@@ -160,7 +170,10 @@ def make_interpreters(
         )
     interpreters = []
     for segment, device in zip(segments, devices):  # noqa: B905 - Python 3.7
-        path = FOLDER / (segment["compiled_file"] or f"{segment['name']}_edgetpu.tflite")
+        name = segment["compiled_file"] or f"{segment['name']}_edgetpu.tflite"
+        if Path(name).name != name:
+            raise Failure(f"pipeline.json names {name!r}, outside the folder: copy it again")
+        path = FOLDER / name
         if not path.is_file():
             raise Failure(
                 f"{path.name} is missing: compile {segment['file']} with edgetpu_compiler on an "
@@ -301,13 +314,34 @@ def write_csv(
 ) -> None:
     """Write the times for `respect-tf calibrate` and the scheduler "profile"."""
     target = Path(path).resolve()
-    with target.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS)
-        writer.writeheader()
-        for row, segment, device in zip(rows, manifest["segments"], devices):  # noqa: B905
-            model = os.path.relpath(str(FOLDER / segment["file"]), str(target.parent))
-            writer.writerow({**row, "model": model, "device": device})
-    print(f"written: {target}")
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, CSV_COLUMNS)
+    writer.writeheader()
+    for row, segment, device in zip(rows, manifest["segments"], devices):  # noqa: B905
+        model = os.path.relpath(str(FOLDER / segment["file"]), str(target.parent))
+        writer.writerow({**row, "model": model, "device": device})
+    write_whole(target, file.getvalue().encode())
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    except OSError as error:
+        raise Failure(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+    print(f"written: {printable(str(target))}")
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal obeys: control characters, as names may have, are escaped."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def run(runner: Any, samples: list[Any], timeout: float) -> Iterator[dict[str, Any]]:
@@ -365,24 +399,26 @@ def deliver(specs: list[dict[str, Any]], results: list[Any], real: bool, path: s
         stacked = np.concatenate(made) if spec["shape"][:1] == [1] else np.stack(made)
         outputs[spec["name"]] = dequantize(stacked, spec) if real else stacked
     if path is not None:
+        content = io.BytesIO()
         if path.endswith(".npz"):
-            np.savez(path, **outputs)
+            np.savez(content, **outputs)
         elif len(outputs) == 1:
-            np.save(path, next(iter(outputs.values())))
+            np.save(content, next(iter(outputs.values())))
+            path += "" if path.endswith(".npy") else ".npy"
         else:
             raise Failure(f"The model has the outputs {list(outputs)}: name an .npz file.")
-        print(f"written: {path}")
+        write_whole(Path(path).resolve(), content.getvalue())
         return
     for spec in specs:
         values = outputs[spec["name"]]
-        print(f"{spec['name']}: {values.dtype} {list(values.shape)}")
+        print(f"{printable(spec['name'])}: {values.dtype} {list(values.shape)}")
         labels = spec.get("labels") or []
         for index, sample in enumerate(
             values[:SHOWN_SAMPLES].reshape(min(len(values), SHOWN_SAMPLES), -1)
         ):
             best = np.argsort(-sample.astype(np.float64), kind="stable")[:3]
             shown = ", ".join(
-                f"{labels[i] if i < len(labels) else i}: {sample[i]:.6g}" for i in best
+                f"{printable(labels[i]) if i < len(labels) else i}: {sample[i]:.6g}" for i in best
             )
             print(f"  sample {index}, largest: {shown}")
 

@@ -6,6 +6,7 @@ does. Breaking most of these rules makes the real runner abort the whole process
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,8 @@ def check_runner_rules(segments: Sequence[Segment]) -> tuple[str, ...]:
                 raise SegmentError(f"{view.where}: final output '{name}' is also an input.")
             if not name.isascii():
                 raise SegmentError(f"{view.where}: output name {name!r} is not ASCII.")
+    for view, segment in zip(views, segments, strict=True):
+        _check_borders(view, segment)
     return tuple(warning for view in views for warning in _warnings(view, last))
 
 
@@ -99,6 +102,19 @@ class _View:
             shape = tuple(ints(tensor.shape))
             named[name] = (tensor_type_names()[tensor.type], shape, *_affine(tensor))
         return named
+
+
+def _check_borders(view: _View, segment: Segment) -> None:
+    """The file has the inputs and outputs that the segment says, in its order."""
+    for role, specs in (("inputs", segment.inputs), ("outputs", segment.outputs)):
+        found = [(name, kind[0], kind[1]) for name, kind in getattr(view, role).items()]
+        expected = [(spec.name, spec.dtype, spec.shape) for spec in specs]
+        for received, right in itertools.zip_longest(found, expected):
+            if received != right:
+                raise SegmentError(
+                    f"{view.where}: its file does not have the {role} that it should. Expected: "
+                    f"{right}. Received: {received}."
+                )
 
 
 def _makers(model: Any, subgraph: Any, inputs: list[int]) -> tuple[dict[int, str], list[str]]:

@@ -13,6 +13,7 @@ from respect_tf.tflite._flatbuffer import (
 )
 from respect_tf.tflite._interpreter import Interpreter
 from respect_tf.tflite._probe import mark_harmless, probe
+from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
     EDGE_TPU_OP,
     dtype_bits,
@@ -31,6 +32,7 @@ __all__ = [
     "Interpreter",
     "ReadingBudget",
     "TFLiteContent",
+    "check_saved_model",
     "converter_name",
     "dtype_bits",
     "ints",

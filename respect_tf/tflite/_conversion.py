@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,7 @@ from respect_tf.tflite._source import (
 )
 from respect_tf.tflite._static_batch import fix_batch, fix_batch_if_computed
 from respect_tf.tflite._trace import placeholder, trace
+from respect_tf.tflite._trust import Trust
 
 _IO_TYPES = ("int8", "uint8", "float32")
 _KEPT_SAMPLES = 8
@@ -91,6 +92,8 @@ def to_int8(
     inference_input_type: str = "int8",
     inference_output_type: str = "int8",
     strict: bool = True,
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: bool = False,
     verbose: Verbosity = "auto",
 ) -> Int8Model:
     """Convert a model to full-integer int8, batch 1.
@@ -104,6 +107,8 @@ def to_int8(
         inference_input_type: `"int8"`, `"uint8"` or `"float32"`.
         inference_output_type: The same for the outputs.
         strict: Whether tensors that are not 8 bit are an error; else they are only reported.
+        custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
+        trusted: Whether a model file may run code of its own.
         verbose: `0` silent, `1` or `"auto"` progress and warnings, `2` TensorFlow's output too.
 
     Raises:
@@ -112,12 +117,14 @@ def to_int8(
         ConversionError: TensorFlow cannot convert the model.
         InvalidModelError: A file is damaged.
         QuantizationError: Tensors are not 8 bit, and `strict` is set.
-        UnsupportedModelError: Unknown dimensions, loops, or tensors that TFLite cannot take.
+        UnsupportedModelError: Unknown dimensions, loops, tensors that TFLite cannot take, or a
+            file that may run code of its own and is not trusted.
     """
     input_type = _io_type(inference_input_type, "inference_input_type")
     output_type = _io_type(inference_output_type, "inference_output_type")
+    trust = Trust.of(custom_objects, trusted)
     with silenced(verbose=verbose):
-        source = open_source(model)
+        source = open_source(model, trust)
     label = f"'{source.name}'"
     progress_label = f"Converting {source.name} to int8"
     if isinstance(source, FloatModel):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
-import zipfile
+import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from respect_tf._errors import InvalidModelError, UnsupportedModelError
+from respect_tf.tflite._keras_catalogue import Catalogue, KerasKind
+from respect_tf.tflite._keras_config import adapted, refusal
+from respect_tf.tflite._keras_file import lay_out, write_config
 from respect_tf.tflite._source import FloatModel, file_stem, gist, make_inputs
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
-
-KerasKind = Literal["keras", "tf_keras"]
+from respect_tf.tflite._trust import Trust
 
 
 def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> FloatModel:
@@ -53,14 +54,19 @@ def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> Float
     )
 
 
-def from_keras_file(path: Path) -> FloatModel:
+def from_keras_file(path: Path, trust: Trust) -> FloatModel:
     """Load a .keras or .h5 file with the package that wrote it, or else with the other one.
+
+    Args:
+        path: The file.
+        trust: What it may need besides Keras.
 
     Raises:
         InvalidModelError: Neither package can load it.
-        UnsupportedModelError: As for `from_keras`.
+        UnsupportedModelError: It may run code of its own, or needs classes that are not at hand;
+            and as for `from_keras`.
     """
-    model, kind = _load(path)
+    model, kind = _load(path, trust)
     return from_keras(model, kind, name=path.stem)
 
 
@@ -157,45 +163,56 @@ def _layer_names(model: Any) -> set[str]:
     return names
 
 
-def _load(path: Path) -> tuple[Any, KerasKind]:
-    version = _keras_version(path)
-    order: list[KerasKind] = ["keras", "tf_keras"]
-    if version.startswith(("1.", "2.")):
-        order.reverse()
-    failures = []
-    for package in order:
-        try:
-            if package == "keras":
-                import keras
-
-                return keras.saving.load_model(path, compile=False), package
-            import tf_keras
-
-            return tf_keras.models.load_model(path, compile=False), package
-        except MemoryError:
-            raise
-        except Exception as error:
-            failures.append((package, error))
-    reasons = "; ".join(f"{package}: {gist(error)}" for package, error in failures)
+def _load(path: Path, trust: Trust) -> tuple[Any, KerasKind]:
+    """Check the file's configuration for a package, and let that package load it."""
+    with _own_folder(path) as folder:
+        file, copy = lay_out(path, Path(folder), trusted=trust.trusted)
+        objects = adapted(file.config, trust.custom_objects, is_hdf5=file.is_hdf5)
+        write_config(file, copy)
+        order: list[KerasKind] = ["keras", "tf_keras"]
+        if file.version.startswith(("1.", "2.")):
+            order.reverse()
+        failures: dict[KerasKind, Exception] = {}
+        refusals: dict[KerasKind, str] = {}
+        for package in order:
+            if not trust.trusted:
+                refused = refusal(file.config, Catalogue(package, objects), is_hdf5=file.is_hdf5)
+                if refused is not None:
+                    refusals[package] = refused
+                    continue
+            loader: Any = importlib.import_module(package)
+            options: dict[str, Any] = {"safe_mode": not trust.trusted}
+            if package == "tf_keras" and file.is_hdf5:
+                options = {}  # there is no such argument for HDF5
+            try:
+                return loader.models.load_model(
+                    copy, custom_objects=objects, compile=False, **options
+                ), package
+            except MemoryError:
+                raise
+            except Exception as error:
+                failures[package] = error
+    if order[0] in refusals:
+        raise UnsupportedModelError(
+            f"'{path}' is not loaded: {refusals[order[0]]}\nPass custom_objects={{'NAME': object}} "
+            "with what is missing, or trusted=True if the file may run any code."
+        )
+    reasons = " ".join(
+        f"{package}: {refusals[package] if package in refusals else gist(failures[package]) + '.'}"
+        for package in order
+    )
     raise InvalidModelError(
-        f"Neither keras nor tf_keras can load '{path}' (written by Keras {version or 'unknown'}). "
-        f"{reasons}. If it needs custom objects, or holds Lambda layers that you trust, load it "
-        f"with {order[0]} yourself and pass the model; if it holds weights only, build the model "
-        "first and load them into it."
-    ) from failures[0][1]
+        f"Neither keras nor tf_keras can load '{path}' (written by Keras "
+        f"{file.version or 'unknown'}). {reasons} If it needs more than custom_objects, load it "
+        f"with {order[0]} yourself and pass the model."
+    ) from failures[order[0]]
 
 
-def _keras_version(path: Path) -> str:
-    """The version of Keras that a file says it was written by, empty if it does not say."""
+def _own_folder(path: Path) -> tempfile.TemporaryDirectory[str]:
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                metadata = json.loads(archive.read("metadata.json"))
-            return str(metadata.get("keras_version", ""))
-        import h5py
-
-        with h5py.File(path) as file:
-            version = file.attrs.get("keras_version", "")
-        return version.decode() if isinstance(version, bytes) else str(version)
-    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
-        return ""  # loading it says what is wrong with it
+        return tempfile.TemporaryDirectory(prefix="respect_tf_model_")
+    except OSError as error:
+        raise InvalidModelError(
+            f"'{path}' cannot be copied before it is loaded: there is no temporary folder "
+            f"({error}). Set TMPDIR to a folder with room."
+        ) from error

@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from respect_tf._errors import ArgumentError, InvalidModelError, UnsupportedModelError
+from respect_tf._errors import (
+    ArgumentError,
+    InvalidModelError,
+    RespectError,
+    UnsupportedModelError,
+)
 from respect_tf.tflite._flatbuffer import read_content
+from respect_tf.tflite._saved_model import checked_saved_model, is_saved_model
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
+from respect_tf.tflite._trust import Trust
 
 SourceKind = Literal["keras", "tf_keras", "saved_model", "tflite", "converter"]
 
@@ -29,6 +36,9 @@ _INPUT_TYPES = (
     *("float16", "float32", "float64", "bool"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 )
+_NO_TRUST = Trust()
+# Keras puts whole configurations into its messages.
+_MAX_GIST = 300
 _DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -85,21 +95,26 @@ class ConfiguredConverter:
 Source = FloatModel | TFLiteContent | ConfiguredConverter
 
 
-def open_source(model: Any) -> Source:
+def open_source(model: Any, trust: Trust = _NO_TRUST) -> Source:
     """Find out what `model` is and bring it into a form that can be converted.
+
+    Args:
+        model: See `respect_tf.convert`.
+        trust: What a file may need besides Keras and TensorFlow, and whether it may run code.
 
     Raises:
         ArgumentError: Not one of the accepted kinds, or no such file.
         InvalidModelError: A file or folder that cannot be loaded.
         UnsupportedModelError: Dimensions other than the batch are unknown, the batch is fixed to
-            something else than 1, or the model has never been built.
+            something else than 1, the model has never been built, or a file may run code of its
+            own and is not trusted.
     """
     if isinstance(model, TFLiteContent):
         return model
     if isinstance(model, (bytes, bytearray, memoryview)):
         return TFLiteContent("model", bytes(model))
     if isinstance(model, (str, os.PathLike)):
-        return _open_path(Path(model))
+        return _open_path(Path(model), trust)
     if _is_converter(model):
         return ConfiguredConverter(converter_name(model), model)
     kind = keras_kind(model)
@@ -172,7 +187,7 @@ def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput,
 
 
 def gist(error: BaseException) -> str:
-    """What an exception of TensorFlow or Keras is about, in one line."""
+    """What an exception of TensorFlow or Keras is about, in one short printable line."""
     plain = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     if not lines:
@@ -182,14 +197,19 @@ def gist(error: BaseException) -> str:
         causes = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception): ", line)]
         start = causes[-1] if causes else len(lines) - 1
     if "Exception encountered when calling" in lines[start]:  # Keras: the cause comes next
-        return " ".join(lines[start : start + 2])
-    return lines[start]
+        return _clipped(" ".join(lines[start : start + 2]))
+    return _clipped(lines[start])
 
 
-def _open_path(path: Path) -> Source:
+def _clipped(text: str) -> str:
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    return text if len(text) <= _MAX_GIST else text[:_MAX_GIST] + " ..."
+
+
+def _open_path(path: Path, trust: Trust) -> Source:
     if path.is_dir():
-        if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
-            return _from_saved_model(path)
+        if is_saved_model(path):
+            return _from_saved_model(path, trust)
         raise ArgumentError(
             f"The folder '{path}' holds no saved_model.pb, so it is no SavedModel. "
             f"Expected {_ACCEPTED}."
@@ -199,7 +219,7 @@ def _open_path(path: Path) -> Source:
     if path.suffix in (".keras", ".h5", ".hdf5"):
         from respect_tf.tflite._keras_source import from_keras_file
 
-        return from_keras_file(path)
+        return from_keras_file(path, trust)
     if path.name == "saved_model.pb":
         raise ArgumentError(f"Pass the folder of the SavedModel, '{path.parent}', not '{path}'.")
     content = read_content(path)
@@ -208,12 +228,13 @@ def _open_path(path: Path) -> Source:
     return TFLiteContent(file_stem(path.stem), content)
 
 
-def _from_saved_model(path: Path) -> FloatModel:
+def _from_saved_model(path: Path, trust: Trust) -> FloatModel:
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(path))
-    except MemoryError:
+        with checked_saved_model(path, trust) as folder:
+            loaded = tf.saved_model.load(str(folder))
+    except (MemoryError, RespectError):
         raise
     except Exception as error:
         raise InvalidModelError(

@@ -128,19 +128,25 @@ def test_without_a_compiler_the_folder_stays_as_it_is(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 def test_a_folder_that_cannot_be_written_stays_valid(
-    folder: Path, stand_in_program: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    folder: Path, stand_in_program: Path, plan: Plan, monkeypatch, in_place: bool
 ) -> None:
+    if in_place:
+        (folder / "a folder of the user").mkdir()
+    before = names(folder)
+
     def full(path: Path, content: bytes) -> None:
         path.write_bytes(content[:10])
-        if path.name.startswith(".pipeline.json"):
+        if "pipeline.json" in path.name:
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr("respect_tf._folder._write_synced", full)
+    monkeypatch.setattr("respect_tf._folder.write_new", full)
     with pytest.raises(respect_tf.SavedPipelineError, match="No space left"):
         compile_folder(folder, stand_in_program, verbose=0)
-    assert not [name for name in names(folder) if "partial" in name]
+    assert names(folder.parent) == {"saved", "bin", "plan.json", "runs"} & names(folder.parent)
+    assert names(folder) == before
     assert [s.compiled for s in respect_tf.load(folder).segments] == [None, None]
 
 
@@ -188,3 +194,28 @@ def test_the_command_line_fails_where_the_compiler_does(
     done = CliRunner().invoke(main, ["compile", str(folder), "--compiler", str(stand_in_program)])
     assert done.exit_code == 1
     assert "op 3 ADD" in done.stderr
+
+
+@pytest.mark.parametrize("log", [None, "words of another release"])
+def test_what_lies_there_uncompiled_is_refused(folder: Path, pipeline, log: str | None) -> None:
+    path = folder / "model_segment_0_of_2_edgetpu.tflite"
+    path.write_bytes(pipeline.segments[0].content)
+    if log is not None:
+        path.with_suffix(".log").write_text(log)
+    with pytest.raises(respect_tf.CompilerError, match="Nothing in the model"):
+        compile_folder(folder, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+@pytest.mark.parametrize("end", ["tflite", "log"])
+def test_what_lies_there_must_be_a_regular_file(folder: Path, pipeline, kind, end) -> None:
+    good = compiled_like(pipeline.segments[0].content)
+    (folder / "model_segment_0_of_2_edgetpu.tflite").write_bytes(good)
+    path = folder / f"model_segment_0_of_2_edgetpu.{end}"
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(respect_tf.CompilerError, match="regular file"):
+        compile_folder(folder, verbose=0)

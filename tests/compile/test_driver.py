@@ -401,3 +401,86 @@ def test_nothing_is_left_in_the_temporary_folder(
     monkeypatch.setattr("tempfile.tempdir", str(empty))
     compile_segments(segments_of("cc"), compiler, verbose=0)
     assert list(empty.iterdir()) == []
+
+
+def test_without_a_place_for_temporary_files_there_is_a_clear_error(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    for call in (lambda: compile_model(b"", compiler), lambda: find_compiler(compiler.path)):
+        with pytest.raises(CompilerError, match=r"No such file.*TMPDIR"):
+            call()
+
+
+def test_a_version_of_very_many_digits_is_none(tmp_path: Path) -> None:
+    program = script(tmp_path, f"#!/bin/sh\necho Edge TPU Compiler version {'9' * 5000}.0\n")
+    with pytest.raises(CompilerError, match="does not answer as edgetpu_compiler") as caught:
+        find_compiler(program)
+    assert len(str(caught.value)) < 1200
+
+
+@pytest.mark.parametrize("leaves", ["", "setsid "])
+@pytest.mark.parametrize("ends", ["", "exit 3\n"])
+def test_nothing_is_left_in_the_background(tmp_path: Path, leaves: str, ends: str) -> None:
+    marker = f"left_behind_{tmp_path.name}"
+    program = script(
+        tmp_path,
+        f"#!/bin/sh\n{leaves}sh -c 'sleep 600; : {marker}' > /dev/null 2>&1 < /dev/null &\n"
+        f"while ! grep -qs {marker} /proc/[0-9]*/cmdline; do :; done\n{ends}",
+    )
+    result = compile_model(chain_model("c"), Compiler(program, V15), retries=0)
+    assert result.failure is not None
+    assert all_end(f": {marker}")
+
+
+def copier(folder: Path, printed: str = "") -> Compiler:
+    """A compiler that gives every model back as it was."""
+    (folder / "printed").write_text(printed)
+    text = f'#!/bin/sh\nfor model; do :; done\ncat {folder}/printed\ncp "$model" '
+    return Compiler(script(folder, text + '"${model%.tflite}_edgetpu.tflite"\n'), V15)
+
+
+def log_of(fields: str) -> str:
+    return f"Edge TPU Compiler version {V15}\nInput model: m.tflite\n{fields}\n"
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ["", "done", log_of(""), log_of("Number of Edge TPU subgraphs: 1"),
+     log_of("Operator Count Status\nCONV_2D 1 Mapped to Edge TPU")],
+)  # fmt: skip
+def test_a_model_that_was_not_compiled_is_not_believed_to_be(tmp_path: Path, printed: str) -> None:
+    result = compile_model(chain_model("c"), copier(tmp_path, printed), retries=0)
+    assert result.content is None
+    assert result.failure.kind in ("bad-result", "silent")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["Number of Edge TPU subgraphs: 0", "Number of operations that will run on Edge TPU: 0",
+     "Operator Count Status\nCONV_2D 1 Operation not supported"],
+)  # fmt: skip
+def test_a_model_of_which_nothing_can_be_mapped_stays_as_it_is(tmp_path: Path, fields: str) -> None:
+    result = compile_model(chain_model("c"), copier(tmp_path, log_of(fields)), retries=0)
+    assert (result.failure, result.content) == (None, chain_model("c"))
+
+
+def test_a_result_that_is_no_regular_file_is_none(tmp_path: Path) -> None:
+    text = '#!/bin/sh\nfor model; do :; done\nmkfifo "${model%.tflite}_edgetpu.tflite"\n'
+    result = compile_model(chain_model("c"), Compiler(script(tmp_path, text), V15), retries=0)
+    assert (result.content, result.failure.kind) == (None, "silent")
+
+
+def test_where_the_log_cannot_be_read_the_model_says_what_is_streamed(
+    compiler: Compiler, plan: Plan, tmp_path: Path
+) -> None:
+    plan(room_bytes=100)
+    (known,) = compile_segments(segments_of("ccc", 1), compiler, verbose=0).results
+    garbling = script(
+        tmp_path, f'#!/bin/sh\n"{compiler.path}" "$@" > /dev/null\necho words of another release\n'
+    )
+    made = compile_segments(segments_of("ccc", 1), Compiler(garbling, V15), verbose=0)
+    assert made.failed == ()
+    assert made.results[0].log is None
+    assert made.streamed_bytes == (read_compiled(known.result.content).streamed_bytes,)
+    assert made.streamed_bytes[0] > 0

@@ -89,3 +89,34 @@ def test_the_dockerfile_installs_the_compiler_for_its_own_architecture() -> None
 
 def test_the_files_are_the_same_every_time() -> None:
     assert files_to_compile_elsewhere(NAMES) == files_to_compile_elsewhere(list(NAMES))
+
+
+def test_the_script_takes_names_that_look_like_options(
+    tmp_path: Path, stand_in_program: Path, plan: Plan
+) -> None:  # fmt: skip
+    builder = ModelBuilder()
+    content = builder.build([builder.conv(builder.input())])
+    names = ["-dash", "--help", "-", "$(touch owned)", "a;b"]
+    folder = tmp_path / "-folder"
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.tflite").write_bytes(content)
+    for name, file in files_to_compile_elsewhere(names).items():
+        (folder / name).write_bytes(file)
+    before = {path.name for path in folder.iterdir()}
+    done = run(folder, stand_in_program)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {path.name for path in folder.iterdir()} - before
+    assert made == {f"{name}_edgetpu.{end}" for name in names for end in ("tflite", "log")}
+    for command in compile_commands(names):
+        assert not shlex.split(command)[-1].startswith("-")
+
+
+def test_the_script_shows_nothing_that_a_terminal_obeys(
+    folder: Path, tmp_path: Path, plan: Plan
+) -> None:  # fmt: skip
+    program = tmp_path / "compiler"
+    program.write_text("#!/bin/sh\nprintf 'a\\033[2Jb\\n'\nexit 1\n")
+    program.chmod(0o755)
+    done = run(folder, program)
+    assert done.stdout == "a[2Jb\n"

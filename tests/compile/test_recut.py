@@ -11,15 +11,18 @@ from model_builder import ModelBuilder
 from respect_tf._errors import ScheduleError
 from respect_tf.compile import (
     Compilation,
+    CompiledCut,
     Compiler,
     CompileResult,
     CompilerLog,
+    CutAttempt,
     Failure,
     ModelLog,
     SegmentCompilation,
     compile_and_recut,
     compile_segments,
 )
+from respect_tf.compile._recut import _badness
 from respect_tf.device import op_parameters
 from respect_tf.graph import OpGraph
 from respect_tf.schedule import Constraints, Schedule, schedule
@@ -188,3 +191,14 @@ def test_recut_on_a_compiler_that_streams_helps(
     entry = found.attempts[1].to_dict()
     assert entry["logged_streamed_bytes"] == [0, 0, 0]
     assert len(entry["stage_bytes"]) == 3
+
+
+def test_what_nothing_is_known_of_is_not_taken_for_good(model: bytes, graph: OpGraph) -> None:
+    first = schedule(graph, 3, "exact", objective="memory")
+    known = CutAttempt(first, None, (0, 0, 0), (10, 0, 0), 0)
+    unknown = CutAttempt(first, None, (0, 0, 0), (0, None, 0), 0)
+    assert unknown.unknown == (1,)
+    assert str(unknown) == "nothing says what segment 1 streams"
+    assert _badness(unknown) > _badness(known)
+    made = CompiledCut(first, Compilation(COMPILER, ()), (unknown,))
+    assert made.describe() == ("cut 1 of 1: nothing says what segment 1 streams (chosen)",)

@@ -259,3 +259,22 @@ def test_a_segment_that_is_not_compiled_is_named(folder, tmp_path):
     other.path = copy
     told = other.run("--benchmark", 1, code=1)
     assert "model_segment_0_of_3_edgetpu.tflite is missing" in told
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda text: text.replace('"compiled_file": null', '"compiled_file": "../x"'), "outside"),
+        (lambda text: text[:50], "cannot be read"),
+        (lambda text: "[" * 10**5, "cannot be read"),
+    ],
+)
+def test_a_manifest_that_is_damaged_is_an_error(folder, tmp_path, edit, told):
+    other = Folder.__new__(Folder)
+    other.path = tmp_path / "copy"
+    respect_tf.load(folder.path).save(other.path, verbose=0)
+    manifest = other.path / "pipeline.json"
+    manifest.write_text(edit(manifest.read_text()))
+    message = other.run("--benchmark", 1, code=1)
+    assert told in message
+    assert "Traceback" not in message

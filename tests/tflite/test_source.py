@@ -1,5 +1,7 @@
 """Every kind of model is recognised, with the names, order and shapes of its inputs."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -245,8 +247,17 @@ def test_real_keras_2_files_are_loaded(data_folder):
 def test_a_file_that_cannot_be_loaded_names_both_packages(tmp_path):
     for name in ("a.h5", "a.keras"):
         (tmp_path / name).write_bytes(b"no such format")
-        with pytest.raises(InvalidModelError, match=rf"(?s){name}.*keras: .*tf_keras: "):
+        with pytest.raises(InvalidModelError, match=rf"{name}.*neither keras nor tf_keras"):
             open_source(tmp_path / name)
+    model = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.Dense(2)])
+    model.save(tmp_path / "b.keras")
+    with zipfile.ZipFile(tmp_path / "b.keras") as archive:
+        members = {part: archive.read(part) for part in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
+        for part in ("config.json", "metadata.json"):
+            archive.writestr(part, members[part])
+    with pytest.raises(InvalidModelError, match=r"(?s)b\.keras.*tf_keras: .*keras: "):
+        open_source(tmp_path / "b.keras")
     weights = tmp_path / "only.weights.h5"
     _two_inputs(keras).save_weights(weights)
     with pytest.raises(InvalidModelError, match="weights only"):
