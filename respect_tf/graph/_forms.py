@@ -70,6 +70,7 @@ _FORMS = {
     "MINIMUM": _ANY,
     "SQUARED_DIFFERENCE": _ANY,
 }
+_STRICT = {"PAD", "PADV2", "SPLIT"}  # what they do is in their other inputs
 _STEPS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "filterHeight", "filterWidth")
 
 
@@ -97,12 +98,15 @@ def check_form(
     form = _FORMS.get(kind)
     if form is not None:
         needed = inputs[: form.num_inputs]
-        if len(needed) < form.num_inputs or min(needed, default=0) < 0:
+        # With its first input alone, an op says nothing of its weights, and nothing is asked.
+        alone = len(inputs) == 1 and kind not in _STRICT
+        if (len(needed) < form.num_inputs and not alone) or min(needed, default=0) < 0:
             raise InvalidModelError(
                 f"{where()} reads {sum(tensor >= 0 for tensor in needed)} of the {form.num_inputs} "
                 "tensors that every op of its type reads. Export the model again."
             )
-        ranks = [(inputs[position], rank) for position, rank in form.ranks.items()]
+        there = range(len(inputs))
+        ranks = [(inputs[place], rank) for place, rank in form.ranks.items() if place in there]
         ranks += [] if form.made is None else [(made, form.made)]
         for tensor, rank in ranks:
             received = len(shapes[tensor])

@@ -8,7 +8,7 @@ from model_builder import ModelBuilder
 
 import respect_tf
 from respect_tf import InvalidModelError, OpGraph, RespectError, schedule
-from respect_tf.graph._forms import _FORMS
+from respect_tf.graph._forms import _FORMS, _STRICT
 from respect_tf.tflite import read_model, schema, write_model
 
 # Without a form, but with rules of their own for the compiler or the count of operations.
@@ -55,8 +55,10 @@ def test_every_type_with_any_inputs_is_priced_or_refused(kind):
 @pytest.mark.parametrize("kind", sorted(_FORMS))
 def test_too_few_inputs_are_named(kind):
     form = _FORMS[kind]
-    with pytest.raises(InvalidModelError, match=rf"op 0 {kind} 'y' reads .* of the"):
-        OpGraph.from_tflite(_odd(kind, form.num_inputs - 1, 4, 4))
+    few = form.num_inputs - 1
+    if few != 1 or kind in _STRICT:  # an op may have its first input alone
+        with pytest.raises(InvalidModelError, match=rf"op 0 {kind} 'y' reads .* of the"):
+            OpGraph.from_tflite(_odd(kind, few, 4, 4))
     model = read_model(_odd(kind, form.num_inputs, 4, 4))
     operator = model.subgraphs[0].operators[0]
     operator.inputs = np.array([*operator.inputs[:-1], -1], np.int32)  # an absent one
