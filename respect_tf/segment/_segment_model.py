@@ -68,6 +68,6 @@ def schedule_of(
     if cuts is not None:
         schedule = Schedule(stages=stages_from_cuts(graph, cuts))
     elif not isinstance(schedule, Schedule):
-        schedule = Schedule(stages=np.asarray(schedule))
+        schedule = Schedule(stages=schedule)  # type: ignore[arg-type]  # checked there
     check_schedule(graph, schedule)
     return schedule

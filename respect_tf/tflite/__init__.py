@@ -1,13 +1,12 @@
 """A model in, an int8 .tflite model out; reading, writing and running .tflite files."""
 
+from respect_tf.tflite._budget import ReadingBudget
 from respect_tf.tflite._conversion import Int8Model, to_int8
 from respect_tf.tflite._flatbuffer import (
     ints,
     op_type,
-    op_type_of,
     read_content,
     read_model,
-    reading,
     signature_names,
     text,
     write_model,
@@ -31,6 +30,7 @@ __all__ = [
     "FlatBufferTable",
     "Int8Model",
     "Interpreter",
+    "ReadingBudget",
     "TFLiteContent",
     "call_in_worker",
     "check_saved_model",
@@ -41,10 +41,8 @@ __all__ = [
     "mark_made_here",
     "op_type",
     "op_type_names",
-    "op_type_of",
     "read_content",
     "read_model",
-    "reading",
     "schema",
     "signature_names",
     "silenced",
