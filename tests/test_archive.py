@@ -1,6 +1,7 @@
 """Archives and sample files: bounded, plain, and read in one way; anything else is our error."""
 
 import io
+import itertools
 import random
 import struct
 import zipfile
@@ -64,6 +65,7 @@ def _special(mode: int) -> bytes:
         (b"", "no ZIP archive"),
         (_archive(("a", b"x"))[:-5], "no ZIP archive"),
     ],
+    ids=itertools.count(),  # archives hold the time at which they were made
 )
 def test_archives_that_break_a_rule_are_refused(content, said):
     with pytest.raises(ArchiveError, match=said):
