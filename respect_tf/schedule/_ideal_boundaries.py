@@ -30,9 +30,9 @@ class _Stage:
         missing: uint64 [num_columns, num_words], bits of the same items not in the later one.
         row_bits: bool [num_rows, num_features].
         column_bits: bool [num_columns, num_features].
-        amounts: float64 [2, num_features].
-        row_sums: float64 [2, num_rows].
-        column_sums: float64 [2, num_columns].
+        amounts: float64 [3, num_features]: bytes that enter, that leave, and what leaves weighs.
+        row_sums: float64 [3, num_rows].
+        column_sums: float64 [3, num_columns].
         row_keys: float64 [num_rows], see `Boundaries.keys`.
         column_keys: float64 [num_columns].
     """
@@ -48,12 +48,12 @@ class _Stage:
     column_keys: Floats
 
     def product(self, parts: npt.ArrayLike, rows: Ints, columns: Ints) -> Floats:
-        """Bytes that enter and bytes that leave, each times a factor, and added.
+        """Bytes that enter, that leave, and what leaves weighs, each times a factor, and added.
 
         One matrix product, the sums being two more features; all partial sums are exact.
 
         Args:
-            parts: [num_products, 2], the factors.
+            parts: [num_products, 3], the factors.
             rows: Earlier ideals.
             columns: Later ideals.
 
@@ -114,7 +114,7 @@ class IdealBoundaries:
         op_costs = op_costs - self.ideals[stage].op_sums[rows][:, None]
         linear = self.problem.linear
         if linear.enter == linear.leave:
-            crossing = self._stage(stage).product([(1, 1)], rows, columns)[0]
+            crossing = self._stage(stage).product([(1, 1, 0)], rows, columns)[0]
             cost = self.problem.cost(op_costs, crossing, 0.0)
         else:
             entering, leaving = self.bytes_moved(stage, rows, columns)
@@ -129,7 +129,7 @@ class IdealBoundaries:
 
     def bytes_moved(self, stage: int, rows: Ints, columns: Ints) -> tuple[Floats, Floats]:
         """Bytes that enter and that leave stages. Both [num_rows, num_columns]."""
-        entering, leaving = self._stage(stage).product([(1, 0), (0, 1)], rows, columns)
+        entering, leaving = self._stage(stage).product([(1, 0, 0), (0, 1, 0)], rows, columns)
         return entering, leaving
 
     def is_stage(self, stage: int, rows: Ints, columns: Ints) -> Bools:
@@ -144,9 +144,10 @@ class IdealBoundaries:
 
     def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
         """See `BatchBoundaries`."""
-        entering, leaving = (part[where] for part in self.bytes_moved(stage, rows, columns))
+        every = self._stage(stage).product(np.eye(3).tolist(), rows, columns)
         pairs = np.stack([rows[where[0]], columns[where[1]]])
-        return IdealBatch(self.ideals[stage], self.ideals[stage + 1], pairs, entering, leaving)
+        moved = [part[where] for part in every]
+        return IdealBatch(self.ideals[stage], self.ideals[stage + 1], pairs, *moved)
 
     def _stage(self, stage: int) -> _Stage:
         part = self._stages[stage]
@@ -254,6 +255,7 @@ def _build_stage(before: Ideals, after: Ideals, budget: Budget) -> _Stage:
     leaves = problem.tensor_leaves[tensors]
     row_parts, column_parts = [waiting[:, leaves]], [after.unread(tensors[leaves])]
     leaving = [-sizes[leaves]]
+    weights = [-problem.tensor_weights[tensors][leaves]]
     entering = [np.zeros(len(leaving[0]))]
     row_entering = np.zeros(len(before))
 
@@ -277,6 +279,7 @@ def _build_stage(before: Ideals, after: Ideals, budget: Budget) -> _Stage:
     row_entering -= (waiting[:, single] & before.members(reader[single])) @ sizes[single]
     entering.append(-sizes[single])
     leaving.append(np.zeros(len(single)))
+    weights.append(np.zeros(len(single)))
 
     for tensor in np.flatnonzero((num_open > 1) & ~read):
         budget.check_cells((len(before) + len(after)) * sum(part.shape[1] for part in row_parts))
@@ -290,19 +293,23 @@ def _build_stage(before: Ideals, after: Ideals, budget: Budget) -> _Stage:
         column_parts.append(column_counts[:, None] == counts)
         entering.append(np.full(len(counts), -sizes[tensor]))
         leaving.append(np.zeros(len(counts)))
+        weights.append(np.zeros(len(counts)))
 
     row_bits = np.concatenate(row_parts, axis=1)
     column_bits = np.concatenate(column_parts, axis=1)
     used = np.flatnonzero(row_bits.any(axis=0) & column_bits.any(axis=0))
-    carried = problem.tensor_bytes[after.tensors] * problem.tensor_leaves[after.tensors]
+    carried = np.stack([problem.tensor_bytes, problem.tensor_weights])[:, after.tensors]
+    carried = carried * problem.tensor_leaves[after.tensors]
+    made = np.stack([after.output_sums, after.output_weight_sums]) + carried @ after.waiting.T
+    amounts = np.stack([np.concatenate(part) for part in (entering, leaving, weights)])
     return _Stage(
         inside=_words(before.members(items)),
         missing=_words(~after.members(items)),
         row_bits=row_bits[:, used],
         column_bits=column_bits[:, used],
-        amounts=np.stack([np.concatenate(entering), np.concatenate(leaving)])[:, used],
-        row_sums=np.stack([row_entering, -before.output_sums]),
-        column_sums=np.stack([np.zeros(len(after)), after.output_sums + after.waiting @ carried]),
+        amounts=amounts[:, used],
+        row_sums=np.stack([row_entering, -before.output_sums, -before.output_weight_sums]),
+        column_sums=np.concatenate([np.zeros((1, len(after))), made]),
         row_keys=keys[0],
         column_keys=keys[1],
     )
