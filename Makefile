@@ -24,8 +24,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-newest oldest:
-	.ci/versions $@
+newest:
+	.ci/versions newest
+
+oldest:
+	.ci/versions oldest
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
