@@ -15,6 +15,7 @@ BENCHMARKS = (
     "policy",
     "scheduling",
     "throughput",
+    "worker",
 )
 
 

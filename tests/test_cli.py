@@ -198,9 +198,9 @@ def test_every_command_explains_itself():
 def test_schedules_are_for_an_objective_and_a_device(model):
     found = json.loads(_run("schedule", model, "-n", "2", "--json").stdout)
     assert (found["objective"], found["device"]) == ("throughput", "usb3")
-    options = ("--objective", "latency", "--device", "pcie")
+    options = ("--objective", "latency", "--device", "pcie-m2")
     found = json.loads(_run("schedule", model, "-n", "2", *options, "--json").stdout)
-    assert (found["objective"], found["device"]) == ("latency", "pcie")
+    assert (found["objective"], found["device"]) == ("latency", "pcie-m2")
     assert "ms (latency)" in _run("schedule", model, "-n", "2", *options).stdout
     found = json.loads(_run("schedule", model, "--objective", "memory", "--json").stdout)
     assert (found["objective"], found["device"]) == ("memory", None)
@@ -264,6 +264,27 @@ def test_compile_without_a_compiler_says_where_to_get_on(model, tmp_path, monkey
     assert "edgetpu_compiler" in _run("compile", folder, code=1).stderr
     _run("convert", model, "-n", "2", "-o", folder, "--overwrite", "--compile", "yes", code=1)
     assert len(respect_tf.load(folder).segments) == 2  # still the first one
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "is no JSON file"),
+        (b"\xff", "is no JSON file"),
+        (b"3", "holds no list of stages"),
+        (b'{"stages": [0, [0], 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, null, 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, 18446744073709551616, 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, 4611686018427387904, 1, 1]}', "Stage 2 of"),
+    ],
+)
+def test_files_of_stages_that_are_none_are_refused(model, tmp_path, content, message):
+    path = tmp_path / "stages.json"
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["segment", model, "--schedule", str(path)])
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
 
 
 @pytest.mark.parametrize(
