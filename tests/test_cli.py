@@ -53,6 +53,38 @@ def test_every_scheduler_can_be_chosen():
     assert sorted(SCHEDULERS) == sorted(scheduler_names())
 
 
+_EVERY_SCHEDULER = """
+import sys
+from respect_tf.cli import main
+model, times, *schedulers = sys.argv[1:]
+for scheduler in schedulers:
+    also = ["--times", times] if scheduler == "profile" else ["--objective", "memory"]
+    main(["schedule", model, "-n", "2", "--scheduler", scheduler, *also, "--json"],
+         standalone_mode=False)
+print("highspy" in sys.modules, "cvxpy" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_no_scheduler_prints_anything_beside_its_json(tmp_path):
+    # In a process of its own: solvers print past sys.stdout.
+    builder = ModelBuilder()
+    middle = [builder.conv(builder.input("image"), channels) for channels in (4, 8, 12, 16, 20)]
+    model, times = tmp_path / "wide.tflite", tmp_path / "times.csv"
+    model.write_bytes(builder.build([builder.conv(tensor, 7) for tensor in middle]))
+    ops = [" ".join(map(str, range(first, last))) for first in range(10) for last in
+           range(first + 1, 11)]  # fmt: skip
+    times.write_text("\n".join(["model,ops,ms", *(f"{model},{one},{len(one)}" for one in ops)]))
+    command = [sys.executable, "-c", _EVERY_SCHEDULER, str(model), str(times), *SCHEDULERS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stderr.splitlines()[-1] == "True False"  # the solver was needed, cvxpy was not
+    found, rest = [], done.stdout
+    while rest.strip():
+        value, end = json.JSONDecoder().raw_decode(rest.lstrip())
+        found.append(value["scheduler"])
+        rest = rest.lstrip()[end:]
+    assert found == list(SCHEDULERS)
+
+
 def test_measured_times_lead_the_profile_scheduler(model, tmp_path):
     measured = {"0": 4, "0 1": 9, "0 1 2": 9, "1 2 3": 3, "2 3": 2, "3": 1}
     rows = [f"{model},{ops},{ms}" for ops, ms in measured.items()]

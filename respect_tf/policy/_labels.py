@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.graph import OpGraph, random_graph
 from respect_tf.graph._network import Random
+from respect_tf.policy._label_program import load_cvxpy, run_cvxpy
 from respect_tf.policy._linear_time import LinearTime
 from respect_tf.policy._npz import damaged, read_npz, write_npz
 from respect_tf.policy._search import search
 from respect_tf.schedule import PeakMemory, Schedule, check_agreement, schedule
+from respect_tf.schedule._milp import solve_milp
 from respect_tf.schedule._objective import Objective
+from respect_tf.schedule._problem import build_problem
 
 Ints = npt.NDArray[np.int64]
 
@@ -114,7 +118,8 @@ def solve_task(task: LabelTask, *, cross_check: bool = False) -> Label:
         cross_check: Solve by the DP and by the MILP, and compare what they say.
 
     Raises:
-        ScheduleError: The methods contradict each other.
+        SolverError: The methods contradict each other.
+        DependencyError: cvxpy is not installed, and the MILP is needed.
     """
     graph, objective = task.graph(), task.objective
     best = search(graph, task.num_stages, objective=objective)
@@ -124,11 +129,26 @@ def solve_task(task: LabelTask, *, cross_check: bool = False) -> Label:
         )
         best = _better(graph, best, other, objective)
     if cross_check or best.status != "optimal":
-        other = schedule(
-            graph, task.num_stages, "milp", objective=objective, time_limit=_MILP_SECONDS
-        )
-        best = _better(graph, best, other, objective)
+        best = _better(graph, best, _solve_program(graph, task), objective)
     return _label_of(task, best)
+
+
+def _solve_program(graph: OpGraph, task: LabelTask) -> Schedule:
+    """What the scheduler "milp" does, through cvxpy. `check_agreement` checks it."""
+    deadline = time.perf_counter() + _MILP_SECONDS
+    problem = build_problem(graph, task.num_stages, task.objective)
+    answer = solve_milp(problem, deadline, run=run_cvxpy)
+    number = int if problem.integral else float
+    cost, bound = number(answer.chain.cost), number(answer.lower_bound)
+    return Schedule(
+        problem.stages_of_ops(answer.chain.stages),
+        task.num_stages,
+        cost=cost,
+        lower_bound=bound,
+        status="optimal" if bound >= cost else "feasible",
+        objective=task.objective.name,
+        scheduler="milp",
+    )
 
 
 def _better(graph: OpGraph, one: Schedule, two: Schedule, objective: Objective) -> Schedule:
@@ -164,9 +184,14 @@ def make_labels(
 
     Returns:
         The files, in order.
+
+    Raises:
+        ArgumentError: num_labels is out of range.
+        DependencyError: cvxpy is not installed.
     """
     if num_labels < 1:
         raise ArgumentError(f"num_labels must be 1 or more. Received: {num_labels}.")
+    load_cvxpy()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     num_shards = math.ceil(num_labels / _SHARD)

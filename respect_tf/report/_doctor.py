@@ -17,18 +17,23 @@ Status = Literal["ok", "missing", "optional"]
 
 # Distribution -> import name, versions that this release was tried with.
 _REQUIRED = {
-    "tensorflow": "2.16 to 2.19",
+    "tensorflow": "2.16 to 2.21",
     "keras": "3.4 or newer",
-    "tf_keras": "2.16 to 2.19",
-    "numpy": "1.26 to 2.1",
+    "tf_keras": "2.16 to 2.21",
+    "numpy": "1.26 or newer",
     "flatbuffers": "24.3.25 or newer",
     "scipy": "1.11 or newer",
     "numba": "0.60 or newer",
-    "cvxpy": "1.6 or newer",
     "highspy": "1.8 or newer",
-    "matplotlib": "3.8 or newer",
     "rich": "13 or newer",
     "click": "8.1 or newer",
+}
+
+# Distribution -> what needs it, and the extra of this package that brings it.
+_EXTRAS = {
+    "tensorflow-gnn": ("to train the policy only", "train"),
+    "cvxpy": ("to make labels for training only", "train"),
+    "matplotlib": ("to draw pictures only", "plots"),
 }
 
 
@@ -56,14 +61,15 @@ class Finding:
 def examine_installation() -> list[Finding]:
     """Look for everything this package needs or can use. Nothing is installed or changed."""
     findings = [_python(), *(_package(name, tried) for name, tried in _REQUIRED.items())]
-    return [*findings, _tf_gnn(), _compiler(), _pycoral()]
+    findings += [_extra(name, *about) for name, about in _EXTRAS.items()]
+    return [*findings, _compiler(), _pycoral()]
 
 
 def _python() -> Finding:
     version = platform.python_version()
-    if (3, 10) <= sys.version_info[:2] <= (3, 12):
+    if (3, 10) <= sys.version_info[:2] <= (3, 13):
         return Finding("Python", "ok", version)
-    return Finding("Python", "missing", version, "use Python 3.10, 3.11 or 3.12")
+    return Finding("Python", "missing", version, "use Python 3.10, 3.11, 3.12 or 3.13")
 
 
 def _package(name: str, tried: str) -> Finding:
@@ -73,12 +79,11 @@ def _package(name: str, tried: str) -> Finding:
         return Finding(name, "missing", "not installed", f"pip install {name} ({tried})")
 
 
-def _tf_gnn() -> Finding:
-    name = "tensorflow-gnn"
+def _extra(name: str, needed: str, extra: str) -> Finding:
     try:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        remedy = "needed to train the policy only: pip install 'respect-tf[train]'"
+        remedy = f"needed {needed}: pip install 'respect-tf[{extra}]'"
         return Finding(name, "optional", "not installed", remedy)
 
 

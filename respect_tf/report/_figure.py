@@ -61,7 +61,7 @@ def _figure_class() -> Any:
     except ImportError as error:
         raise DependencyError(
             f"Pictures need matplotlib, which cannot be imported ({error}). Install it: "
-            "pip install matplotlib."
+            "pip install 'respect-tf[plots]'."
         ) from error
 
     class SelfShowingFigure(Figure):

@@ -1,11 +1,11 @@
-"""HiGHS, through cvxpy: one run of a `MilpModel`, and what it claims."""
+"""HiGHS: one run of a `MilpModel`, and what it claims."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,13 @@ from respect_tf.schedule._milp_model import MilpModel
 
 # The tightest that HiGHS takes is 1e-10. With its own default, 1e-6, an op that is a millionth
 # part in another stage would change costs by more than the unit that the proof is about.
-_INTEGER_TOLERANCE = 1e-9
+_OPTIONS = {"output_flag": False, "mip_rel_gap": 0.0, "mip_feasibility_tolerance": 1e-9}
 _FEASIBLE = 2  # HiGHS's kSolutionStatusFeasible
-_WHOLE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MilpClaim:
-    """What HiGHS says, in the model's unit.
+    """What a solver says, in the model's unit.
 
     Attributes:
         finished: Whether it says that it is done: no limit was in the way.
@@ -41,13 +40,18 @@ class MilpClaim:
     lower_bound: float
 
 
+# What solves a `MilpModel`, as `run_highs` does.
+RunProgram = Callable[..., MilpClaim]
+TOO_LATE = MilpClaim(False, None, None, math.inf, -math.inf)
+
+
 def run_highs(
     model: MilpModel, start: Ints | None, *, presolve: bool, deadline: float, max_nodes: int
 ) -> MilpClaim:
-    """Solve, beginning with a schedule if one is known.
+    """Solve, beginning with a schedule if one is known. Nothing is printed.
 
-    cvxpy hands HiGHS a solution to begin with only where it solved the same program before. So it
-    solves it twice: first with all stages fixed, which takes no search, then with all of them free.
+    The schedule's stages are fixed first, which takes no search: that gives the rest of the
+    solution to begin with, and what HiGHS says that it costs.
 
     Args:
         model: The program, with one open y or more.
@@ -59,77 +63,88 @@ def run_highs(
     Raises:
         SolverError: HiGHS fails, or returns something that is no schedule.
     """
-    import cvxpy as cp
+    import highspy
 
-    num_open = model.by_open.shape[1]
-    known = np.zeros(num_open) if start is None else model.values(start)
-    done = cp.Variable(num_open, boolean=True)
-    rest = cp.Variable(model.by_rest.shape[1], nonneg=True)
-    radius = cp.Parameter(nonneg=True)
-    program = cp.Problem(
-        cp.Minimize(rest[-1]),
-        [
-            model.by_open @ done + model.by_rest @ rest >= model.right,
-            (1 - 2 * known) @ done + known.sum() <= radius,
-        ],
-    )
-    options = {
-        "presolve": "on" if presolve else "off",
-        "mip_max_nodes": max_nodes,
-        "mip_rel_gap": 0.0,
-        "mip_feasibility_tolerance": _INTEGER_TOLERANCE,
-    }
-    start_cost = None
+    # `Highs()` sets up callbacks, which nothing here needs, and then HiGHS 1.16 prints who it is.
+    silent = {"enableCallbacks": lambda solver: solver.silent()}
+    solver = type("SilentHighs", (highspy.Highs,), silent)()
+    for name, value in highs_options(presolve=presolve, max_nodes=max_nodes).items():
+        _check(solver.setOptionValue(name, value), name)
+    _check(solver.passModel(_program(model)), "passModel")
+    start_cost, num_open = None, model.by_open.shape[1]
     if start is not None:
-        radius.value = 0.0
-        fixed = _solve(program, options, deadline)
-        if not fixed.finished:
-            return MilpClaim(False, None, None, math.inf, -math.inf)
-        start_cost = fixed.cost
-    radius.value = float(num_open)
-    free = _solve(program, options, deadline)
-    stages = None
-    if free.has_solution:
-        values = np.asarray(done.value)
-        if not np.all(np.abs(values - np.rint(values)) <= _WHOLE):
-            raise SolverError("HiGHS returned a fraction where the program has 0 or 1.")
-        stages = model.stages(values)
-    return MilpClaim(free.finished, start_cost, stages, free.cost, free.lower_bound)
+        known, columns = model.values(start), np.arange(num_open, dtype=np.int32)
+        _check(solver.changeColsBounds(num_open, columns, known, known), "changeColsBounds")
+        if _run(solver, deadline) not in ("kOptimal", "kInfeasible"):
+            return TOO_LATE
+        start_cost, begin = float(solver.getInfo().objective_function_value), solver.getSolution()
+        free = np.zeros(num_open), np.ones(num_open)
+        _check(solver.changeColsBounds(num_open, columns, *free), "changeColsBounds")
+        _check(solver.setSolution(begin), "setSolution")
+    status = _run(solver, deadline)
+    if status == "kInfeasible":
+        return MilpClaim(True, start_cost, None, math.inf, math.inf)
+    values = np.array(solver.getSolution().col_value)[:num_open]
+    return claim_of(model, solver.getInfo(), values, start_cost, finished=status == "kOptimal")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    finished: bool
-    has_solution: bool
-    cost: float
-    lower_bound: float
+def highs_options(*, presolve: bool, max_nodes: int) -> dict[str, Any]:
+    """HiGHS's options for the programs of this package, but for the time limit."""
+    return _OPTIONS | {"presolve": "on" if presolve else "off", "mip_max_nodes": max_nodes}
 
 
-def _solve(program: Any, options: dict[str, Any], deadline: float) -> _Run:
-    """One call of HiGHS."""
-    import cvxpy as cp
+def claim_of(
+    model: MilpModel, info: Any, values: Any, start_cost: float | None, *, finished: bool
+) -> MilpClaim:
+    """What HiGHS's `HighsInfo` says, with values of the open y, [num_open], if it has any."""
+    bound = float(info.mip_dual_bound)
+    return MilpClaim(
+        finished,
+        start_cost,
+        model.stages(values) if info.primal_solution_status == _FEASIBLE else None,
+        float(info.objective_function_value),
+        bound if math.isfinite(bound) else -math.inf,
+    )
 
+
+def _program(model: MilpModel) -> Any:
+    """The model as HiGHS takes it: the open y, then the rest."""
+    import highspy
+    import scipy.sparse as sp
+
+    rows = sp.hstack([model.by_open, model.by_rest], format="csr")
+    num_open, num_rest = model.by_open.shape[1], model.by_rest.shape[1]
+    program, kinds = highspy.HighsLp(), highspy.HighsVarType
+    program.num_row_, program.num_col_ = rows.shape
+    program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    program.a_matrix_.start_ = rows.indptr.astype(np.int32)
+    program.a_matrix_.index_ = rows.indices.astype(np.int32)
+    program.a_matrix_.value_ = rows.data
+    program.row_lower_ = model.right
+    program.row_upper_ = np.full(len(model.right), math.inf)
+    program.col_cost_ = np.repeat([0.0, 1.0], [num_open + num_rest - 1, 1])
+    program.col_lower_ = np.zeros(num_open + num_rest)
+    program.col_upper_ = np.repeat([1.0, math.inf], [num_open, num_rest])
+    program.integrality_ = [kinds.kInteger] * num_open + [kinds.kContinuous] * num_rest
+    return program
+
+
+def _run(solver: Any, deadline: float) -> str:
+    """One run, and the name of the `HighsModelStatus` it ends with."""
     if math.isfinite(deadline):
         seconds = deadline - time.perf_counter()
         if seconds <= 0:
-            return _Run(False, False, math.inf, -math.inf)
-        options = options | {"time_limit": seconds}
-    try:
-        with warnings.catch_warnings():
-            # cvxpy warns where a limit ended the search; the status says so as well.
-            warnings.simplefilter("ignore", UserWarning)
-            program.solve(solver=cp.HIGHS, warm_start=True, **options)
-    except cp.error.SolverError as error:
-        raise SolverError(f"HiGHS failed: {error}") from error
-    if program.status == cp.INFEASIBLE:
-        return _Run(True, False, math.inf, math.inf)
-    if program.status not in (cp.OPTIMAL, cp.USER_LIMIT):
-        raise SolverError(f"HiGHS ended with the status {program.status!r}.")
-    info = program.solver_stats.extra_stats
-    bound = float(info.mip_dual_bound)
-    return _Run(
-        finished=program.status == cp.OPTIMAL,
-        has_solution=info.primal_solution_status == _FEASIBLE,
-        cost=float(info.objective_function_value),
-        lower_bound=bound if math.isfinite(bound) else -math.inf,
-    )
+            return "kTimeLimit"
+        _check(solver.setOptionValue("time_limit", seconds), "time_limit")
+    _check(solver.run(), "run")
+    status: str = solver.getModelStatus().name
+    if status == "kUnboundedOrInfeasible":  # no cost is negative
+        return "kInfeasible"
+    if status not in ("kOptimal", "kInfeasible", "kTimeLimit", "kSolutionLimit"):
+        raise SolverError(f"HiGHS ended with the status {status!r}.")
+    return status
+
+
+def _check(status: Any, what: str) -> None:
+    if status.name == "kError":
+        raise SolverError(f"HiGHS failed: {what}.")

@@ -12,7 +12,7 @@ from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.schedule._agreement import is_below, save_evidence
 from respect_tf.schedule._answers import Answer
 from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._highs import MilpClaim, run_highs
+from respect_tf.schedule._highs import MilpClaim, RunProgram, run_highs
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._milp_model import build_milp
 from respect_tf.schedule._problem import Problem
@@ -55,7 +55,7 @@ class WindowAnswer:
     window_bound: float
 
 
-def solve_milp(problem: Problem, deadline: float) -> Answer:
+def solve_milp(problem: Problem, deadline: float, *, run: RunProgram | None = None) -> Answer:
     """The least cost, proved to the tolerances of HiGHS, and a schedule of that cost.
 
     Where all costs are multiples of some amount, and HiGHS is precise enough to tell one from the
@@ -71,13 +71,14 @@ def solve_milp(problem: Problem, deadline: float) -> Answer:
         problem: The problem.
         deadline: When to give up, on `time.perf_counter()`'s clock in seconds. In any case after
             a fixed number of nodes.
+        run: What solves programs; `run_highs` if left out.
 
     Raises:
         SolverError: What HiGHS says is wrong, in every attempt.
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
     known = _slice(problem, np.arange(problem.num_items), deadline)
-    return search_window(problem, known, None, deadline).answer
+    return search_window(problem, known, None, deadline, run=run).answer
 
 
 def search_window(
@@ -87,6 +88,7 @@ def search_window(
     deadline: float,
     *,
     max_nodes: int | None = None,
+    run: RunProgram | None = None,
 ) -> WindowAnswer:
     """Look for schedules that cost less than one that is known.
 
@@ -96,6 +98,7 @@ def search_window(
         window: How many stages items may be away from their known ones; `None` for any number.
         deadline: See `solve_milp`.
         max_nodes: After how many nodes of HiGHS's search tree to give up.
+        run: See `solve_milp`.
 
     Raises:
         SolverError: See `solve_milp`.
@@ -114,7 +117,13 @@ def search_window(
         best, bound = known, limit
     else:
         best, bound = _Search(
-            problem, known, limit, ranges, whole, _MAX_NODES if max_nodes is None else max_nodes
+            problem,
+            known,
+            limit,
+            ranges,
+            whole,
+            max_nodes=_MAX_NODES if max_nodes is None else max_nodes,
+            run_program=run_highs if run is None else run,
         ).run(deadline)
     if bound > best.cost * (1 - _ROUNDING):
         bound = best.cost
@@ -164,6 +173,7 @@ class _Search:
         ranges: Where to search.
         whole: Whether the ranges hold all schedules that cost no more than the limit.
         max_nodes: After how many nodes to give up.
+        run_program: What solves programs, for instance `run_highs`.
     """
 
     problem: Problem
@@ -172,6 +182,7 @@ class _Search:
     ranges: StageRanges
     whole: bool
     max_nodes: int
+    run_program: RunProgram
 
     def run(self, deadline: float) -> tuple[Chain, float]:
         """The best schedule seen, and a bound for those in the ranges."""
@@ -184,7 +195,7 @@ class _Search:
             unit = (self.limit if start is not None else _typical_cost(problem)) / num_units
             records.append(self._record(None, scheduler="HiGHS", unit=unit, presolve=presolve))
             try:
-                claim = run_highs(
+                claim = self.run_program(
                     build_milp(problem, self.ranges, unit, self.limit),
                     start,
                     presolve=presolve,

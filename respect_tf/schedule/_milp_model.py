@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from respect_tf._errors import SolverError
 from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Bools, Floats, Problem
 from respect_tf.schedule._stage_ranges import StageRanges
 
 # The known schedule has to keep the cost limit in spite of rounding.
 _LIMIT_SLACK = 1e-9
+# HiGHS is asked for whole numbers to 1e-9; by its own default it would take these for whole.
+_WHOLE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +54,13 @@ class MilpModel:
         return done
 
     def stages(self, values: Floats) -> Ints:
-        """The stages of items from whole values of the open y. int64 [num_items]."""
+        """The stages of items from whole values of the open y. int64 [num_items].
+
+        Raises:
+            SolverError: The values are not whole.
+        """
+        if not np.all(np.abs(values - np.rint(values)) <= _WHOLE):
+            raise SolverError("HiGHS returned a fraction where the program has 0 or 1.")
         done = np.zeros(self.is_open.shape, np.int64)
         done[self.is_open] = np.rint(values)
         stages: Ints = self.ranges.first + self.is_open.sum(axis=1) - done.sum(axis=1)

@@ -220,7 +220,7 @@ def _refuse_keras_3_on_2_16(source: ConfiguredConverter) -> None:
     if keras_kind(model) == "keras" and tf.__version__.startswith("2.16."):
         raise UnsupportedModelError(
             f"The converter of TensorFlow {tf.__version__} crashes on Keras 3 models. Pass "
-            f"'{source.name}' itself instead of a converter, or use TensorFlow 2.17 to 2.19."
+            f"'{source.name}' itself instead of a converter, or use TensorFlow 2.17 to 2.21."
         )
 
 
@@ -288,7 +288,7 @@ def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -
         raise ConversionError(
             f"TensorFlow changed the interface of '{source.name}'. Expected the inputs {expected} "
             f"and {len(output_names)} outputs, received {found} and {len(outputs)}. This version "
-            "of TensorFlow does not keep their order; use 2.16 to 2.19."
+            "of TensorFlow does not keep their order; use 2.16 to 2.21."
         )
     signature = generated.SignatureDefT()
     signature.signatureKey = _SIGNATURE

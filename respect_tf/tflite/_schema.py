@@ -47,7 +47,7 @@ def schema() -> ModuleType:
             return module
     raise RespectError(
         f"TensorFlow's TFLite schema ({_FILE}) was not found. respect_tf needs TensorFlow 2.16 to "
-        "2.19: pip install 'tensorflow>=2.16,<2.20'."
+        "2.21: pip install 'tensorflow>=2.16,<2.22'."
     )
 
 

@@ -1,5 +1,6 @@
 """The examination tells Google's pycoral from the package of that name on PyPI."""
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -34,6 +35,18 @@ def test_a_compiler_on_the_path_is_asked_for_its_version(
     monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
     finding = _finding("edgetpu_compiler")
     assert (finding.status, finding.found) == (status, found.format(program=program))
+
+
+def test_a_missing_extra_is_no_fault_and_says_how_to_install_it(monkeypatch):
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    for name, extra in {"tensorflow-gnn": "train", "cvxpy": "train", "matplotlib": "plots"}.items():
+        finding = _finding(name)
+        assert finding.status == "optional"
+        assert f"pip install 'respect-tf[{extra}]'" in finding.remedy
+    assert _finding("highspy").status == "missing"
 
 
 def test_what_is_required_is_installed_here():

@@ -24,6 +24,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.schedule import (
     PeakMemory,
     Schedule,
+    _highs,
     check_agreement,
     schedule,
     slice_order,
@@ -32,6 +33,7 @@ from respect_tf.schedule import (
 from respect_tf.schedule import _milp as milp_module
 from respect_tf.schedule._highs import MilpClaim
 from respect_tf.schedule._milp import cost_step
+from respect_tf.schedule._milp_model import build_milp
 from respect_tf.schedule._problem import build_problem
 from respect_tf.schedule._stage_ranges import stage_ranges
 
@@ -229,6 +231,30 @@ def test_a_time_limit_gives_a_schedule_and_a_bound():
     graph = layered_graph(150, 0)
     found = schedule(graph, 6, "milp", objective=PeakMemory(1.0), time_limit=1)
     assert found.lower_bound <= found.cost
+
+
+def test_highs_begins_with_the_schedule_that_is_known(monkeypatch):
+    # Without nodes and heuristics it finds nothing itself.
+    monkeypatch.setitem(_highs._OPTIONS, "mip_heuristic_effort", 0.0)
+    problem = build_problem(layered_graph(40, 0), 4, PeakMemory(1.0))
+    known = schedule(problem.graph, 4, "slicing", objective=problem.objective)
+    start = np.zeros(problem.num_items, np.int64)
+    start[problem.item_of] = known.stages
+    unit = known.cost / 1e4
+    model = build_milp(problem, stage_ranges(problem, known.cost), unit, math.inf)
+    limits = {"presolve": True, "deadline": math.inf, "max_nodes": 0}
+    claim = _highs.run_highs(model, start, **limits)
+    assert np.array_equal(claim.stages, start)
+    assert (claim.finished, claim.cost) == (False, claim.start_cost)
+    assert math.isclose(claim.start_cost, 1e4, rel_tol=1e-9)
+    assert _highs.run_highs(model, None, **limits).stages is None
+
+
+def test_highs_gives_no_fractions():
+    problem = build_problem(layered_graph(40, 0), 4, PeakMemory())
+    model = build_milp(problem, stage_ranges(problem, math.inf), 1.0, math.inf)
+    with pytest.raises(SolverError, match="fraction"):
+        model.stages(np.full(model.by_open.shape[1], 0.5))
 
 
 # ---- What HiGHS says is checked --------------------------------------------------------------
