@@ -1,7 +1,7 @@
 """One conversion in a process of its own: its resident memory before, at its peak and after.
 
 `python -m benchmarks._peak_memory build NAME FOLDER` writes the model and its samples;
-`python -m benchmarks._peak_memory convert FOLDER`, or one of the other ways, measures.
+`python -m benchmarks._peak_memory convert FOLDER`, or `plain`, measures. Both print JSON.
 """
 
 from __future__ import annotations
@@ -31,45 +31,26 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _build(name: str, folder: Path) -> None:
+def _build(name: str, folder: Path) -> dict[str, float]:
     from examples.applications import build_application, calibration_samples
 
     model = build_application(name)
     samples = calibration_samples(name, NUM_SAMPLES, input_shape=model.input_shape[1:])
     model.save(folder / "model.keras")
     np.save(folder / "samples.npy", samples)
+    return {"weights": sum(weight.nbytes for weight in model.get_weights()) / 2**20}
 
 
 def _plain(model: Any, samples: Any) -> None:
     """What users write without us."""
     import tensorflow as tf
 
-    _settled(tf.lite.TFLiteConverter.from_keras_model(model), samples).convert()
-
-
-def _plain_function(model: Any, samples: Any) -> None:
-    """TensorFlow's other way, which `respect_tf.convert` takes."""
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), model.inputs[0].dtype)
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    _settled(tf.lite.TFLiteConverter.from_concrete_functions([function]), samples).convert()
-
-
-def _settled(converter: Any, samples: Any) -> Any:
-    import tensorflow as tf
-
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    return converter
-
-
-def _to_int8(model: Any, samples: Any) -> None:
-    from respect_tf.tflite import to_int8
-
-    to_int8(model, samples, verbose=0)
+    converter.convert()
 
 
 def _convert(model: Any, samples: Any) -> None:
@@ -78,12 +59,7 @@ def _convert(model: Any, samples: Any) -> None:
     respect_tf.convert(model, _NUM_SEGMENTS, samples, device=_DEVICE, verbose=0)
 
 
-WAYS: dict[str, Callable[[Any, Any], None]] = {
-    "plain": _plain,
-    "plain_function": _plain_function,
-    "to_int8": _to_int8,
-    "convert": _convert,
-}
+_WAYS: dict[str, Callable[[Any, Any], None]] = {"plain": _plain, "convert": _convert}
 
 
 def _measured(way: str, folder: Path) -> dict[str, float]:
@@ -99,12 +75,11 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
         samples = np.load(folder / "samples.npy")
         before = resident_mib()
         forget_peak()
-        WAYS[way](model, samples)
+        _WAYS[way](model, samples)
     return {"before": before, "peak": resident_mib("VmHWM"), "after": resident_mib()}
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "build":
-        _build(sys.argv[2], Path(sys.argv[3]))
-    else:
-        print(json.dumps(_measured(sys.argv[1], Path(sys.argv[2]))))
+    _, what, *rest = sys.argv
+    found = _build(rest[0], Path(rest[1])) if what == "build" else _measured(what, Path(rest[0]))
+    print(json.dumps(found))
