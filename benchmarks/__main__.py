@@ -17,6 +17,7 @@ BENCHMARKS = (
     "policy",
     "scheduling",
     "throughput",
+    "worker",
 )
 
 

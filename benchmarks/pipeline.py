@@ -108,12 +108,12 @@ def seconds_per_item(segments: Sequence[Segment], num_items: int) -> tuple[float
         alone.append((time.perf_counter() - started) / num_items)
         with CpuRunner(segments, input_queue_size=2) as runner:
             started = time.perf_counter()
-            _pump(runner, {spec.name: sample}, num_items)
+            pump(runner, {spec.name: sample}, num_items)
             together.append((time.perf_counter() - started) / num_items)
     return min(alone), min(together)
 
 
-def _pump(runner: CpuRunner, tensors: dict[str, Any], num_items: int) -> None:
+def pump(runner: CpuRunner, tensors: dict[str, Any], num_items: int) -> None:
     """Push and pop so that the pipeline stays full."""
     ahead = min(num_items, 2 * len(runner.interpreters()) + 2)
     for _ in range(ahead):

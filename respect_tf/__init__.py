@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from respect_tf.segment import segment as segment
     from respect_tf.segment import verify as verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ERRORS = (
     "ArgumentError",

@@ -56,7 +56,8 @@ from respect_tf.segment import (
 from respect_tf.segment import verify as verify_segments
 from respect_tf.tflite import (
     Int8Model,
-    mark_harmless,
+    is_made_here,
+    mark_made_here,
     read_content,
     read_model,
     signature_names,
@@ -159,8 +160,7 @@ def convert(
         verbose=verbose,
     )
     whole = dataclasses.replace(whole, name=plain_name(whole.name))
-    if whole.source != "tflite":
-        mark_harmless(whole.content)  # TensorFlow made it here, and has run it to calibrate it
+    made_here = is_made_here(whole.content)
     unpacked = read_model(whole.content)
     graph = op_graph_of(unpacked)
 
@@ -197,7 +197,11 @@ def convert(
         segments = cut(unpacked, graph, schedule.stages, name=whole.name)
         if interface is None:
             interface = _interface(whole.content, segments, metadata, verbose=verbose)
-        return write_metadata(segments, interface.inputs, interface.outputs, name=whole.name)
+        segments = write_metadata(segments, interface.inputs, interface.outputs, name=whole.name)
+        if made_here:
+            for segment in segments:
+                mark_made_here(segment.content)
+        return segments
 
     chosen = choose()
     recuts: tuple[str, ...] = ()

@@ -17,7 +17,12 @@ from respect_tf._errors import ArgumentError, CalibrationDataError, ConversionEr
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report
-from respect_tf.tflite import TFLiteContent, check_saved_model, converter_name
+from respect_tf.tflite import (
+    TFLiteContent,
+    check_saved_model,
+    converter_name,
+    mark_made_here,
+)
 
 # Options of `convert`, but for the types of inputs and outputs, which TensorFlow's converter sets,
 # and for those about files that are loaded: a converter has loaded its own.
@@ -338,6 +343,7 @@ def _wrapped(original: Callable[..., bytes]) -> Callable[..., bytes]:
         token = _intercepted.set(None)
         try:
             content = original(self, *args, **kwargs)
+            mark_made_here(content)
             seen._add(quantising or TFLiteContent(name, content), name)
         finally:
             _intercepted.reset(token)

@@ -43,7 +43,6 @@ from respect_tf.run import (
 )
 from respect_tf.schedule import Schedule
 from respect_tf.segment import ParityReport, Segment, TensorSpec, verify
-from respect_tf.tflite import probe
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,6 +114,8 @@ class Pipeline:
     ) -> Array | dict[str, Array]:
         """Run the segments one after another on the CPU, or in a runner.
 
+        Any number of threads may call it; each segment runs one sample at a time.
+
         Args:
             x: An array [num_samples, ...]; for several inputs a list of them in the model's order,
                 or a dict by input name. Floats are quantised; arrays that already have the input's
@@ -127,6 +128,8 @@ class Pipeline:
 
         Raises:
             ArgumentError: Names, shapes or types do not fit the model.
+            InterpreterError: A segment fails on a sample: an op does, or its process crashes or
+                takes longer or more memory than it may. Later calls may follow.
             RunnerError: A segment has failed in the runner.
         """
         samples, real = split_samples(x, self.inputs)
@@ -216,8 +219,6 @@ class Pipeline:
             ArgumentError: An argument does not fit.
             DeviceError: Something that `"edgetpu"` needs is missing; the message is a checklist.
         """
-        if device != "edgetpu":
-            probe(self.model)
         return create_runner(
             self.segments,
             device=device,
@@ -429,5 +430,4 @@ class Pipeline:
 
     @functools.cached_property
     def _chain(self) -> SegmentChain:
-        probe(self.model)
         return SegmentChain(self.segments)

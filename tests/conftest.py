@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 # The same examples in every CI run: a new one that fails is for whoever runs the tests at home.
-settings.register_profile("ci", derandomize=True, print_blob=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
+# No test may depend on how fast a machine is, so no example has a deadline.
+settings.register_profile("home", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
 @pytest.fixture(autouse=True)

@@ -235,6 +235,27 @@ def test_compile_without_a_compiler_says_where_to_get_on(model, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "is no JSON file"),
+        (b"\xff", "is no JSON file"),
+        (b"3", "holds no list of stages"),
+        (b'{"stages": [0, [0], 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, null, 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, 18446744073709551616, 1, 1]}', "stages must be whole numbers"),
+        (b'{"stages": [0, 4611686018427387904, 1, 1]}', "Stage 2 of"),
+    ],
+)
+def test_files_of_stages_that_are_none_are_refused(model, tmp_path, content, message):
+    path = tmp_path / "stages.json"
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["segment", model, "--schedule", str(path)])
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["inspect", "MODEL"], ["inspect", "MODEL", "--json"]]
 )
 def test_a_result_that_cannot_be_printed_is_an_error_without_a_traceback(model, arguments):

@@ -11,22 +11,23 @@ import respect_tf
 
 def _run(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     return done.stdout
 
 
-def test_importing_loads_neither_tensorflow_nor_cvxpy_and_takes_under_a_fifth_of_a_second():
+def test_importing_loads_next_to_nothing():
+    """What an import costs is what it loads, whatever the machine; numpy alone is 100 modules."""
     code = """
-import json, sys, time
-started = time.perf_counter()
+import json, sys
+before = set(sys.modules)
 import respect_tf
-seconds = time.perf_counter() - started
-print(json.dumps([seconds, [m for m in ("tensorflow", "cvxpy", "numba") if m in sys.modules]]))
+print(json.dumps(sorted(set(sys.modules) - before)))
 """
-    runs = [json.loads(_run(code)) for _ in range(3)]
-    assert min(seconds for seconds, _ in runs) < 0.2
-    assert all(heavy == [] for _, heavy in runs)
+    loaded = json.loads(_run(code))
+    others = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
+    assert others == {"respect_tf"}
+    assert len(loaded) < 50
 
 
 @pytest.mark.parametrize("name", respect_tf.__all__)

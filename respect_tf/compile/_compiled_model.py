@@ -21,7 +21,7 @@ from respect_tf.compile._compiled_values import (
     Layer,
 )
 from respect_tf.compile._transfers import read_transfers
-from respect_tf.tflite import EDGE_TPU_OP, FlatBufferTable, op_type, read_model
+from respect_tf.tflite import EDGE_TPU_OP, FlatBufferTable, ReadingBudget, op_type, read_model
 
 _IDENTIFIER = b"DWN1"
 _VERSION_PREFIX = "cl/"
@@ -70,25 +70,32 @@ def compiled_of(model: Any) -> CompiledModel | None:
 
 def _edge_tpu_op(index: int, options: Any) -> EdgeTpuOp:
     content = b"" if options is None else bytes(options)
-    packages = [_package(package) for package in _packages(content, index)]
+    budget = ReadingBudget(len(content), f"compiled model's op {index}")
+    packages = [_package(package, budget) for package in _packages(content, index, budget)]
     # More than one package: the same part of the model for several kinds of chip.
     version, runtime, identifier, executables = packages[0]
     return EdgeTpuOp(index, version, runtime, identifier, executables)
 
 
-def _packages(options: bytes, index: int) -> list[bytes]:
+def _packages(options: bytes, index: int, budget: ReadingBudget) -> list[bytes]:
     """The packages in the options of the op, a FlexBuffer map."""
     from flatbuffers import flexbuffers
 
     try:
         entries = flexbuffers.GetRoot(options).AsMap
         keys = [entries.Keys[number].AsKey for number in range(_few(len(entries)))]
-        packages = [entries[_PACKAGE_KEY].AsStringBytes] if _PACKAGE_KEY in keys else []
+        found = [entries[_PACKAGE_KEY]] if _PACKAGE_KEY in keys else []
         if _MORE_PACKAGES_KEY in keys:
             more = entries[_MORE_PACKAGES_KEY].AsVector
-            packages += [more[number].AsStringBytes for number in range(_few(len(more)))]
+            found += [more[number] for number in range(_few(len(more)))]
+        packages = []
+        for entry in found:
+            packages.append(entry.AsStringBytes)
+            budget.spend(len(packages[-1]))
+    except InvalidModelError:
+        raise
     except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError,
-            OverflowError, RecursionError, MemoryError) as error:  # fmt: skip
+            AssertionError, OverflowError, RecursionError, MemoryError) as error:  # fmt: skip
         raise InvalidModelError(
             f"The compiled model is damaged: the options of op {index} (edgetpu-custom-op) are no "
             f"FlexBuffer map ({type(error).__name__}: {error}). Compile or copy it again."
@@ -96,7 +103,8 @@ def _packages(options: bytes, index: int) -> list[bytes]:
     if not packages:
         raise InvalidModelError(
             f"The compiled model is damaged: the options of op {index} (edgetpu-custom-op) hold no "
-            f"package. Expected it under the key '{_PACKAGE_KEY}'. Received the keys: {keys}."
+            f"package. Expected it under the key '{_PACKAGE_KEY}'. "
+            f"Received the keys: {[key[:20] for key in keys]}."
         )
     return packages
 
@@ -107,9 +115,14 @@ def _few(count: int) -> int:
     return count
 
 
-def _package(content: bytes) -> tuple[str | None, int, str, tuple[Executable, ...]]:
-    package = FlatBufferTable.root(content, "package", _IDENTIFIER)
-    executables = FlatBufferTable.plain_root(package.data(1), "table of executables").strings(0)
+def _package(
+    content: bytes, budget: ReadingBudget
+) -> tuple[str | None, int, str, tuple[Executable, ...]]:
+    package = FlatBufferTable.root(content, "package", _IDENTIFIER, budget=budget)
+    nested = package.data(1)
+    executables = FlatBufferTable.plain_root(nested, "table of executables", budget=budget).strings(
+        0
+    )
     if not executables:
         raise InvalidModelError(
             "The compiled model is damaged: its package holds no executable. Compile it again."
@@ -118,13 +131,13 @@ def _package(content: bytes) -> tuple[str | None, int, str, tuple[Executable, ..
         package.text(4).removeprefix(_VERSION_PREFIX) or None,
         package.int32(0),
         package.text(7),
-        tuple(_executable(content, number) for number, content in enumerate(executables)),
+        tuple(_executable(content, number, budget) for number, content in enumerate(executables)),
     )
 
 
-def _executable(content: memoryview, number: int) -> Executable:
+def _executable(content: memoryview, number: int, budget: ReadingBudget) -> Executable:
     what = f"executable {number}"
-    table = FlatBufferTable.plain_root(content, what)
+    table = FlatBufferTable.plain_root(content, what, budget=budget)
     kind = table.int16(13)
     if not 0 <= kind < len(_KINDS):
         raise InvalidModelError(

@@ -226,7 +226,7 @@ class _Parser:
         elif _CHATTER.fullmatch(line) or self._read_field(line, number) or self._read_failure(line):
             self._in_table = False
         elif self._in_table and (match := _OP_ROW.fullmatch(line)):
-            self._models[-1]["ops"] += (OpStatus(match[1], int(match[2]), match[3]),)
+            self._models[-1]["ops"].append(OpStatus(match[1], int(match[2]), match[3]))
         else:
             self._other.append(line)
 
@@ -263,7 +263,7 @@ class _Parser:
             return False
         name, read = _FIELDS[label]
         if name == "input_file":
-            self._models.append({"input_file": value.strip(), "ops": ()})
+            self._models.append({"input_file": value.strip(), "ops": []})
             return True
         if not self._models:
             raise CompilerError(
@@ -297,7 +297,7 @@ class _Parser:
             failures.append(Failure("other", " ".join(self._errors)) if self._errors else silent)
         return CompilerLog(
             version=self._version,
-            models=tuple(ModelLog(**fields) for fields in self._models),
+            models=tuple(ModelLog(**{**m, "ops": tuple(m["ops"])}) for m in self._models),
             failures=tuple(failures),
             compile_ms=self._compile_ms,
             timeout_seconds=self._timeout,

@@ -23,6 +23,8 @@ from respect_tf.graph import OpGraph
 _WORK = ("macs", "cached_bytes", "streamed_bytes", "input_bytes", "output_bytes")
 _INSTRUCTIONS = "instruction_bytes"
 _RELOAD = "reload"
+# Squares of such numbers, divided by the least time, are finite.
+_MOST, _LEAST_MS = 2.0**53, 1e-6
 _FORMAT = (
     f"Expected a CSV file with a column `ms` and either a column `model` (path of an uncompiled "
     f".tflite segment) or the columns {', '.join(f'`{name}`' for name in _WORK)}; a column "
@@ -96,11 +98,11 @@ def _measurement(where: str, folder: Path, row: Mapping[str, Any]) -> Measuremen
             value = float(given if given is not None else "")
         except (TypeError, ValueError, OverflowError):
             value = math.nan
-        if not math.isfinite(value) or value < 0 or (column == "ms" and value == 0):
-            wanted = "above 0" if column == "ms" else "0 or more"
+        if not (_LEAST_MS if column == "ms" else 0.0) <= value <= _MOST:
+            wanted = f"above 0 (from {_LEAST_MS:g} on)" if column == "ms" else "0 or more"
             raise ArgumentError(
-                f"{where}, column {column}: expected a finite number, {wanted}. "
-                f"Received: {given!r}."
+                f"{where}, column {column}: expected a finite number, {wanted} and {_MOST:g} at "
+                f"most. Received: {_shown(given)}."
             )
         return value
 
@@ -118,13 +120,22 @@ def _measurement(where: str, folder: Path, row: Mapping[str, Any]) -> Measuremen
     )
 
 
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 100 else f"{text[:100]} ..."
+
+
 def _of_model(where: str, folder: Path, model: Any, ms: float, *, reload: bool) -> Measurement:
     if isinstance(model, bytes):
         name, content = "the model", model
     else:
         file = folder / os.fspath(model) if isinstance(model, str | os.PathLike) else folder
         name = repr(str(file))
-        if not model or not file.is_file():
+        try:
+            there = bool(model) and file.is_file()
+        except OSError:  # a name that no file can have
+            there = False
+        if not there:
             raise ArgumentError(
                 f"{where}, column model: {name} is no file. Expected the path of an uncompiled "
                 ".tflite model, relative to the file that names it."

@@ -242,8 +242,10 @@ def _used_taps(size: int, stride: int, dilation: int, read: int, made: int, same
     span = (made - 1) * stride + (size - 1) * dilation + 1
     before = max(0, span - read) // 2 if same else 0
     starts = np.arange(size) * dilation - before
-    reads = starts[:, None] + np.arange(made) * stride
-    return max(1, int(np.any((reads >= 0) & (reads < read), axis=1).sum()))
+    # The first window in which an element is not before the map; no array of all windows is made,
+    # because a file can claim any size of a map.
+    first = np.maximum(0, -(starts // max(stride, 1)))
+    return max(1, int(((first < made) & (starts + first * stride < read)).sum()))
 
 
 def _is_per_channel(graph: OpGraph, tensor: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,30 @@ class OpAttributes:
     settings: tuple[tuple[int, ...] | None, ...] = ()
 
 
-def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAttributes:
-    """The attributes of an op of the schema's `ModelT`."""
+def read_attributes(model: Any, op_types: Sequence[str]) -> tuple[OpAttributes, ...]:
+    """The attributes of each op of the main subgraph of the schema's `ModelT`."""
+    nonzero = _NonZero(model)
+    operators = zip(model.subgraphs[0].operators, op_types, strict=True)
+    return tuple(_attributes(model, operator, kind, nonzero) for operator, kind in operators)
+
+
+class _NonZero:
+    """Which buffers hold anything but zeros. Ops may share one: each is looked through once."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._known: dict[int, bool] = {}
+
+    def __getitem__(self, buffer: int) -> bool:
+        if buffer not in self._known:
+            data = self._model.buffers[buffer].data
+            # A bias that an earlier op makes is not known to be zero.
+            self._known[buffer] = data is None or bool(np.any(data))
+        return self._known[buffer]
+
+
+def _attributes(model: Any, operator: Any, kind: str, nonzero: _NonZero) -> OpAttributes:
+    subgraph = model.subgraphs[0]
     options = operator.builtinOptions
     inputs = [] if operator.inputs is None else [int(tensor) for tensor in operator.inputs]
 
@@ -55,8 +78,10 @@ def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAt
     padding = getattr(options, "padding", None)
     return OpAttributes(
         version=int(model.operatorCodes[operator.opcodeIndex].version),
-        has_bias=_has_bias(model, subgraph, inputs, kind),
-        fused_activation=_ACTIVATIONS[activation] if activation < len(_ACTIVATIONS) else "OTHER",
+        has_bias=_has_bias(subgraph, inputs, kind, nonzero),
+        fused_activation=_ACTIVATIONS[activation]
+        if 0 <= activation < len(_ACTIVATIONS)
+        else "OTHER",
         padding=_PADDINGS[int(padding)] if padding in (0, 1) else "",
         strides=pair("strideH", "strideW"),
         dilation=pair("dilationHFactor", "dilationWFactor"),
@@ -66,14 +91,12 @@ def read_attributes(model: Any, subgraph: Any, operator: Any, kind: str) -> OpAt
     )
 
 
-def _has_bias(model: Any, subgraph: Any, inputs: list[int], kind: str) -> bool:
+def _has_bias(subgraph: Any, inputs: list[int], kind: str, nonzero: _NonZero) -> bool:
     position = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
     where = position.get(kind)
     if where is None or where >= len(inputs) or inputs[where] < 0:
         return False
-    data = model.buffers[subgraph.tensors[inputs[where]].buffer].data
-    # A bias that an earlier op makes is not known to be zero.
-    return data is None or bool(np.any(data))
+    return nonzero[subgraph.tensors[inputs[where]].buffer]
 
 
 def _settings(model: Any, tensor: Any) -> tuple[int, ...] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import GraphError
-from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph._op_graph import MOST_TOTAL, OpGraph
+
+_NUMBERS = "biufO"  # numpy's kinds of them; whole numbers of more than 64 bits are objects
 
 
 def build_op_graph(
@@ -28,7 +30,10 @@ def build_op_graph(
     mac_counts = np.zeros(num_ops, np.int64) if macs is None else _amounts("macs", macs, num_ops)
     if names is None:
         names = [f"op_{op}" for op in range(num_ops)]
-    elif len(names) != num_ops:
+    elif isinstance(names, str) or not isinstance(names, Iterable):
+        raise GraphError(f"names must be a list of strings. Received: {type(names).__name__}.")
+    names = list(names)
+    if len(names) != num_ops:
         raise GraphError(f"Expected one name per op, {num_ops}. Received: {len(names)} names.")
     pairs = _edges(edges, num_ops)
 
@@ -62,16 +67,21 @@ def _amounts(name: str, values: npt.ArrayLike, length: int | None) -> npt.NDArra
     """Check an array of finite numbers that are not negative; whole numbers become int64."""
     try:
         array = np.array(values)
-        numbers = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        numbers = array.astype(np.float64) if array.dtype.kind in _NUMBERS else None
+    except OverflowError:
+        numbers = np.full(array.shape, np.inf)  # a whole number beyond float64
+    except (TypeError, ValueError, RecursionError) as error:
         raise GraphError(f"{name} must be an array of numbers. Received: {error}.") from error
+    if numbers is None:
+        raise GraphError(f"{name} must be an array of numbers. Received: {array.dtype}.")
     if array.ndim != 1 or (length is not None and len(array) != length):
         expected = "[num_ops]" if length is None else f"[{length}]"
         raise GraphError(f"{name} must have the shape {expected}. Received: {list(array.shape)}.")
-    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers < 0))
+    bad = np.flatnonzero(~((numbers >= 0) & (numbers <= MOST_TOTAL)))
     if len(bad):
         raise GraphError(
-            f"{name} of op {bad[0]} is {array[bad[0]]}. Expected a finite number, 0 or more."
+            f"{name} of op {bad[0]} is {numbers[bad[0]]:.6g}. Expected a finite number, 0 or more "
+            "and 2**60 at most."
         )
     if array.dtype.kind in "biu":
         return array.astype(np.int64)
@@ -82,7 +92,10 @@ def _amounts(name: str, values: npt.ArrayLike, length: int | None) -> npt.NDArra
 
 def _edges(edges: npt.ArrayLike, num_ops: int) -> npt.NDArray[np.int64]:
     """Check pairs of op indices and drop repetitions. int64 [num_edges, 2], sorted."""
-    array = np.array(edges)
+    try:
+        array = np.array(edges)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise GraphError(f"edges must be pairs of op indices. Received: {error}.") from error
     if array.size == 0:
         return np.zeros((0, 2), np.int64)
     if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import numpy.typing as npt
 
 from respect_tf._errors import InvalidModelError, UnsupportedModelError
 from respect_tf.graph._attributes import read_attributes
+from respect_tf.graph._forms import check_form
 from respect_tf.graph._macs import count_macs
-from respect_tf.graph._op_graph import OpGraph, Quantization
+from respect_tf.graph._op_graph import MOST_TOTAL, OpGraph, Quantization
 from respect_tf.tflite import (
     EDGE_TPU_OP,
     dtype_bits,
@@ -39,7 +42,8 @@ def op_graph_of(model: Any) -> OpGraph:
     """The op graph of an unpacked model.
 
     Raises:
-        InvalidModelError: Tensors are written twice or never, or ops are out of order.
+        InvalidModelError: Tensors are written twice or never, ops are out of order or lack what
+            every op of their type has, or constants, scales or sizes cannot be.
         UnsupportedModelError: Several subgraphs, control flow, resources, or shapes that are only
             known when the model runs.
     """
@@ -60,23 +64,25 @@ def op_graph_of(model: Any) -> OpGraph:
     inputs = [[int(t) for t in ints(op.inputs) if t >= 0] for op in ops]
     outputs = [ints(op.outputs) for op in ops]
     for index, kind in enumerate(op_types):
-        where = _where(index, kind, names, outputs)
+        where = functools.partial(_where, index, kind, names, outputs)
         if not outputs[index]:
-            raise UnsupportedModelError(f"{where} makes no tensor, so it cannot be scheduled.")
+            raise UnsupportedModelError(f"{where()} makes no tensor, so it cannot be scheduled.")
         if kind == EDGE_TPU_OP:
             raise UnsupportedModelError(
-                f"{where} is a program that Google's compiler made: the model is compiled already. "
-                "Pass the model that it was compiled from; respect_tf.inspect reads both."
+                f"{where()} is a program that Google's compiler made: the model is compiled "
+                "already. Pass the model that it was compiled from; respect_tf.inspect reads both."
             )
         if kind in _CONTROL_FLOW or kind in _STATEFUL:
             raise UnsupportedModelError(
-                f"{where} needs control flow or state that lives outside the op. The pipeline "
+                f"{where()} needs control flow or state that lives outside the op. The pipeline "
                 "runner has neither: export the model without loops, calls and variables."
             )
         for tensor in [*inputs[index], *outputs[index]]:
             _check_static(where, tensor, tensors, dtypes, names)
+        read = ints(ops[index].inputs)
+        check_form(where, kind, read, outputs[index][0], shapes, ops[index].builtinOptions)
 
-    sizes = [_tensor_bytes(dtype, shape) for dtype, shape in zip(dtypes, shapes, strict=True)]
+    sizes = [_tensor_bytes(*tensor) for tensor in zip(dtypes, shapes, names, strict=True)]
     constant = _check_data_flow(model, subgraph, op_types, names, inputs, outputs, sizes)
     return OpGraph(
         op_names=tuple(names[made[0]] for made in outputs),
@@ -85,8 +91,7 @@ def op_graph_of(model: Any) -> OpGraph:
             [_parameter_bytes(model, tensors, read, constant) for read in inputs], np.int64
         ),
         macs=np.array(
-            [count_macs(kind, op, shapes) for kind, op in zip(op_types, ops, strict=True)],
-            np.int64,
+            [_macs(index, kind, ops, shapes) for index, kind in enumerate(op_types)], np.int64
         ),
         input_offsets=_offsets(inputs),
         input_tensors=np.array([t for read in inputs for t in read], np.int32),
@@ -101,20 +106,21 @@ def op_graph_of(model: Any) -> OpGraph:
         model_inputs=np.array(ints(subgraph.inputs), np.int32),
         model_outputs=np.array(ints(subgraph.outputs), np.int32),
         colocated=_colocated(op_types, tensors, inputs, outputs, constant),
-        op_attributes=tuple(
-            read_attributes(model, subgraph, op, kind)
-            for kind, op in zip(op_types, ops, strict=True)
-        ),
+        op_attributes=read_attributes(model, op_types),
     )
 
 
 def _check_static(
-    where: str, tensor: int, tensors: Any, dtypes: tuple[str, ...], names: tuple[str, ...]
+    where: Callable[[], str],
+    tensor: int,
+    tensors: Any,
+    dtypes: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> None:
     """A batch of unknown size counts as 1, as the file's own shape says; the rest must be known."""
     if dtype_bits(dtypes[tensor]) is None:
         raise UnsupportedModelError(
-            f"{where}: tensor {tensor} '{names[tensor]}' is of type {dtypes[tensor]}. Tensors "
+            f"{where()}: tensor {tensor} '{names[tensor]}' is of type {dtypes[tensor]}. Tensors "
             "between segments must hold numbers of a fixed size."
         )
     signature = ints(tensors[tensor].shapeSignature)
@@ -122,9 +128,9 @@ def _check_static(
     unknown = [axis for axis, size in enumerate(signature) if size < 0]
     if unknown and (unknown != [0] or shape[:1] != [1]):
         raise UnsupportedModelError(
-            f"{where}: tensor {tensor} '{names[tensor]}' has the shape {signature}, unknown along "
-            f"axis {unknown[-1]}. The pipeline runner needs static shapes and batch 1: convert the "
-            "model with every dimension fixed."
+            f"{where()}: tensor {tensor} '{names[tensor]}' has the shape {signature}, unknown "
+            f"along axis {unknown[-1]}. The pipeline runner needs static shapes and batch 1: "
+            "convert the model with every dimension fixed."
         )
 
 
@@ -147,17 +153,24 @@ def _check_data_flow(
     constant = np.zeros(len(tensors), bool)
     made: dict[int, int] = dict.fromkeys(model_inputs, -1)
     for index, kind in enumerate(op_types):
-        where = _where(index, kind, names, outputs)
+        where = functools.partial(_where, index, kind, names, outputs)
         for tensor in inputs[index]:
             if tensor in made or tensors[tensor].isVariable:
                 continue
             data = model.buffers[tensors[tensor].buffer].data
-            if sizes[tensor] == 0 or (data is not None and len(data) > 0):
+            stored = 0 if data is None else len(data)
+            if sizes[tensor] == 0 or stored > 0:
+                if stored != sizes[tensor] and tensors[tensor].sparsity is None:
+                    raise InvalidModelError(
+                        f"{where()} reads the constant {tensor} '{names[tensor]}', of which the "
+                        f"file holds {stored} bytes. Expected {sizes[tensor]}, as its shape and "
+                        "type say. Export the model again."
+                    )
                 constant[tensor] = True
                 continue
             later = next((i for i, out in enumerate(outputs) if tensor in out), None)
             raise InvalidModelError(
-                f"{where} reads tensor {tensor} '{names[tensor]}', which "
+                f"{where()} reads tensor {tensor} '{names[tensor]}', which "
                 + (
                     f"op {later} makes only later: the ops are not in topological order."
                     if later is not None
@@ -168,8 +181,8 @@ def _check_data_flow(
         for tensor in outputs[index]:
             if tensor in made or constant[tensor]:
                 raise InvalidModelError(
-                    f"{where} writes tensor {tensor} '{names[tensor]}', which is already written. "
-                    "Every tensor must be made once."
+                    f"{where()} writes tensor {tensor} '{names[tensor]}', which is already "
+                    "written. Every tensor must be made once."
                 )
             made[tensor] = index
     for tensor in ints(subgraph.outputs):
@@ -217,20 +230,43 @@ def _parameter_bytes(
     return sum(len(values) for values in data if values is not None)
 
 
-def _tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    return math.ceil(math.prod(shape) * (dtype_bits(dtype) or 0) / 8)
+def _tensor_bytes(dtype: str, shape: tuple[int, ...], name: str) -> int:
+    size = math.ceil(math.prod(shape) * (dtype_bits(dtype) or 0) / 8)
+    if size > MOST_TOTAL:
+        raise InvalidModelError(
+            f"Tensor '{name}' is {dtype} of the shape {list(shape)}, more than 2**60 bytes. "
+            "Expected less. Export the model again."
+        )
+    return size
+
+
+def _macs(index: int, kind: str, ops: Sequence[Any], shapes: tuple[tuple[int, ...], ...]) -> int:
+    macs = count_macs(kind, ops[index], shapes)
+    if macs > MOST_TOTAL:
+        raise InvalidModelError(
+            f"op {index} {kind} takes more than 2**60 multiply-accumulates by its shapes. Expected "
+            "less. Export the model again."
+        )
+    return macs
 
 
 def _quantization(tensor: Any) -> Quantization | None:
     parameters = tensor.quantization
     if parameters is None or parameters.scale is None or len(parameters.scale) == 0:
         return None
-    points = parameters.zeroPoint
+    scale = np.asarray(parameters.scale, np.float64)
+    points = np.zeros(len(scale), np.int64)
+    if parameters.zeroPoint is not None and len(parameters.zeroPoint) > 0:
+        points = np.asarray(parameters.zeroPoint, np.int64)
+    if not (np.isfinite(scale).all() and (scale > 0).all() and len(points) == len(scale)):
+        raise InvalidModelError(
+            f"Tensor '{text(tensor.name)}' has {len(scale)} scales from {scale.min()} to "
+            f"{scale.max()} and {len(points)} zero points. Expected finite scales above 0, and as "
+            "many zero points. Export the model again."
+        )
     return Quantization(
-        scale=tuple(np.asarray(parameters.scale, np.float64).tolist()),
-        zero_point=tuple(np.asarray(points, np.int64).tolist())
-        if points is not None
-        else (0,) * len(parameters.scale),
+        scale=tuple(scale.tolist()),
+        zero_point=tuple(points.tolist()),
         axis=int(parameters.quantizedDimension),
     )
 

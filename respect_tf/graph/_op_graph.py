@@ -16,6 +16,10 @@ from respect_tf.graph._attributes import OpAttributes
 
 IntArray = npt.NDArray[np.int32]
 
+# What bytes, and multiply-accumulates, of a graph come to at most: every sum over stages that a
+# scheduler forms fits into 64 bits, with room for rounding up and for being doubled.
+MOST_TOTAL = 2.0**60
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantization:
@@ -91,7 +95,26 @@ class OpGraph:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 _freeze(value)
+        self._check_totals()
         _ = self.topological_order  # raises on a cycle
+
+    def _check_totals(self) -> None:
+        """Check that all sums fit. A byte enters a stage for each op that reads it at most."""
+        read = float(self.tensor_bytes[self.input_tensors].sum(dtype=np.float64))
+        made = float(self.tensor_bytes.sum(dtype=np.float64))
+        stored = float(self.parameter_bytes.sum(dtype=np.float64))
+        if not read + made + stored <= MOST_TOTAL:
+            raise GraphError(
+                f"The graph is too large: its parameters take {stored:.6g} bytes, its tensors "
+                f"{made:.6g}, and its ops read {read:.6g}. Expected 2**60 in all at most, so that "
+                "sums fit into 64 bits; count in larger units."
+            )
+        macs = float(self.macs.sum(dtype=np.float64))
+        if not macs <= MOST_TOTAL:
+            raise GraphError(
+                f"The graph is too large: it takes {macs:.6g} multiply-accumulates. Expected 2**60 "
+                "at most, so that sums fit into 64 bits; count in larger units."
+            )
 
     @property
     def num_ops(self) -> int:
@@ -250,15 +273,16 @@ class OpGraph:
         model inputs.
 
         Args:
-            parameter_bytes: [num_ops], finite and not negative.
+            parameter_bytes: [num_ops], finite and not negative. With all tensors, and tensors once
+                more for each op that reads them, 2**60 at most.
             output_bytes: [num_ops], size of the tensor that each op makes, likewise.
             edges: int [num_edges, 2], pairs (maker, reader); repeated pairs count once.
-            macs: int [num_ops]; zeros if left out.
+            macs: int [num_ops], 2**60 in all at most; zeros if left out.
             names: One per op; `"op_0"`, `"op_1"`, ... if left out.
 
         Raises:
-            GraphError: Shapes differ, a number is negative, NaN or infinite, an edge is out of
-                range or the edges have a cycle. The message names the op or edge.
+            GraphError: Shapes differ, a number is negative, NaN, infinite or too large, an edge is
+                out of range or the edges have a cycle. The message names the op or edge.
         """
         from respect_tf.graph._from_arrays import build_op_graph
 

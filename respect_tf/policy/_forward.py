@@ -9,8 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._compiled import loop
-from respect_tf.graph._features import FIRST_RANK, GraphFeatures
-from respect_tf.graph._structural import Ints, Rows, links_of
+from respect_tf.graph._features import (
+    FIRST_RANK,
+    GRAPH_FEATURES,
+    OP_FEATURES,
+    GraphFeatures,
+)
+from respect_tf.graph._structural import ORDERS, Ints, Rows, links_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -48,6 +53,32 @@ class Forward(NamedTuple):
 def priorities_of(residual: Any, ranks: Any, num_stages: Any) -> Any:
     """Priorities from places in an order, 0 to 1, and by how many stages ops move up in it."""
     return _PER_STAGE * (residual - num_stages * ranks)
+
+
+def layer_sizes(units: int, rounds: int) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of every dense layer of `build_network`.
+
+    Args:
+        units: Width of the states.
+        rounds: How often ops exchange messages.
+    """
+    ops, graph, orders = len(OP_FEATURES), len(GRAPH_FEATURES), len(ORDERS)
+    sizes = {
+        "encode_op": (ops, units),
+        "encode_graph": (graph, units),
+        "head_inner": (2 * units + ops, units),
+        "head_outer": (units + ops, 2),
+        "residual": (units, orders),
+        "gate_inner": (units + graph, units),
+        "gate": (units + graph, orders),
+    }
+    for number in range(rounds):
+        name = f"round_{number}"
+        sizes |= {f"{name}_{way}": (2 * units, units) for way in ("feeds", "fed_by")}
+        sizes[f"{name}_op_inner"] = (6 * units, units)
+        sizes[f"{name}_op_outer"] = (units, units)
+        sizes[f"{name}_graph"] = (3 * units, units)
+    return sizes
 
 
 def forward(weights: Mapping[str, Floats], features: GraphFeatures, num_stages: int) -> Forward:

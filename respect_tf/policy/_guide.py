@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph._features import graph_features
-from respect_tf.policy._forward import forward
+from respect_tf.policy._forward import forward, layer_sizes
 from respect_tf.policy._orders import ORDER_NAMES, structural_order
 from respect_tf.policy._rollout import Successors, greedy_order, sample_orders, successors_of
 from respect_tf.policy._weights import Weights, load_weights
@@ -19,12 +19,6 @@ from respect_tf.schedule._items import Ints
 from respect_tf.schedule._problem import Floats, Problem
 from respect_tf.schedule._slicing import slice_items
 
-# Of rounds, a network may have any number.
-_NEEDED = {
-    f"{layer}/{kind}"
-    for layer in ("encode_op", "encode_graph", "head_inner", "head_outer", "residual", "gate")
-    for kind in ("kernel", "bias")
-}
 _ORDER_STREAM = 1  # random numbers for structural orders, beside those for the ops
 
 
@@ -82,6 +76,26 @@ class Guidance:
         return np.stack([self.problem.item_order(order) for order in orders])
 
 
+def _check_shapes(weights: Weights) -> None:
+    """Check that the arrays are those of a network of some size: any width and number of rounds."""
+    shapes = {name: array.shape for name, array in weights.arrays.items()}
+    units = (*shapes.get("encode_op/bias", ()), 0)[0]
+    rounds = 0
+    while f"round_{rounds}_op_inner/kernel" in shapes:
+        rounds += 1
+    wanted: dict[str, tuple[int, ...]] = {}
+    for layer, (inputs, outputs) in layer_sizes(units, rounds).items():
+        wanted |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
+    wrong = sorted(n for n in shapes | wanted if shapes.get(n) != wanted.get(n))
+    if wrong or not units:
+        raise PolicyFileError(
+            f"The weights are of another network: {', '.join(wrong[:8])} should have the shapes "
+            f"{[wanted.get(n) for n in wrong[:8]]}, and have {[shapes.get(n) for n in wrong[:8]]}. "
+            "Expected what respect_tf.policy.train returns, or the weights that respect_tf comes "
+            "with."
+        )
+
+
 def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
     """Ask the network about a problem. In numpy: TensorFlow is not needed.
 
@@ -95,12 +109,7 @@ def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
         PolicyFileError: The weights are missing or damaged, or those of another network.
     """
     weights = load_weights() if weights is None else weights
-    missing = sorted(_NEEDED - weights.arrays.keys())
-    if missing:
-        raise PolicyFileError(
-            f"The weights lack {', '.join(missing)}, so they are of another network. Expected what "
-            "respect_tf.policy.train returns, or the weights that respect_tf comes with."
-        )
+    _check_shapes(weights)
     linear = problem.linear
     features = graph_features(
         problem.graph,
@@ -108,7 +117,13 @@ def guide(problem: Problem, weights: Weights | None = None) -> Guidance:
         op_costs=linear.op_costs,
         transfer_cost=linear.enter + linear.leave,
     )
-    found = forward(weights.arrays, features, problem.num_stages)
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at
+        found = forward(weights.arrays, features, problem.num_stages)
+    if not all(np.isfinite(part).all() for part in (found.priorities, found.places, found.gate)):
+        raise PolicyFileError(
+            "What the network makes of a graph with these weights is too large for floats. "
+            "Expected what respect_tf.policy.train returns."
+        )
     priorities = np.ascontiguousarray(found.priorities.T, np.float64)
     gate = np.exp(found.gate.astype(np.float64) - found.gate.max())
     stages = stage_probabilities(found.places.astype(np.float64), problem.num_stages)

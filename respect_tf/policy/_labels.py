@@ -251,5 +251,5 @@ def _read_labels(path: Path) -> Iterator[Label]:
                 float(columns["cost"][row]),
                 float(columns["lower_bound"][row]),
             )
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:
         raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error

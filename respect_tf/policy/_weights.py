@@ -57,7 +57,7 @@ def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
 
 
 def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
-    """Read weights. Files are read once per process.
+    """Read weights. Files are read once per process, unless they were written anew.
 
     Args:
         path: A file of `save_weights`; the one that the package comes with if left out.
@@ -65,23 +65,30 @@ def load_weights(path: str | os.PathLike[str] | None = None) -> Weights:
     Raises:
         PolicyFileError: The file is missing or damaged, or of another version of the features.
     """
-    return _load(Path(SHIPPED if path is None else path).resolve())
+    found = Path(SHIPPED if path is None else path).resolve()
+    try:
+        status = found.stat()
+        stamp = status.st_mtime_ns, status.st_size, status.st_ino
+    except OSError:
+        stamp = None  # reading says what is wrong
+    return _load(found, stamp)
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path) -> Weights:
+def _load(path: Path, stamp: object) -> Weights:
+    del stamp  # a file that was written anew is another one
     try:
         content = read_npz(path, _PURPOSE)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise PolicyFileError(
-            f"There are no weights of the policy at {path}. Install the package again, give the "
-            'path of weights of your own, or use the scheduler "exact".'
+            f"There are no weights of the policy at {path}: {error.strerror}. Install the package "
+            'again, give the path of weights of your own, or use the scheduler "exact".'
         ) from error
     try:
         about = json.loads(str(content.pop(_ABOUT)))
         version, features = about["version"], (about["op_features"], about["graph_features"])
-        digest, card, schema = about["sha256"], about["card"], about["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        digest, card, schema = about["sha256"], dict(about["card"]), str(about["schema"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error
     if version != _VERSION or features != (list(OP_FEATURES), list(GRAPH_FEATURES)):
         raise PolicyFileError(
@@ -91,7 +98,9 @@ def _load(path: Path) -> Weights:
         )
     if digest != _digest(content):
         raise damaged(path, _PURPOSE, "its checksum is wrong")
-    for array in content.values():
+    for name, array in content.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise damaged(path, _PURPOSE, f"'{name}' holds more than finite float32 numbers")
         array.flags.writeable = False
     return Weights(content, card, schema)
 

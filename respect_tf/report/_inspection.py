@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -74,9 +75,13 @@ class Inspection:
     obstacle: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The inspection as plain dicts, lists and numbers."""
+        """The inspection as plain dicts, lists and numbers.
+
+        Scales that are no finite numbers are None: JSON has no word for them.
+        """
         compiled = None if self.compiled is None else self.compiled.to_dict()
-        return dataclasses.asdict(self) | {"compiled": compiled}
+        plain: dict[str, Any] = _finite(dataclasses.asdict(self) | {"compiled": compiled})
+        return plain
 
     def __str__(self) -> str:
         borders = [("input", spec) for spec in self.inputs]
@@ -154,6 +159,15 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
         compiled=compiled,
         obstacle=obstacle,
     )
+
+
+def _finite(value: Any) -> Any:
+    """The same nest of dicts, lists and values, with None for floats that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_finite, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _compiled_lines(compiled: CompiledModel) -> list[str]:

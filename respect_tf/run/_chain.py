@@ -1,4 +1,8 @@
-"""The segments run one after another on the CPU."""
+"""The segments run one after another on the CPU.
+
+Any number of threads may use a chain. Each segment runs one input at a time, so they wait for each
+other segment by segment, and never see each other's tensors.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class SegmentChain:
         """
         self._segments = tuple(segments)
         self._interpreters = [
-            Interpreter(segment.content, label=f"segment {segment.index}") for segment in segments
+            Interpreter(segment.content, label=segment.label) for segment in segments
         ]
 
     def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

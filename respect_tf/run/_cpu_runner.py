@@ -24,6 +24,10 @@ Tensors = dict[str, Array]
 # What libcoral's runner puts between two segments: one item waits while the next is made.
 _INNER_QUEUE_SIZE = 1
 
+# Seconds that an inference may go on for when its result is dropped. Those of the ten models of the
+# benchmark take up to 2; a worker that needs longer is killed, and nobody waits for it any more.
+_DISCARD_SECONDS = 5.0
+
 
 @dataclasses.dataclass(frozen=True)
 class SegmentStatistics:
@@ -94,7 +98,9 @@ class CpuRunner:
             for index, stage in enumerate(self._stages)
         ]
         # The threads know the channels, not the runner, so one that is dropped ends them.
-        self._abandon = weakref.finalize(self, _discard, self._channels, self._threads)
+        self._abandon = weakref.finalize(
+            self, _discard, self._channels, self._threads, self._stages
+        )
         for thread in self._threads:
             thread.start()
 
@@ -139,7 +145,7 @@ class CpuRunner:
         self._channels[-1].set_limit(size)
 
     def interpreters(self) -> list[Any]:
-        """TensorFlow's interpreter of each segment. The runner's threads run them."""
+        """TensorFlow's interpreter of each segment, for the details of its inputs and outputs."""
         return [stage.interpreter.tf_interpreter for stage in self._stages]
 
     def statistics(self) -> tuple[SegmentStatistics, ...]:
@@ -152,14 +158,15 @@ class CpuRunner:
         What was pushed is finished and can still be popped afterwards.
 
         Args:
-            discard: Whether to drop everything that no segment is at work on, and all results.
+            discard: Whether to drop everything that no segment is at work on, and all results. A
+                segment that is still at work after 5 s is ended, if it runs in a worker.
         """
         if discard:
-            _discard(self._channels, self._threads)
+            _discard(self._channels, self._threads, self._stages)
         else:
             self._channels[-1].set_limit(None)
             self._channels[0].close()
-            _join(self._threads)
+            _join(self._threads, None)
         self._abandon.detach()
 
     def __enter__(self) -> CpuRunner:
@@ -206,7 +213,7 @@ class _Stage:
     def __init__(self, segments: Sequence[Segment], index: int) -> None:
         segment = segments[index]
         self.index = index
-        self.interpreter = Interpreter(segment.content, label=f"segment {index}")
+        self.interpreter = Interpreter(segment.content, label=segment.label)
         self.statistics = SegmentStatistics()
         self._inputs = [spec.name for spec in segment.inputs]
         self._outputs = [spec.name for spec in segment.outputs]
@@ -242,15 +249,26 @@ def _serve(
     finally:
         source.close(discard=True)
         sink.close()
+        stage.interpreter.close()
 
 
-def _discard(channels: Sequence[Channel[Tensors]], threads: Sequence[threading.Thread]) -> None:
+def _discard(
+    channels: Sequence[Channel[Tensors]],
+    threads: Sequence[threading.Thread],
+    stages: Sequence[_Stage],
+) -> None:
     for channel in channels:
         channel.close(discard=True)
-    _join(threads)
+    if not _join(threads, _DISCARD_SECONDS):
+        for stage in stages:
+            stage.interpreter.close()
+        _join(threads, _DISCARD_SECONDS)
 
 
-def _join(threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join()
+def _join(threads: Sequence[threading.Thread], seconds: float | None) -> bool:
+    """Wait for the threads, for so long in all; whether all of them have ended."""
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for thread in others:
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in others)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,13 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph, op_graph_of
 from respect_tf.segment import cut, random_inputs
-from respect_tf.tflite import Interpreter, probe, read_content, read_model
+from respect_tf.tflite import (
+    Interpreter,
+    is_made_here,
+    mark_made_here,
+    read_content,
+    read_model,
+)
 
 
 def measure_on_cpu(
@@ -33,32 +38,33 @@ def measure_on_cpu(
     Returns:
         A function from the ops of a segment, int [num_segment_ops], to milliseconds. It raises
         `ArgumentError` for ops that form no segment: each op on a path between two of them has to
-        be one of them.
+        be one of them; and `InterpreterError` where TFLite fails or crashes on the segment.
 
     Raises:
         ArgumentError: `num_runs` is below 1.
         InvalidModelError: The model is damaged.
         UnsupportedModelError: The model cannot be cut into a pipeline.
-        InterpreterError: TFLite cannot run the model, or crashes on it.
     """
     if isinstance(num_runs, bool) or not isinstance(num_runs, int) or num_runs < 1:
         raise ArgumentError(f"num_runs must be a whole number, 1 or more. Received: {num_runs!r}.")
     content = read_content(model)
     unpacked = read_model(content)
     graph = op_graph_of(unpacked)
-    probe(content)
+    made_here = is_made_here(content)
 
     def measure(segment_ops: npt.NDArray[np.int64]) -> float:
         stages, place = stages_around(graph, segment_ops)
         part = cut(unpacked, graph, stages, name="measured")[place].content
-        interpreter = Interpreter(part, num_threads=1, label=f"ops {_shown(segment_ops)}")
+        label = f"the segment of the ops {_shown(segment_ops)}"
+        if made_here:
+            mark_made_here(part)
         (inputs,) = random_inputs(OpGraph.from_tflite(part), 1, seed=seed)
-        interpreter.run(inputs)
         times = []
-        for _ in range(num_runs):
-            started = time.perf_counter()
-            interpreter.run(inputs)
-            times.append(time.perf_counter() - started)
+        with Interpreter(part, label=label) as part_model:
+            part_model.run(inputs)
+            for _ in range(num_runs):
+                part_model.run(inputs)
+                times.append(part_model.run_seconds)
         return 1000 * statistics.median(times)
 
     return measure

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from respect_tf._errors import InvalidModelError
 from respect_tf.run._metadata import ENTRY, Metadata
 from respect_tf.run._metadata_writer import AXIS_LABELS, IDENTIFIER, NORMALIZATION
 from respect_tf.tflite import FlatBufferTable, read_model, text
+
+# Of all label files of a model. The 21,843 classes of ImageNet-21k take 0.7 MB, with synonyms.
+_MOST_LABEL_BYTES = 4 * 2**20
+# What Python unpacks no further than it is asked to.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_metadata(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> Metadata | None:
@@ -42,15 +48,17 @@ def read_metadata(content: bytes, inputs: Sequence[str], outputs: Sequence[str])
         return None
     described_inputs = subgraphs[0].tables(2, "metadata of an input")
     described_outputs = subgraphs[0].tables(3, "metadata of an output")
-    numbers, labels = {}, {}
+    numbers = {}
     for name, table in zip(inputs, described_inputs, strict=False):
         normalization = _normalization(table)
         if normalization is not None:
             numbers[name] = normalization
+    files = {}
     for name, table in zip(outputs, described_outputs, strict=False):
-        names = _labels(content, table)
-        if names is not None:
-            labels[name] = names
+        file = _labels_file(table)
+        if file is not None:
+            files[name] = file
+    labels = _labels(content, files)
     if not numbers and not labels:
         return None
     return Metadata(
@@ -70,20 +78,60 @@ def _normalization(
     return None
 
 
-def _labels(content: bytes, table: FlatBufferTable) -> list[str] | None:
+def _labels_file(table: FlatBufferTable) -> str | None:
+    """The name of the file that holds the labels of an output."""
     for file in table.tables(6, "associated file"):
         if file.uint8(2) == AXIS_LABELS:
-            return _file(content, file.text(0)).decode("utf-8", "replace").splitlines()
+            return file.text(0)
     return None
 
 
-def _file(content: bytes, name: str) -> bytes:
-    """A file from the archive behind the model."""
+def _labels(content: bytes, files: Mapping[str, str]) -> dict[str, list[str]]:
+    """The lines of files in the archive behind the model: output -> labels."""
+    if not files:
+        return {}
+    read: dict[str, list[str]] = {}
+    left = _MOST_LABEL_BYTES
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError) as error:
+            for file in dict.fromkeys(files.values()):
+                unpacked = _unpacked(archive, file, left)
+                left -= len(unpacked)
+                read[file] = unpacked.decode("utf-8", "replace").splitlines()
+    except InvalidModelError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        LookupError,
+        EOFError,
+        OSError,
+        RuntimeError,  # encrypted, and methods that are not implemented
+        ValueError,
+        OverflowError,
+        struct.error,
+    ) as error:
         raise InvalidModelError(
-            f"The model's metadata names the file '{name}', which cannot be read: {error}. "
-            "Expected it in a zip archive behind the model."
+            f"The model's metadata names the files {sorted(set(files.values()))}, which cannot be "
+            f"read: {error}. Expected them in a zip archive behind the model."
         ) from error
+    return {output: read[file] for output, file in files.items()}
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """A file of the archive, of at most so many bytes."""
+    if archive.getinfo(name).compress_type not in _METHODS:
+        raise InvalidModelError(
+            f"The file '{name}' in the model's metadata is packed by another method than zip's "
+            "own. Expected it stored or deflated."
+        )
+    with archive.open(name) as stream:
+        # What is unpacked is counted; sizes in an archive can be untrue.
+        unpacked = stream.read(most + 1)
+    if len(unpacked) > most:
+        raise InvalidModelError(
+            f"The labels in the model's metadata unpack to more than {_MOST_LABEL_BYTES} bytes. "
+            f"Expected at most that many: remove the file '{name}' from the archive behind the "
+            "model."
+        )
+    return unpacked

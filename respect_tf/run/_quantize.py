@@ -26,10 +26,12 @@ def quantize(
     kind = np.dtype(dtype)
     if quantization is None or kind.kind == "f":
         return values.astype(kind)
-    scaled = np.asarray(values, np.float32) / np.float32(quantization.scale[0])
-    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
+    # The quotient is TFLite's, in float32. Next to it, one half and int32's limits are float64:
+    # 0.49999997 + 0.5 is 1 in float32, and 2**31 - 1 is no float32.
+    scaled = (np.asarray(values, np.float32) / np.float32(quantization.scale[0])).astype(np.float64)
+    rounded = np.trunc(scaled + np.copysign(0.5, scaled))
     limits = np.iinfo(kind)
-    stored = rounded + np.float32(quantization.zero_point[0])
+    stored = rounded + quantization.zero_point[0]
     clipped: npt.NDArray[Any] = np.clip(stored, limits.min, limits.max)
     return clipped.astype(kind)
 

@@ -253,10 +253,10 @@ def read_arrays(path: str | None, specs: list[dict[str, Any]]) -> dict[str, Any]
 
 def quantize(values: Any, spec: dict[str, Any]) -> Any:
     """Real numbers to stored ones: rounded half away from zero, and clipped."""
-    scaled = values.astype(np.float32) / np.float32(spec["scale"][0])
-    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
+    scaled = (values.astype(np.float32) / np.float32(spec["scale"][0])).astype(np.float64)
+    rounded = np.trunc(scaled + np.copysign(0.5, scaled))
     limits = np.iinfo(spec["dtype"])
-    stored = rounded + np.float32(spec["zero_point"][0])
+    stored = rounded + spec["zero_point"][0]
     return np.clip(stored, limits.min, limits.max).astype(spec["dtype"])
 
 

@@ -259,7 +259,7 @@ def _checked_stages(
 
 
 def _checked_size(name: str, size: int | None) -> int:
-    if size is None:
+    if size is None and name != "num_inputs":
         return sys.maxsize
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ArgumentError(f"{name} must be a whole number, 1 or more. Received: {size!r}.")

@@ -132,7 +132,12 @@ class Schedule:
 
 
 def _checked_stages(stages: npt.ArrayLike, num_stages: int | None) -> tuple[IntArray, int]:
-    array = np.array(stages)
+    try:
+        array = np.array(stages)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ScheduleError(
+            f"stages must be whole numbers of the shape [num_ops], one per op. Received: {error}."
+        ) from error
     if array.ndim != 1 or len(array) == 0 or array.dtype.kind not in "iu":
         raise ScheduleError(
             "stages must be whole numbers of the shape [num_ops], one per op. "

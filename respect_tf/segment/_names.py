@@ -14,6 +14,7 @@ class TensorNames:
 
     def __init__(self, graph: OpGraph) -> None:
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last number tried: a file may use one name often
         self._names: dict[int, str] = {}
         first = [*graph.model_inputs.tolist(), *graph.model_outputs.tolist()]
         for tensor in dict.fromkeys([*first, *range(graph.num_tensors)]):
@@ -26,8 +27,10 @@ class TensorNames:
     def fresh(self, wanted: str) -> str:
         """The wanted name, made printable, with a number behind it if it is taken."""
         base = "".join(c if " " <= c <= "~" else f"u{ord(c):04x}" for c in wanted)
-        name, number = base, 1
+        name, number = base, self._numbers.get(base, 0)
         while name in self._taken:
-            name, number = f"{base}_{number}", number + 1
+            number += 1
+            name = f"{base}_{number}"
+        self._numbers[base] = number
         self._taken.add(name)
         return name

@@ -10,11 +10,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from respect_tf._errors import SegmentError
 from respect_tf.segment._segment import Segment
-from respect_tf.tflite import op_type_of, reading, tensor_type_names, text
+from respect_tf.tflite import ints, op_type, read_model, tensor_type_names, text
 
 _EDGE_TPU_TYPES = ("int8", "uint8")
 
@@ -77,34 +75,32 @@ class _View:
     def __init__(self, segment: Segment) -> None:
         self.index = segment.index
         self.where = f"segment {segment.index}"
-        with reading(segment.content) as model:
-            if model.SubgraphsLength() != 1:
-                raise SegmentError(
-                    f"{self.where}: has {model.SubgraphsLength()} subgraphs, expected 1."
-                )
-            subgraph = model.Subgraphs(0)
-            inputs, outputs = _list(subgraph.InputsAsNumpy()), _list(subgraph.OutputsAsNumpy())
-            self.inputs = self._named("input", subgraph, inputs)
-            self.outputs = self._named("output", subgraph, outputs)
-            both = self.inputs.keys() & self.outputs.keys()
-            if both:
-                raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
-            makers, self.dequantized_inputs = _makers(model, subgraph, inputs)
-            self.output_makers = {
-                name: makers.get(tensor) for name, tensor in zip(self.outputs, outputs, strict=True)
-            }
+        model = read_model(segment.content)
+        if len(model.subgraphs) != 1:
+            raise SegmentError(f"{self.where}: has {len(model.subgraphs)} subgraphs, expected 1.")
+        (subgraph,) = model.subgraphs
+        inputs, outputs = ints(subgraph.inputs), ints(subgraph.outputs)
+        self.inputs = self._named("input", subgraph, inputs)
+        self.outputs = self._named("output", subgraph, outputs)
+        both = self.inputs.keys() & self.outputs.keys()
+        if both:
+            raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
+        makers, self.dequantized_inputs = _makers(model, subgraph, inputs)
+        self.output_makers = {
+            name: makers.get(tensor) for name, tensor in zip(self.outputs, outputs, strict=True)
+        }
 
     def _named(self, role: str, subgraph: Any, indices: list[int]) -> dict[str, tuple[Any, ...]]:
         named: dict[str, tuple[Any, ...]] = {}
         for index in indices:
-            tensor = subgraph.Tensors(index)
-            name = text(tensor.Name())
+            tensor = subgraph.tensors[index]
+            name = text(tensor.name)
             if not name or name in named:
                 raise SegmentError(f"{self.where}: {role} name '{name}' is not unique.")
-            if min(_list(tensor.ShapeSignatureAsNumpy()), default=0) < 0:
+            if min(ints(tensor.shapeSignature), default=0) < 0:
                 raise SegmentError(f"{self.where}: {role} '{name}' has an unknown dimension.")
-            shape = tuple(_list(tensor.ShapeAsNumpy()))
-            named[name] = (tensor_type_names()[tensor.Type()], shape, *_affine(tensor))
+            shape = tuple(ints(tensor.shape))
+            named[name] = (tensor_type_names()[tensor.type], shape, *_affine(tensor))
         return named
 
 
@@ -125,27 +121,21 @@ def _makers(model: Any, subgraph: Any, inputs: list[int]) -> tuple[dict[int, str
     """The type of the op that makes each tensor, and the inputs that a DEQUANTIZE reads."""
     makers: dict[int, str] = {}
     dequantized = []
-    for position in range(subgraph.OperatorsLength()):
-        operator = subgraph.Operators(position)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = op_type_of(code.BuiltinCode(), code.DeprecatedBuiltinCode(), code.CustomCode())
-        makers.update(dict.fromkeys(_list(operator.OutputsAsNumpy()), kind))
-        read = _list(operator.InputsAsNumpy())
-        if kind == "DEQUANTIZE" and read[0] in inputs:
-            dequantized.append(text(subgraph.Tensors(read[0]).Name()))
+    entering = set(inputs)
+    for operator in subgraph.operators:
+        kind = op_type(model, operator)
+        makers.update(dict.fromkeys(ints(operator.outputs), kind))
+        read = ints(operator.inputs)[:1]
+        if kind == "DEQUANTIZE" and read and read[0] in entering:
+            dequantized.append(text(subgraph.tensors[read[0]].name))
     return makers, dequantized
 
 
-def _list(values: Any) -> list[int]:
-    """A vector of the file; an absent one reads as the number 0."""
-    return values.tolist() if isinstance(values, np.ndarray) else []
-
-
 def _affine(tensor: Any) -> tuple[Any, ...]:
-    parameters = tensor.Quantization()
-    if parameters is None or parameters.ScaleLength() == 0:
+    parameters = tensor.quantization
+    if parameters is None or parameters.scale is None or len(parameters.scale) == 0:
         return ()
-    return (tuple(_list(parameters.ScaleAsNumpy())), tuple(_list(parameters.ZeroPointAsNumpy())))
+    return (tuple(parameters.scale.tolist()), tuple(ints(parameters.zeroPoint)))
 
 
 def _shown(kind: tuple[Any, ...]) -> str:

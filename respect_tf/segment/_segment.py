@@ -50,3 +50,8 @@ class Segment:
     ops: tuple[int, ...]
     compiled: bytes | None = dataclasses.field(default=None, repr=False)
     compile_log: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def label(self) -> str:
+        """How messages name it; its name has the model's in it."""
+        return f"segment {self.index} '{self.name}'"

@@ -15,7 +15,7 @@ from respect_tf.segment._cut import cut
 from respect_tf.segment._cut_points import stages_from_cuts
 from respect_tf.segment._rules import check_runner_rules
 from respect_tf.segment._segment import Segment
-from respect_tf.tflite import read_content, read_model
+from respect_tf.tflite import is_made_here, mark_made_here, read_content, read_model
 
 
 def segment(
@@ -44,10 +44,14 @@ def segment(
         ScheduleError: The schedule is not valid for the model.
         SegmentError: The segments break a rule of the pipeline runner.
     """
-    unpacked = read_model(read_content(model))
+    content = read_content(model)
+    unpacked = read_model(content)
     graph = op_graph_of(unpacked)
     stages = schedule_of(graph, schedule, cuts=cuts).stages
     segments = cut(unpacked, graph, stages, name=name)
+    if is_made_here(content):
+        for part in segments:
+            mark_made_here(part.content)
     check_runner_rules(segments)
     return segments
 
@@ -64,6 +68,6 @@ def schedule_of(
     if cuts is not None:
         schedule = Schedule(stages=stages_from_cuts(graph, cuts))
     elif not isinstance(schedule, Schedule):
-        schedule = Schedule(stages=np.asarray(schedule))
+        schedule = Schedule(stages=schedule)  # type: ignore[arg-type]  # checked there
     check_schedule(graph, schedule)
     return schedule

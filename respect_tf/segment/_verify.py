@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,15 +11,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, InterpreterError, ParityError
+from respect_tf._errors import (
+    ArgumentError,
+    InterpreterError,
+    ParityError,
+    UnsupportedModelError,
+)
 from respect_tf.graph import OpGraph
 from respect_tf.segment._segment import Segment, TensorSpec
-from respect_tf.tflite import Interpreter, probe, read_model
+from respect_tf.tflite import Interpreter, read_model
 
 Array = npt.NDArray[Any]
 
 # Inputs that segments are proved on where nobody gives any.
 NUM_INPUTS = 3
+
+_NOT_IN_NUMPY = ("int4", "bfloat16")  # of the types of fixed size that TFLite has
+
+# A file of a few hundred bytes can declare inputs of any size. A picture of 3840 x 2160 in float32
+# has 95 MiB.
+_MOST_INPUT_BYTES = 2**28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +79,6 @@ def verify(
         inputs = random_inputs(graph, NUM_INPUTS, seed=seed)
     for sample in inputs:
         _check_input(graph, sample)
-    probe(model)
-    whole = Interpreter(model, keep_inner_tensors=True, label="the whole model")
-    chain = [Interpreter(s.content, label=f"segment {s.index}") for s in segments]
     crossing = {spec.tensor for segment in segments for spec in segment.outputs}
     num_bytes = 0
 
@@ -78,7 +87,12 @@ def verify(
         return {tensor: whole.tensor(tensor) for tensor in crossing}
 
     # TFLite lets other threads run while it computes: whole model and segments run side by side.
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+    # The models are closed before the thread is waited for, so that none of them is at work then.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as opened:
+        whole = opened.enter_context(
+            Interpreter(model, keep_inner_tensors=True, label=_label_of_whole(segments))
+        )
+        chain = [opened.enter_context(Interpreter(s.content, label=s.label)) for s in segments]
         expectations = beside.map(expected_from, inputs)
         for number, sample in enumerate(inputs):
             steps, failure = [], None
@@ -99,7 +113,16 @@ def verify(
                 num_bytes += made.nbytes
             if failure is not None:
                 raise failure
+        # Nothing is proved by models that write where they should not.
+        for model_or_segment in (whole, *chain):
+            model_or_segment.finish()
     return ParityReport(num_inputs=len(inputs), num_tensors=len(crossing), num_bytes=num_bytes)
+
+
+def _label_of_whole(segments: Sequence[Segment]) -> str:
+    """How messages name the whole model."""
+    name = segments[0].name.rpartition("_segment_")[0] if segments else ""
+    return f"the whole model '{name}'" if name else "the whole model"
 
 
 def _steps(
@@ -118,7 +141,23 @@ def random_inputs(graph: OpGraph, count: int, *, seed: int = 0) -> list[list[Arr
     """Random inputs that exercise the full range of 8- and 16-bit tensors.
 
     Floats are uniform in [-1, 1). 32- and 64-bit integers may be indices and are 0 or 1.
+
+    Raises:
+        UnsupportedModelError: A set of them takes more than 256 MiB, or numpy has no such type.
     """
+    for tensor in graph.model_inputs.tolist():
+        if graph.tensor_dtypes[tensor] in _NOT_IN_NUMPY:
+            raise UnsupportedModelError(
+                f"Input '{graph.tensor_names[tensor]}' is {graph.tensor_dtypes[tensor]}. Expected "
+                "a type that numpy has, such as int8: no input can be made here to run the model."
+            )
+    size = int(graph.tensor_bytes[graph.model_inputs].sum())
+    if size > _MOST_INPUT_BYTES:
+        raise UnsupportedModelError(
+            f"The model's inputs take {size:,} bytes. Expected at most {_MOST_INPUT_BYTES:,} where "
+            "random ones are made of them, to prove or to measure segments. Give inputs of your "
+            "own, or pass verify=False."
+        )
     generator = np.random.default_rng(seed)
     return [
         [
@@ -210,13 +249,11 @@ def _first_difference(
     part = read_model(segment.content).subgraphs[0]
     if len(part.operators) < len(segment.ops):
         return None
-    interpreter = Interpreter(
-        segment.content, keep_inner_tensors=True, label=f"segment {segment.index}"
-    )
-    interpreter.run(given)
-    for op, operator in zip(segment.ops, part.operators, strict=False):
-        for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
-            made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
-            if not _same_bytes(made, expected):
-                return op, tensor, made, expected
+    with Interpreter(segment.content, keep_inner_tensors=True, label=segment.label) as interpreter:
+        interpreter.run(given)
+        for op, operator in zip(segment.ops, part.operators, strict=False):
+            for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
+                made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
+                if not _same_bytes(made, expected):
+                    return op, tensor, made, expected
     return None

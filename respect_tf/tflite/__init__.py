@@ -1,19 +1,17 @@
 """A model in, an int8 .tflite model out; reading, writing and running .tflite files."""
 
+from respect_tf.tflite._budget import ReadingBudget
 from respect_tf.tflite._conversion import Int8Model, to_int8
 from respect_tf.tflite._flatbuffer import (
     ints,
     op_type,
-    op_type_of,
     read_content,
     read_model,
-    reading,
     signature_names,
     text,
     write_model,
 )
-from respect_tf.tflite._interpreter import Interpreter
-from respect_tf.tflite._probe import mark_harmless, probe
+from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
 from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
     EDGE_TPU_OP,
@@ -25,25 +23,26 @@ from respect_tf.tflite._schema import (
 from respect_tf.tflite._silence import silenced
 from respect_tf.tflite._source import TFLiteContent, converter_name
 from respect_tf.tflite._tables import FlatBufferTable
+from respect_tf.tflite._worker_model import call_in_worker
 
 __all__ = [
     "EDGE_TPU_OP",
     "FlatBufferTable",
     "Int8Model",
     "Interpreter",
+    "ReadingBudget",
     "TFLiteContent",
+    "call_in_worker",
     "check_saved_model",
     "converter_name",
     "dtype_bits",
     "ints",
-    "mark_harmless",
+    "is_made_here",
+    "mark_made_here",
     "op_type",
     "op_type_names",
-    "op_type_of",
-    "probe",
     "read_content",
     "read_model",
-    "reading",
     "schema",
     "signature_names",
     "silenced",

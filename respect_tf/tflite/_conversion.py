@@ -29,6 +29,7 @@ from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_
 from respect_tf.tflite._calibration_checks import Sample
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
 from respect_tf.tflite._frozen import freeze_without_a_function
+from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
 from respect_tf.tflite._precision import (
     check_int8,
@@ -179,8 +180,10 @@ def _convert_float(
     give_freed_memory_back()
     seconds = time.perf_counter() - started
     _write_names(parsed, source, output_names)
+    content = write_model(parsed)
+    mark_made_here(content)  # by TensorFlow, which has run it to calibrate it
     result = Int8Model(
-        content=write_model(parsed),
+        content=content,
         name=source.name,
         source=source.kind,
         input_names=tuple(spec.name for spec in source.inputs),
@@ -197,13 +200,21 @@ def _given_content(
 ) -> tuple[bytes, float]:
     """The bytes of a .tflite file, or what a configured converter makes, and its seconds."""
     if isinstance(source, TFLiteContent):
-        return fix_batch_if_computed(source.content), 0.0
+        return _marked_like(source.content, fix_batch_if_computed(source.content)), 0.0
     _refuse_keras_3_on_2_16(source)
     started = time.perf_counter()
     with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
         content, _ = _quantized(source.converter.convert, source.name, (), chatter)
         seconds = time.perf_counter() - started
-        return fix_batch(content), seconds
+        mark_made_here(content)
+        return _marked_like(content, fix_batch(content)), seconds
+
+
+def _marked_like(content: bytes, changed: bytes) -> bytes:
+    """What was made of a model that was made here is made here."""
+    if changed is not content and is_made_here(content):
+        mark_made_here(changed)
+    return changed
 
 
 def _refuse_keras_3_on_2_16(source: ConfiguredConverter) -> None:

@@ -1,7 +1,7 @@
 """Reading and writing .tflite files.
 
 Models come from anywhere, so whatever a damaged file makes the generated reader raise becomes an
-`InvalidModelError`, and every index in it is checked once, here.
+`InvalidModelError`, every index in it is checked once, here, and the work is bounded by its size.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from respect_tf._errors import (
     RespectError,
     UnsupportedModelError,
 )
+from respect_tf.tflite._budget import ReadingBudget, bounded
 from respect_tf.tflite._schema import op_type_names, schema, tensor_type_names
 
 _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16  # bytes, `force_align` of Buffer.data in the public schema
+_MOST_DIMENSIONS = 32  # what numpy 1 takes; tensors of 160 public models have 5 at most
+# Bytes of a custom op's name, which every op of that kind repeats; 34 at most in those models.
+_LONGEST_CODE = 1024
 
 
 def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
@@ -40,12 +44,18 @@ def read_content(model: bytes | str | os.PathLike[str]) -> bytes:
             "Expected the bytes of a .tflite model or the path of one. "
             f"Received: {type(model).__name__}."
         )
+    path = Path(model)
     try:
-        return Path(model).read_bytes()
+        # Of a pipe or a device nobody knows when it ends.
+        is_special = path.exists() and not path.is_file()
+        content = b"" if is_special else path.read_bytes()
     except OSError as error:
-        raise ArgumentError(
-            f"The model file '{os.fspath(model)}' cannot be read: {error.strerror}."
-        ) from error
+        raise ArgumentError(f"The model file '{path}' cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a name with a NUL in it
+        raise ArgumentError(f"The model file {str(path)!r} cannot be read: {error}.") from error
+    if is_special:
+        raise ArgumentError(f"'{path}' is no regular file. Expected a .tflite model.")
+    return content
 
 
 def read_model(content: bytes) -> Any:
@@ -57,27 +67,24 @@ def read_model(content: bytes) -> Any:
         InvalidModelError: Not a TFLite file, truncated, or with indices out of range.
         UnsupportedModelError: Written with a newer schema, or with data outside the FlatBuffer.
     """
-    with reading(content) as root:
-        model = schema().ModelT.InitFromObj(root)
-        _inline_outside_data(model, content)
+    budget = ReadingBudget(len(content), "TFLite model")
+    with _reading(content), bounded(budget):
+        model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(content, 0))
+        _inline_outside_data(model, content, budget)
         _check_indices(model)
     return model
 
 
 @contextlib.contextmanager
-def reading(content: bytes) -> Iterator[Any]:
-    """Read a .tflite file in place: yields the schema's `Model`, which unpacks nothing.
-
-    Raises:
-        InvalidModelError: Not a TFLite file, or reading in the block ran into damage.
-    """
+def _reading(content: bytes) -> Iterator[None]:
+    """Turn what damage makes the generated reader raise in the block into one kind of error."""
     if len(content) < 8 or content[4:8] != _IDENTIFIER:
         raise InvalidModelError(
             f"This is no TFLite model. Expected the identifier {_IDENTIFIER!r} at byte 4. "
             f"Received: {bytes(content[4:8])!r}, {len(content)} bytes in all."
         )
     try:
-        yield schema().Model.GetRootAs(content, 0)
+        yield
     except (
         struct.error,
         TypeError,
@@ -109,14 +116,9 @@ def op_type(model: Any, operator: Any) -> str:
     Old files keep codes below 127 in `deprecatedBuiltinCode`; the larger one of both counts.
     """
     code = model.operatorCodes[operator.opcodeIndex]
-    return op_type_of(code.builtinCode, code.deprecatedBuiltinCode, code.customCode)
-
-
-def op_type_of(code: int, deprecated_code: int, custom_code: bytes | str | None) -> str:
-    """The type that an entry of the operator codes stands for."""
-    number = max(code, deprecated_code)
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema().BuiltinOperator.CUSTOM:
-        return f"CUSTOM:{text(custom_code)}"
+        return f"CUSTOM:{text(code.customCode)}"
     return op_type_names()[number]
 
 
@@ -152,7 +154,7 @@ def _aligned_builder(size: int) -> Any:
     return AlignedBuilder(size)
 
 
-def _inline_outside_data(model: Any, content: bytes) -> None:
+def _inline_outside_data(model: Any, content: bytes, budget: ReadingBudget) -> None:
     """Fetch buffers that large files keep behind the FlatBuffer (`Buffer.offset`, `.size`)."""
     for index, buffer in enumerate(model.buffers or []):
         offset, size = getattr(buffer, "offset", 0), getattr(buffer, "size", 0)
@@ -162,6 +164,7 @@ def _inline_outside_data(model: Any, content: bytes) -> None:
                     f"The TFLite model is damaged: buffer {index} ends at byte {offset + size}, "
                     f"but the file has {len(content)} bytes."
                 )
+            budget.spend(size)
             buffer.data = np.frombuffer(content, np.uint8, size, offset)
             buffer.offset = buffer.size = 0
 
@@ -180,6 +183,12 @@ def _check_indices(model: Any) -> None:
                 f"Operator code {index} of the TFLite model is {number}; this TensorFlow's schema "
                 f"knows codes up to {newest}. The model was written by a newer converter."
             )
+        if len(code.customCode or b"") > _LONGEST_CODE:
+            raise InvalidModelError(
+                f"The name of operator code {index} of the TFLite model has "
+                f"{len(code.customCode)} bytes. Expected at most {_LONGEST_CODE}."
+            )
+    _check_names(model)
     for number, subgraph in enumerate(model.subgraphs):
         subgraph.tensors = subgraph.tensors if subgraph.tensors is not None else []
         subgraph.operators = subgraph.operators if subgraph.operators is not None else []
@@ -190,6 +199,11 @@ def _check_indices(model: Any) -> None:
             if tensor.type not in tensor_type_names():
                 raise UnsupportedModelError(f"The type of {name} is {tensor.type}, unknown here.")
             shape = ints(tensor.shape)
+            if len(shape) > _MOST_DIMENSIONS:
+                raise InvalidModelError(
+                    f"The shape of {name} has {len(shape)} dimensions. Expected at most "
+                    f"{_MOST_DIMENSIONS}."
+                )
             if any(size < 0 for size in shape):
                 raise InvalidModelError(f"The shape of {name} is {shape}. Expected no negatives.")
         count = len(subgraph.tensors)
@@ -200,10 +214,24 @@ def _check_indices(model: Any) -> None:
             _in_range(f"operator code of {name}", [operator.opcodeIndex], len(model.operatorCodes))
             _in_range(f"inputs of {name}", ints(operator.inputs), count, lowest=-1)
             _in_range(f"outputs of {name}", ints(operator.outputs), count)
+            _in_range(f"intermediates of {name}", ints(operator.intermediates), count)
             if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
                 raise UnsupportedModelError(
                     f"{name} keeps its options outside the FlatBuffer, which is not supported."
                 )
+
+
+def _check_names(model: Any) -> None:
+    """Check what signatures and metadata point to."""
+    for index, entry in enumerate(model.metadata or []):
+        _in_range(f"metadata {index} '{text(entry.name)}'", [entry.buffer], len(model.buffers))
+    for signature in model.signatureDefs or []:
+        key = text(signature.signatureKey)
+        _in_range(f"signature '{key}'", [signature.subgraphIndex], len(model.subgraphs))
+        tensors = model.subgraphs[signature.subgraphIndex].tensors
+        count = 0 if tensors is None else len(tensors)
+        for entry in [*(signature.inputs or []), *(signature.outputs or [])]:
+            _in_range(f"'{text(entry.name)}' of signature '{key}'", [entry.tensorIndex], count)
 
 
 def ints(values: Any) -> list[int]:
@@ -227,12 +255,15 @@ def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None
 
 
 def signature_names(content: bytes) -> dict[int, str]:
-    """What the model's first signature calls its inputs and outputs: tensor index -> name."""
-    names = {}
-    with reading(content) as model:
-        if model.SignatureDefsLength():
-            signature = model.SignatureDefs(0)
-            entries = [signature.Inputs(number) for number in range(signature.InputsLength())]
-            entries += [signature.Outputs(number) for number in range(signature.OutputsLength())]
-            names = {int(entry.TensorIndex()): text(entry.Name()) for entry in entries}
-    return names
+    """What the model's first signature calls its inputs and outputs: tensor index -> name.
+
+    Raises:
+        InvalidModelError: Not a TFLite file, or damaged.
+    """
+    with _reading(content), bounded(ReadingBudget(len(content), "TFLite model")):
+        model = schema().Model.GetRootAs(content, 0)
+        if not model.SignatureDefsLength():
+            return {}
+        signature = schema().SignatureDefT.InitFromObj(model.SignatureDefs(0))
+    entries = [*(signature.inputs or []), *(signature.outputs or [])]
+    return {int(entry.tensorIndex): text(entry.name) for entry in entries}

@@ -1,27 +1,48 @@
-"""Running .tflite models on the CPU.
+"""The one place that runs .tflite models: in this process, or in a worker.
 
-Every model is run with TFLite's builtin kernels and no delegate: XNNPACK's kernels round
-differently from the first convolution on, so whole model and segments must use the same ones.
+TFLite's interpreter is not made for files from anywhere: an index out of range in some of them is a
+segmentation fault, a division by zero ends the process, a loop need not end. A model that this
+process has made from a float model, or has cut out of such a one, runs here; every other one runs
+in a process of its own. Both compute the same bytes: same library, same kernels, same threads.
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
+import hashlib
+import os
+import threading
+import weakref
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import InterpreterError
-from respect_tf.tflite._silence import silenced
+from respect_tf.tflite._local_model import LocalModel
+from respect_tf.tflite._worker_model import WorkerModel
+
+
+def mark_made_here(content: bytes) -> None:
+    """Note that a model was made in this process, from a float model or by cutting such a one."""
+    if isinstance(content, bytes | bytearray):  # a converter of TensorFlow can give a text, too
+        _made_here.add(_digest(content))
+
+
+def is_made_here(content: bytes) -> bool:
+    """Whether this process has made a model, by its bytes."""
+    return _digest(content) in _made_here
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=32).digest()
 
 
 class Interpreter:
     """A .tflite model, ready to run.
 
-    Inputs and outputs go by position, in the order of the file: names need not be unique.
+    Inputs and outputs go by position, in the order of the file: names need not be unique. Any
+    number of threads may call `run`; they wait for each other. In a `with` statement, or with
+    `close`, its process ends at once; else when nobody knows it any more.
     """
 
     def __init__(
@@ -42,27 +63,15 @@ class Interpreter:
             label: How messages name the model.
 
         Raises:
-            InterpreterError: TFLite refuses the model.
+            InterpreterError: TFLite refuses the model or crashes on it.
         """
-        self._label = label
-        lite = _lite()
-        try:
-            with warnings.catch_warnings():
-                # TensorFlow announces there that the class moves to another package.
-                warnings.simplefilter("ignore")
-                self._interpreter: Any = lite.Interpreter(
-                    model_content=content,
-                    num_threads=num_threads,
-                    experimental_op_resolver_type=(
-                        lite.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                    ),
-                    experimental_preserve_all_tensors=keep_inner_tensors,
-                )
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise InterpreterError(f"TFLite cannot load {label}: {error}") from error
-        self._inputs = self._interpreter.get_input_details()
-        self._outputs = self._interpreter.get_output_details()
+        kind = LocalModel if is_made_here(content) else WorkerModel
+        self._model: LocalModel | WorkerModel = kind(
+            content, keep_inner_tensors=keep_inner_tensors, num_threads=num_threads, label=label
+        )
+        self._lock = threading.Lock()
+        self._end = weakref.finalize(self, self._model.close)
+        _open.add(self)
 
     def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Run once, from a fresh state.
@@ -74,32 +83,80 @@ class Interpreter:
             One array per model output.
 
         Raises:
-            InterpreterError: An op fails, or an input does not fit.
+            InterpreterError: An op fails, an input does not fit, or the worker died of the model
+                or took longer or more memory than it may; another call may follow.
         """
-        try:
-            # Recurrent ops keep state between runs; every run here starts anew.
-            self._interpreter.reset_all_variables()
-            for detail, value in zip(self._inputs, inputs, strict=True):
-                self._interpreter.set_tensor(detail["index"], np.asarray(value, order="C"))
-            self._interpreter.invoke()
-        except (RuntimeError, ValueError) as error:
-            raise InterpreterError(f"TFLite cannot run {self._label}: {error}") from error
-        return [self._interpreter.get_tensor(detail["index"]) for detail in self._outputs]
-
-    @property
-    def tf_interpreter(self) -> Any:
-        """TensorFlow's own interpreter, for its details of inputs and outputs."""
-        return self._interpreter
+        with self._lock:
+            return self._model.run(inputs)
 
     def tensor(self, index: int) -> npt.NDArray[Any]:
         """A copy of a tensor of the last run, by its index in the file."""
-        value: npt.NDArray[Any] = self._interpreter.get_tensor(index)
-        return value
+        with self._lock:
+            return self._model.tensor(index)
+
+    @property
+    def run_seconds(self) -> float:
+        """How long TFLite took for the last run, without the way to a worker and back."""
+        return self._model.run_seconds
+
+    @property
+    def tf_interpreter(self) -> Any:
+        """TensorFlow's own interpreter, for its details of inputs and outputs.
+
+        For a model in a worker, an object with `get_input_details` and `get_output_details` alone.
+        """
+        return self._model.tf_interpreter
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process; None for a model in this process, or where it is gone."""
+        return self._model.pid if isinstance(self._model, WorkerModel) else None
+
+    def finish(self) -> None:
+        """Unload the model, then `close`.
+
+        Raises:
+            InterpreterError: The worker dies of that: the model has damaged its memory, so what it
+                computed is not to be relied on.
+        """
+        with self._lock:
+            self._model.finish()
+        self.close()
+
+    def close(self) -> None:
+        """End the model's process, if it has one. A thread that is at `run` gets an error."""
+        if not self._lock.acquire(blocking=False):
+            self._model.kill()
+            return
+        try:
+            self._end()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Interpreter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()  # a thread of the other process may hold the old one
+        self._model.forget()
 
 
-@functools.cache
-def _lite() -> Any:
-    with silenced():  # the first import of TensorFlow announces what it could be compiled for
-        from tensorflow.lite.python import interpreter
+# Digests of models that were made in this process.
+_made_here: set[bytes] = set()
+_open: weakref.WeakSet[Interpreter] = weakref.WeakSet()
 
-    return interpreter
+
+def _after_fork_in_child() -> None:
+    for interpreter in list(_open):
+        interpreter._after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

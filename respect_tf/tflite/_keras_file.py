@@ -18,14 +18,20 @@ from typing import Any, BinaryIO
 
 from respect_tf._archive import Archive, ArchiveError
 from respect_tf._errors import InvalidModelError
-from respect_tf.tflite._hdf5 import MAX_CONFIG_BYTES, SIGNATURE, check_hdf5, read_attributes
+from respect_tf.tflite._hdf5 import MAX_CONFIG_BYTES, SIGNATURE, read_attributes
 from respect_tf.tflite._keras_config import parse_config
+from respect_tf.tflite._worker_model import call_in_worker
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
 _ASSETS = "assets/"
 _MAX_METADATA_BYTES = 2**20  # it holds a version and a date
 _ZIP_SIGNATURE = b"PK\x03\x04"
+
+# For a file to be read once: a good one takes a second per 500 MiB. The rest is for slow disks, and
+# ends a file on which HDF5 goes on for ever.
+_HDF5_SECONDS = 20.0
+_HDF5_BYTES_PER_SECOND = 2**22
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def _is_hdf5(file: BinaryIO, path: Path) -> bool:
 
 
 def _read_hdf5(path: Path, label: str) -> KerasFile:
-    check_hdf5(path, label=label)
+    _check_hdf5(path, label)
     found = read_attributes(path, ("model_config", "keras_version"), label=label)
     if "model_config" not in found:
         raise InvalidModelError(
@@ -133,6 +139,12 @@ def _read_hdf5(path: Path, label: str) -> KerasFile:
         )
     version = _version(found.get("keras_version", b"").decode("utf-8", "replace"))
     return KerasFile(parse_config(found["model_config"], label=label), version, True)
+
+
+def _check_hdf5(path: Path, label: str) -> None:
+    """Check a file, and read it once, in a process that may hang or crash on it."""
+    seconds = _HDF5_SECONDS + path.stat().st_size / _HDF5_BYTES_PER_SECOND
+    call_in_worker("read_hdf5", str(path.absolute()), label, timeout=seconds, label=f"'{label}'")
 
 
 def _read_archive(archive: Archive, label: str) -> KerasFile:
@@ -160,7 +172,7 @@ def _rewrite(archive: Archive, made: Path, folder: Path, *, label: str, trusted:
                 weights = folder / "weights.h5"
                 with weights.open("xb") as target:
                     archive.copy(name, target)
-                check_hdf5(weights, label=f"{label}/{name}")
+                _check_hdf5(weights, f"{label}/{name}")
                 written.write(weights, name)
                 weights.unlink()
             elif name in (_METADATA, _PICKLED_WEIGHTS) or name.startswith(_ASSETS):

@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from respect_tf._errors import RespectError
+from respect_tf.tflite._budget import count_tables
 
 # What op types call the op that Google's compiler puts in the place of those it has compiled.
 EDGE_TPU_OP = "CUSTOM:edgetpu-custom-op"
@@ -25,6 +26,8 @@ _FILE = Path("lite", "python", "schema_py_generated.py")
 @functools.cache
 def schema() -> ModuleType:
     """The generated module: `ModelT`, `TensorT`, `BuiltinOperator` and so on.
+
+    What it unpacks is counted against a `ReadingBudget`, where there is one.
 
     Raises:
         RespectError: TensorFlow is not installed, or has no such file.
@@ -40,6 +43,7 @@ def schema() -> ModuleType:
             module = importlib.util.module_from_spec(module_spec)
             sys.modules[name] = module
             module_spec.loader.exec_module(module)
+            count_tables(module)
             return module
     raise RespectError(
         f"TensorFlow's TFLite schema ({_FILE}) was not found. respect_tf needs TensorFlow 2.16 to "

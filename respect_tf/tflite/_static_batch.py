@@ -22,7 +22,6 @@ from respect_tf.tflite._flatbuffer import (
     write_model,
 )
 from respect_tf.tflite._interpreter import Interpreter
-from respect_tf.tflite._probe import probe
 from respect_tf.tflite._schema import schema, tensor_type_names
 
 # Ops whose output shapes depend on values; shapes behind them are known at run time only.
@@ -30,12 +29,11 @@ _VALUE_SHAPED = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSI
 
 
 def fix_batch_if_computed(content: bytes) -> bytes:
-    """`fix_batch` for a model from elsewhere; it stays as it is unless ops compute its shapes."""
+    """`fix_batch` for a given model; it stays as it is unless ops compute its shapes."""
     model = read_model(content)
     operators = model.subgraphs[0].operators
     if not any(op_type(model, operator) == "SHAPE" for operator in operators):
         return content
-    probe(content)
     return fix_batch(content)
 
 
@@ -62,8 +60,14 @@ def fix_batch(content: bytes) -> bytes:
     kinds = [op_type(model, operator) for operator in subgraph.operators]
     if any(kind.startswith(_VALUE_SHAPED) for kind in kinds):
         return content
-    interpreter = Interpreter(content, keep_inner_tensors=True)
-    interpreter.run([_zeros(subgraph.tensors[index]) for index in inputs])
+    with Interpreter(content, keep_inner_tensors=True) as interpreter:
+        interpreter.run([_zeros(subgraph.tensors[index]) for index in inputs])
+        return _fixed(model, kinds, inputs, interpreter)
+
+
+def _fixed(model: Any, kinds: list[str], inputs: list[int], interpreter: Interpreter) -> bytes:
+    """A model with the shapes and constants that its run with a batch of 1 has shown."""
+    subgraph = model.subgraphs[0]
     outputs = set(ints(subgraph.outputs))
     folded: set[int] = set()
     kept = []

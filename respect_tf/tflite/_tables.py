@@ -1,4 +1,4 @@
-"""FlatBuffer tables read in place, every offset checked.
+"""FlatBuffer tables read in place, every offset checked and everything read counted.
 
 The generated reader for TFLite models trusts its input; packages for the Edge TPU have no generated
 reader here at all. A FlatBuffer table is a signed offset to its vtable, which holds one 16-bit
@@ -10,9 +10,7 @@ from __future__ import annotations
 import struct
 
 from respect_tf._errors import InvalidModelError
-
-# Elements of a vector of tables. Compiled models have a few; a damaged length must not cost hours.
-_MOST_TABLES = 4096
+from respect_tf.tflite._budget import ReadingBudget
 
 
 class FlatBufferTable:
@@ -22,21 +20,40 @@ class FlatBufferTable:
         buffer: All bytes of the FlatBuffer.
         position: Byte at which the table begins.
         what: What it is, for messages.
+        budget: What reading it is charged to, with all that it points to.
 
     Raises:
         InvalidModelError: The table lies outside the buffer. All methods raise it for theirs.
     """
 
-    def __init__(self, buffer: memoryview, position: int, what: str) -> None:
+    def __init__(
+        self, buffer: memoryview, position: int, what: str, *, budget: ReadingBudget
+    ) -> None:
         self._buffer, self._position, self._what = buffer, position, what
+        self._budget = budget
         self._vtable = position - self._number("<i", position)
         self._num_bytes = self._number("<H", self._vtable)
         if self._num_bytes < 4 or self._num_bytes % 2:
             raise self._damaged(f"its vtable has {self._num_bytes} bytes")
+        budget.spend_table(self._number("<H", self._vtable + 2))
 
     @classmethod
-    def root(cls, buffer: bytes | memoryview, what: str, identifier: bytes) -> FlatBufferTable:
-        """The root table of a buffer with a file identifier at byte 4."""
+    def root(
+        cls,
+        buffer: bytes | memoryview,
+        what: str,
+        identifier: bytes,
+        *,
+        budget: ReadingBudget | None = None,
+    ) -> FlatBufferTable:
+        """The root table of a buffer with a file identifier at byte 4.
+
+        Args:
+            buffer: All bytes of the FlatBuffer.
+            what: What it is, for messages.
+            identifier: The four bytes.
+            budget: That of the file it lies in; one of its own if left out.
+        """
         view = memoryview(buffer)
         if len(view) < 8 or bytes(view[4:8]) != identifier:
             raise InvalidModelError(
@@ -44,14 +61,19 @@ class FlatBufferTable:
                 f"the identifier {identifier!r} at byte 4. Received: {bytes(view[4:8])!r}, "
                 f"{len(view)} bytes in all."
             )
-        return cls.plain_root(view, what)
+        return cls.plain_root(view, what, budget=budget or ReadingBudget(len(view), what))
 
     @classmethod
-    def plain_root(cls, buffer: memoryview, what: str) -> FlatBufferTable:
+    def plain_root(cls, buffer: memoryview, what: str, *, budget: ReadingBudget) -> FlatBufferTable:
         """The root table of a buffer without an identifier."""
         if len(buffer) < 4:
             raise InvalidModelError(f"The {what} in the model has {len(buffer)} bytes.")
-        return cls(buffer, struct.unpack_from("<I", buffer, 0)[0], what)
+        return cls(buffer, struct.unpack_from("<I", buffer, 0)[0], what, budget=budget)
+
+    @property
+    def budget(self) -> ReadingBudget:
+        """What reading the file is charged to; for files that lie in this one."""
+        return self._budget
 
     def uint8(self, field: int, default: int = 0) -> int:
         """A field of 8 bits."""
@@ -104,28 +126,24 @@ class FlatBufferTable:
 
     def tables(self, field: int, what: str) -> list[FlatBufferTable]:
         """A vector of tables. Empty if absent."""
-        start, length = self._offsets(field)
+        start, length = self._vector(field, 4)
         return [self._at(start + 4 * number, f"{what} {number}") for number in range(length)]
 
     def strings(self, field: int) -> list[memoryview]:
         """A vector of strings as the bytes they hold. Empty if absent."""
-        start, length = self._offsets(field)
+        start, length = self._vector(field, 4)
         return [self._bytes_at(start + 4 * number) for number in range(length)]
 
     def _at(self, position: int, what: str) -> FlatBufferTable:
-        return FlatBufferTable(self._buffer, position + self._number("<I", position), what)
+        target = position + self._number("<I", position)
+        return FlatBufferTable(self._buffer, target, what, budget=self._budget)
 
     def _bytes_at(self, position: int) -> memoryview:
         target = position + self._number("<I", position)
         length = self._number("<I", target)
         self._check(target + 4, length)
+        self._budget.spend(4 + length)
         return self._buffer[target + 4 : target + 4 + length]
-
-    def _offsets(self, field: int) -> tuple[int, int]:
-        start, length = self._vector(field, 4)
-        if length > _MOST_TABLES:
-            raise self._damaged(f"field {field} claims {length} elements")
-        return start, length
 
     def _vector(self, field: int, size: int) -> tuple[int, int]:
         """Where a vector's first element lies, and how many there are."""
@@ -135,6 +153,7 @@ class FlatBufferTable:
         position += self._number("<I", position)
         length = self._number("<I", position)
         self._check(position + 4, length * size)
+        self._budget.spend(length * size)
         return position + 4, length
 
     def _scalar(self, form: str, field: int, default: int) -> int:

@@ -17,7 +17,7 @@ def pages(tmp_path_factory):
     # In a process of its own: what is loaded at first use is loaded for pdoc at once.
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "docs.reference", str(folder)],
-        cwd=_ROOT, capture_output=True, text=True, timeout=300, check=False,
+        cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return {

@@ -128,7 +128,7 @@ print(hashlib.sha256(to_int8(model, images, verbose=0).content).hexdigest())
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=600,
             check=True,
         ).stdout
         for _ in range(2)

@@ -88,7 +88,7 @@ def test_the_command_ends_with_an_error_where_a_notebook_is_unknown():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "examples.notebooks", "slowstart"],
-        cwd=root, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ),
+        cwd=root, capture_output=True, text=True, timeout=600, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert done.returncode == 2
     assert "There is no notebook 'slowstart'" in done.stderr

@@ -1,5 +1,6 @@
 """Op graphs from arrays: derived arrays, immutability, refusal of bad input."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_a_graph_of_100000_ops_is_made_in_seconds():
         ([1, 1], [1, 1], [0, 1], r"\[num_edges, 2\]"),
         ([1, 1], [1, 1], [[0.5, 1]], r"\[num_edges, 2\]"),
         ([1, 1, 1], [1, 1, 1], [[0, 1], [1, 2], [2, 1]], "cycle.*op 1.*op 2"),
+        ([1, 2**63 - 1], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
+        ([1, 2**63], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
+        ([1, 2**64], [1, 1], [], r"parameter_bytes of op 1 .* 2\*\*60"),
+        ([1, 10**400], [1, 1], [], "parameter_bytes of op 0 is inf"),
+        ([1, 1], [1, 1e300], [], r"output_bytes of op 1 is 1e\+300"),
+        ([1, 1 + 2j], [1, 1], [], "array of numbers"),
+        ([1, "2"], [1, 1], [], "array of numbers"),
+        ([1, None], [1, 1], [], "op 1 is nan"),
+        ({1, 2}, [1, 1], [], "array of numbers"),
+        ([[1], [1, 2]], [1, 1], [], "array of numbers"),
+        ([1, 1], [1, 1], [[0, 1], [1]], "pairs of op indices"),
+        ([1, 1], [1, 1], [[0, 2**64]], r"\[num_edges, 2\]"),
+        ([1, 1], [1, 1], [[0, 1j]], r"\[num_edges, 2\]"),
+        ([1, 1], [1, 1], [[[0, 1]]], r"\[num_edges, 2\]"),
+        ([2**59, 2**59 + 2**12], [1, 1], [], r"too large: its parameters take 1\.15292e\+18"),
+        ([1, 1], [2**59 + 2**12, 1], [[0, 1]], r"too large.*read 5\.76461e"),
     ],
 )
 def test_bad_arrays_are_refused_by_name(parameters, outputs, edges, match):
@@ -82,7 +99,29 @@ def test_bad_arrays_are_refused_by_name(parameters, outputs, edges, match):
         OpGraph.from_arrays(parameters, outputs, edges)
 
 
+def test_sums_that_fit_are_exact():
+    found = respect_tf.schedule(
+        OpGraph.from_arrays([2**48 - 1, 2**48], [2**47, 1], [[0, 1]]), 2, objective="memory"
+    )
+    assert (found.cost, found.status) == (2**48, "optimal")
+
+
+def test_macs_are_checked_too():
+    for macs in ([1, 2**64], [2**59, 2**59 + 2**9], [1, -1], [1j, 1]):
+        with pytest.raises(GraphError, match=r"macs|multiply-accumulates"):
+            OpGraph.from_arrays([1, 1], [1, 1], [], macs=macs)
+
+
+def test_a_graph_made_by_hand_is_checked_too():
+    with pytest.raises(GraphError, match="too large"):
+        dataclasses.replace(_diamond(), parameter_bytes=np.full(4, 2**62))
+
+
 def test_one_name_per_op():
+    for names in (3, "ab"):
+        with pytest.raises(GraphError, match="list of strings"):
+            OpGraph.from_arrays([1, 1], [1, 1], [], names=names)
+
     with pytest.raises(GraphError, match="one name per op"):
         OpGraph.from_arrays([1, 1], [1, 1], [], names=["only one"])
     with pytest.raises(TypeError):

@@ -76,7 +76,7 @@ def test_tf_keras_stays_what_it_was(before: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from slow_clock import SlowClock
 
 from respect_tf.policy import evaluate, evaluation_rows, label_task
 from respect_tf.policy._evaluate import (
@@ -25,8 +26,9 @@ def test_greedy_orders_beat_every_single_structural_order() -> None:
         assert gaps(found, GREEDY)[0] < 2 / 3 * gaps(found, FILE)[0]
 
 
-def test_search_and_rows() -> None:
+def test_search_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [label_task(index, 41, num_ops=(30, 30), mix=("towers", "fpn")) for index in range(4)]
+    SlowClock(monkeypatch, 0.002)
     found = evaluate(tasks, search_seconds=0.2, num_samples=2)
     for one in found:
         assert one.reference == min(one.costs.values())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from slow_clock import SlowClock
 
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import random_graph
@@ -114,7 +114,8 @@ def test_a_run_is_continued_as_if_it_had_not_been_stopped(
     log = Log()
     arguments = (labels, labels, plan, 0)
     whole = _trainer.Trainer(tmp_path / "whole", *arguments, callbacks=[log])
-    whole.run(time.monotonic() + 0.001)  # one epoch
+    SlowClock(monkeypatch, 1.0)
+    whole.run(1.5)  # one epoch
     shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
     whole.run(np.inf)
     assert [found.step for found in whole.validations] == [2, 4]

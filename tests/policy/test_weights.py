@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from respect_tf._errors import PolicyFileError
+from respect_tf.graph import random_graph
 from respect_tf.policy import _weights
+from respect_tf.policy._guide import guide
+from respect_tf.policy._labels import Label, LabelTask, load_labels, save_labels
 from respect_tf.policy._weights import Weights, load_weights, save_weights
+from respect_tf.schedule._objective import resolve_objective
+from respect_tf.schedule._problem import build_problem
 
 WEIGHTS = Weights(
     {"b/kernel": np.ones((3, 2), np.float32), "a/bias": np.arange(4, dtype=np.float32)},
@@ -62,6 +74,113 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, place: int) -> None:
     # Some bytes of a zip file mean nothing to its readers.
     for name, array in found.arrays.items():
         assert np.array_equal(array, WEIGHTS.arrays[name])
+
+
+def _archive(path: Path, members: dict[str, bytes], **options: Any) -> Path:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _header(text: str, version: bytes = b"\x01\x00") -> bytes:
+    return b"\x93NUMPY" + version + struct.pack("<H", len(text)) + text.encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"\x93NUMPY",
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }"),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -9), }"),
+        _header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + bytes(8),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (9,)"),  # TokenError
+        _header("(" * 5000),
+        _header("{'descr': '<f4\0', 'fortran_order': False, 'shape': (), }"),
+        _header("{'descr': ['<f4'], 'fortran_order': 3, 'shape': 'x', }"),
+        _header("{'descr': '<f4', 'fortran_order': False, 'shape': (), }", b"\x09\x00"),
+    ],
+)
+def test_entries_that_are_no_arrays_are_damage(tmp_path: Path, member: bytes) -> None:
+    with pytest.raises(PolicyFileError, match="damaged"):
+        load_weights(_archive(tmp_path / "w.npz", {"about.npy": member}))
+
+
+def test_what_unpacks_has_a_limit_that_the_error_states(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "w.npz", {"a.npy": bytes(2**27)}, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**18
+    with pytest.raises(PolicyFileError, match="more than 67108864 bytes and 100 times"):
+        load_weights(path)
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        _archive(path, {"a.npy": b"x"}, compression=method)
+        with pytest.raises(PolicyFileError, match="another method"):
+            load_weights(path)
+
+
+def test_weights_are_finite_numbers_of_32_bits(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    for odd in (np.array([np.nan], np.float32), np.array([1.0]), np.array(["x"])):
+        save_weights(path, dataclasses.replace(WEIGHTS, arrays={**WEIGHTS.arrays, "odd": odd}))
+        with pytest.raises(PolicyFileError, match="'odd' holds more than finite float32"):
+            load_weights(path)
+        path = path.with_name(path.name + "x")
+
+
+@pytest.mark.parametrize("change", ["missing", "rank", "shape", "huge"])
+def test_weights_of_another_network_are_named(tmp_path: Path, change: str) -> None:
+    """A checksum proves nothing where whoever changes a file can change the checksum."""
+    shipped = load_weights()
+    graph = random_graph("towers", 30, seed=0)
+    problem = build_problem(graph, 2, resolve_objective("memory"))
+    for number, (name, array) in enumerate(shipped.arrays.items()):
+        arrays = dict(shipped.arrays)
+        if change == "missing":
+            del arrays[name]
+        elif change == "rank":
+            arrays[name] = array[None]
+        elif change == "shape":
+            arrays[name] = array[:-1]
+        else:
+            arrays[name] = np.full_like(array, 1e38)
+        path = tmp_path / f"{number}.npz"
+        save_weights(path, dataclasses.replace(shipped, arrays=arrays))
+        loaded = load_weights(path)
+        with _refused(change):
+            guide(problem, loaded)
+
+
+@contextlib.contextmanager
+def _refused(change: str) -> Iterator[None]:
+    if change == "huge":  # which may not matter
+        with contextlib.suppress(PolicyFileError):
+            yield
+        return
+    with pytest.raises(PolicyFileError, match="another network"):
+        yield
+
+
+def test_a_folder_and_a_pipe_are_no_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(PolicyFileError, match="no regular file"):
+            load_weights(path)
+
+
+@pytest.mark.parametrize("place", range(0, 4000, 37))
+def test_a_changed_byte_of_a_file_of_labels_is_damage_or_harmless(
+    tmp_path: Path, place: int
+) -> None:
+    path = tmp_path / "labels.npz"
+    task = LabelTask("towers", 3, 1, 2, 1.0, 0.0)
+    save_labels(path, [Label(task, np.array([0, 0, 1], np.int32), 5.0, 5.0)])
+    content = bytearray(path.read_bytes())
+    for value in (0, 0xFF, content[place % len(content)] ^ 1):
+        content[place % len(content)] = value
+        path.write_bytes(content)
+        with contextlib.suppress(PolicyFileError):
+            load_labels(path)
 
 
 def test_other_contents_are_damaged(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from compile.compiled_models import EXECUTION_ONLY, Program, compile_ops, options, package
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_builder import ModelBuilder
@@ -62,6 +66,39 @@ def test_a_damaged_package_is_an_error(data_folder: Path) -> None:
     content = path.read_bytes()
     with pytest.raises(respect_tf.InvalidModelError, match=r"Expected the identifier b'DWN1'"):
         respect_tf.inspect(content.replace(b"DWN1", b"DWN2"))
+
+
+@pytest.mark.parametrize("scale", [math.nan, math.inf, -math.inf])
+def test_scales_that_are_no_numbers_are_shown_and_json_stays_json(scale: float) -> None:
+    builder = ModelBuilder()
+    made = builder.relu(builder.input())
+    builder._tensors[made].quantization.scale = np.array([scale], np.float32)
+    found = respect_tf.inspect(builder.build([made]))
+    assert f"{scale:.6g}" in str(found)
+    assert "scales" in found.obstacle
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["outputs"][0]["scale"] is None
+    assert plain["inputs"][0]["scale"] == pytest.approx(0.05)
+
+
+def test_scales_in_a_package_that_are_no_numbers_are_json_too() -> None:
+    layer = ("x", (4, 4, 8), math.nan, 3)
+    program = Program(EXECUTION_ONLY, 64, inputs=(layer,))
+    builder = ModelBuilder()
+    content = builder.build([builder.relu(builder.input())])
+    found = respect_tf.inspect(compile_ops(content, 1, options(package([program]))))
+    (op,) = json.loads(json.dumps(found.to_dict(), allow_nan=False))["compiled"]["edge_tpu_ops"]
+    assert op["executables"][0]["inputs"][0]["scale"] is None
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(respect_tf.ArgumentError, match="no regular file"):
+            respect_tf.inspect(path)
+    for name in ("a\0b", "x" * 5000):
+        with pytest.raises(respect_tf.ArgumentError, match="cannot be read"):
+            respect_tf.inspect(name)
 
 
 def _model() -> bytes:

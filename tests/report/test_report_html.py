@@ -192,7 +192,7 @@ def test_a_browser_shows_the_page_without_errors_requests_or_overflow(
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env={**os.environ, "HOME": str(tmp_path)},
     )

@@ -16,8 +16,9 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf import ArgumentError, InvalidModelError, segment
 from respect_tf.run import CpuRunner, describe_interface, read_metadata, write_metadata
+from respect_tf.run._metadata_writer import MetadataWriter
 from respect_tf.segment import check_runner_rules, verify
-from respect_tf.tflite import read_model, text
+from respect_tf.tflite import read_model, text, write_model
 
 
 class _Reader:
@@ -185,6 +186,78 @@ def test_damaged_metadata_is_left_out_with_a_warning(model, described, capfd):
     pipeline = respect_tf.convert(damaged, 2)
     assert pipeline.interface.inputs == ()
     assert "labels_9.txt" in capfd.readouterr().err
+
+
+def _with_labels(content, write):
+    """The model with other files behind it, which `write` adds to the archive."""
+    end = content.index(b"PK\x03\x04")
+    stream = io.BytesIO(content[:end])
+    with zipfile.ZipFile(stream, "a") as archive:
+        write(archive)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("told", [2**25, 10])
+def test_labels_unpack_to_a_limit_that_the_error_states(model, described, told):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+
+    def write(archive):
+        archive.writestr("labels_0.txt", b"a\n" * 2**24, zipfile.ZIP_DEFLATED)
+        archive.getinfo("labels_0.txt").file_size = told  # the directory may say what is not so
+
+    hostile = _with_labels(whole.content, write)
+    assert len(hostile) < len(whole.content) + 2**16
+    with pytest.raises(InvalidModelError, match="more than 4194304 bytes" if told > 10 else "read"):
+        read_metadata(hostile, ["image"], ["scores"])
+
+
+def test_outputs_that_share_a_file_of_labels_read_it_once(model, segments):
+    spec = segments[0].inputs[0]
+    names = [f"{index}" for index in range(200)]
+    writer = MetadataWriter()
+    tensors = [writer.tensor(name, spec, labels_file="long.txt") for name in names]
+    packed = writer.model("zoo", [], tensors)
+    unpacked = read_model(model)
+    unpacked.buffers[0].data = np.frombuffer(packed, np.uint8)
+    unpacked.metadata[0].name, unpacked.metadata[0].buffer = "TFLITE_METADATA", 0
+    stream = io.BytesIO(write_model(unpacked))
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("long.txt", b"a\n" * 2**16)  # 200 times as much would be refused
+    found = read_metadata(stream.getvalue(), [], names)
+    assert {len(labels) for labels in found.labels.values()} == {2**16}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_of_packing_are_refused(model, described, method):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    hostile = _with_labels(
+        whole.content, lambda archive: archive.writestr("labels_0.txt", b"a\n" * 99, method)
+    )
+    with pytest.raises(InvalidModelError, match="stored or deflated"):
+        read_metadata(hostile, ["image"], ["scores"])
+
+
+@pytest.mark.parametrize("position", range(0, 60))
+@pytest.mark.parametrize("header", [b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"])
+def test_damaged_archives_are_clear_errors_or_harmless(model, described, header, position):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    damaged = bytearray(whole.content)
+    place = damaged.index(header) + position
+    for value in (0, 1, 0x63, 0xFF):
+        damaged[place % len(damaged)] = value
+        with contextlib.suppress(InvalidModelError):
+            read_metadata(bytes(damaged), ["image"], ["scores"])
+
+
+def test_metadata_in_no_buffer_of_the_model_is_refused(model, described):
+    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    unpacked = read_model(whole.content)
+    (entry,) = _entries(unpacked)
+    entry.buffer = 10**6
+    damaged = write_model(unpacked)
+    for read in (respect_tf.inspect, lambda m: read_metadata(m, ["image"], ["scores"])):
+        with pytest.raises(InvalidModelError, match="'TFLITE_METADATA' has the index 1000000"):
+            read(damaged)
 
 
 @given(data=st.data())

@@ -24,3 +24,11 @@ def test_float_tensors_are_only_cast():
 def test_stored_values_survive_the_way_there_and_back(stored):
     real = dequantize(np.array([stored], np.int8), _AFFINE)
     assert quantize(real, "int8", _AFFINE).tolist() == [stored]
+
+
+def test_numbers_next_to_a_half_and_beyond_the_type_are_no_exceptions():
+    one = Quantization(scale=(1.0,), zero_point=(0,), axis=0)
+    below = np.array([0.49999997, -0.49999997, 0.5], np.float32)
+    assert quantize(below, "int8", one).tolist() == [0, 0, 1]
+    huge = np.array([3e9, -3e9, 1e30], np.float32)
+    assert quantize(huge, "int32", one).tolist() == [2**31 - 1, -(2**31), 2**31 - 1]

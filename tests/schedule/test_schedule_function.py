@@ -26,7 +26,7 @@ def test_what_a_schedule_says_about_itself(scheduler):
     assert found.stages.tolist() == [0, 0, 1, 1]
     assert (found.cost, found.lower_bound, found.status) == (5, 5, "optimal")
     assert (found.objective, found.scheduler) == ("memory", scheduler)
-    assert 0 < found.solve_seconds < 10
+    assert found.solve_seconds > 0
 
 
 def test_objectives_by_name_and_value_are_the_same():

@@ -10,7 +10,7 @@ from random_models import models, stages
 import respect_tf
 from respect_tf import OpGraph
 from respect_tf.segment import check_runner_rules
-from respect_tf.tflite import Interpreter, op_type, read_model, text
+from respect_tf.tflite import Interpreter, mark_made_here, op_type, read_model, text
 
 
 def _op_types(content: bytes) -> list[str]:
@@ -26,6 +26,7 @@ def _names(specs) -> list[str]:
 @given(st.data())
 def test_random_models_and_schedules_are_bit_exact_and_obey_the_runner(data):
     model = data.draw(models())
+    mark_made_here(model)  # hundreds of processes would take their time
     graph = OpGraph.from_tflite(model)
     schedule = data.draw(stages(graph))
     segments = respect_tf.segment(model, schedule)
@@ -39,6 +40,7 @@ def test_random_models_and_schedules_are_bit_exact_and_obey_the_runner(data):
 @given(st.data())
 def test_many_random_models_and_schedules_are_bit_exact(data):
     model = data.draw(models(max_ops=20))
+    mark_made_here(model)
     schedule = data.draw(stages(OpGraph.from_tflite(model)))
     respect_tf.verify(model, respect_tf.segment(model, schedule))
 

@@ -1,6 +1,7 @@
 """Verification finds a single wrong value and says where it is."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -79,3 +80,29 @@ def test_a_model_that_crashes_the_interpreter_does_not_take_us_with_it():
         respect_tf.verify(model, segments)
     healthy = _chain_of_convs()
     respect_tf.verify(healthy, respect_tf.segment(healthy, [0, 0, 1, 1]))
+
+
+def test_a_small_file_with_huge_inputs_takes_no_memory():
+    builder = ModelBuilder()
+    huge = (1, 2**20, 32, 64)
+    left = builder.tensor("left", huge)
+    builder.inputs.append(left)
+    first = builder.tensor("first", huge)
+    builder.op("RELU", [left], [first], version=2)
+    out = builder.tensor("out", huge)
+    builder.op("RELU", [first], [out], version=2)
+    model = builder.build([out])
+    with pytest.raises(respect_tf.UnsupportedModelError, match="2,147,483,648 bytes"):
+        respect_tf.verify(model, respect_tf.segment(model, [0, 1]))
+
+
+@pytest.mark.parametrize("dtype", ["INT4", "BFLOAT16"])
+def test_inputs_that_numpy_cannot_hold_are_refused(dtype):
+    builder = ModelBuilder()
+    tensors = [builder.tensor(name, (1, 8), dtype, scale=None) for name in ("a", "b", "c")]
+    builder.inputs.append(tensors[0])
+    for source, target in itertools.pairwise(tensors):
+        builder.op("RELU", [source], [target])
+    model = builder.build([tensors[-1]])
+    with pytest.raises(respect_tf.UnsupportedModelError, match=f"'a' is {dtype.lower()}"):
+        respect_tf.verify(model, respect_tf.segment(model, [0, 1]))

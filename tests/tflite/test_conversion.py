@@ -576,6 +576,6 @@ def _python(script: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}\n{script}"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )

@@ -28,7 +28,7 @@ def _run(body: str) -> tuple[str, str]:
         [sys.executable, "-c", SCRIPT.format(body=body)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
     )
     return done.stdout, done.stderr
@@ -117,7 +117,7 @@ def test_nested_blocks_end_with_the_outermost_one():
 
 def test_overlapping_blocks_of_threads_restore_everything_once():
     before = os.fstat(2), sys.stdout, warnings.filters[:]
-    barrier = threading.Barrier(8, timeout=30)
+    barrier = threading.Barrier(8, timeout=600)
     failures = []
 
     def work(number: int) -> None:
