@@ -51,7 +51,10 @@ OTHERS = (
     Surroundings("four threads", _MANY_THREADS),
     # Not installed everywhere: the variable is set in any case, as on machines without it.
     Surroundings("a Turkish locale", {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}),
-    Surroundings("ASCII alone", {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0"}),
+    Surroundings(
+        "ASCII alone",
+        {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ),
     Surroundings("a time zone of +12:45", {"TZ": "Pacific/Chatham"}),
     Surroundings("umask 077", umask=0o077),
     Surroundings("umask 000", umask=0),

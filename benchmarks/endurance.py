@@ -88,12 +88,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = list(promises(sizes, Path(folder)))
     notes = f"""
-"First" is what the process holds after a tenth of the work, "last" at the end; nothing may have
-grown but resident memory, by {_MOST_MIB:.0f} MiB at most. Inputs of the runner carry the number of
-their pusher and their own, and the segments hand them through as they are. Hostile names are those
-of the file, its tensors and its signature; a page may differ from that of plain names in texts
-alone, and `compile.sh` is run with a compiler that writes down its arguments. Bytes are those of
-every file of a saved folder, compared by their sha256.
+"A to B" is what the process holds after a tenth of the work and at its end: open files and child
+processes may not grow, threads by no more than the kernel still lists for a moment, resident memory
+by {_MOST_MIB:.0f} MiB at most. Inputs of the runner carry the number of their pusher and their own,
+and the segments hand them through as they are; "loaded" is a saved pipeline, whose models run in
+processes of their own. Hostile names are those of the file, its tensors, its signature and the
+device; a page may differ from that of plain names in texts alone, and `compile.sh` is run with a
+compiler that writes down its arguments. Bytes are those of every file of a saved folder, compared
+by their sha256 with those made with hash seed 0, one thread, C.UTF-8, UTC and umask 022.
 """
     write_results("endurance", "What keeps holding", [asdict(row) for row in rows], notes)
     if not all(row.kept for row in rows):

@@ -44,10 +44,10 @@ def test_what_grows_is_not_flat():
     stop.set()
 
 
-@pytest.mark.parametrize("field", ["threads", "files", "children"])
-def test_one_more_of_anything_is_not_flat(field):
+@pytest.mark.parametrize(("field", "more"), [("threads", 9), ("files", 1), ("children", 1)])
+def test_more_of_anything_is_not_flat(field, more):
     first = Held(mib=1.0, threads=2, files=3, children=4)
-    last = Held(**{**vars(first), field: getattr(first, field) + 1})
+    last = Held(**{**vars(first), field: getattr(first, field) + more})
     assert not Growth(first, last).flat(64)
     assert Growth(last, first).flat(64)
 
