@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +17,15 @@ import numpy.typing as npt
 
 import respect_tf
 from benchmarks._peak_memory import resident_mib
+from respect_tf.tflite import read_model, write_model
 
 NUM_PUSHERS = 8
 NUM_POPPERS = 4
 _NUM_STAGES = 4
 _QUEUE = 16
 _BASE = 128  # int8 from 0: what a value of the maps counts in
-# The kernel lists a thread for a moment after Python has joined it: those of two runners.
+# The kernel lists a thread for a moment after Python has joined it, and a worker until its keeper
+# has seen it end: those of two runners.
 _LINGERING = 2 * _NUM_STAGES
 _JOIN_SECONDS = 3600.0  # a thread that hangs is an error, not a hang of the benchmark
 
@@ -34,13 +38,13 @@ class Held:
         mib: Resident memory, MiB, after a collection of garbage.
         threads: Of the kernel, those of libraries included.
         files: Open file descriptors.
-        children: Processes that it has started and that are still there.
+        descendants: Processes that it, or another one of them, has started, and that are there.
     """
 
     mib: float
     threads: int
     files: int
-    children: int
+    descendants: int
 
     @classmethod
     def now(cls) -> Held:
@@ -51,7 +55,7 @@ class Held:
             mib=resident_mib(),
             threads=_count(own / "task"),
             files=_count(own / "fd"),
-            children=sum(_num_children(task) for task in (own / "task").iterdir()),
+            descendants=_num_descendants(),
         )
 
 
@@ -59,12 +63,17 @@ def _count(folder: Path) -> int:
     return sum(1 for _ in folder.iterdir())
 
 
-def _num_children(task: Path) -> int:
-    """Of one thread; 0 where it has ended meanwhile, or where the kernel does not say."""
-    try:
-        return len((task / "children").read_text().split())
-    except OSError:
-        return 0
+def _num_descendants() -> int:
+    """Processes that this one has started, and those that they have started."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # Behind the name, which may hold anything: the state and the parent.
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return len(found) - 1
 
 
 @dataclass(frozen=True)
@@ -86,14 +95,15 @@ class Growth:
             self.mib <= most_mib
             and last.threads <= first.threads + _LINGERING
             and last.files <= first.files
-            and last.children <= first.children
+            and last.descendants <= first.descendants + _LINGERING
         )
 
     def __str__(self) -> str:
         first, last = self.first, self.last
         return (
             f"{first.mib:,.0f} to {last.mib:,.0f} MiB, {first.threads} to {last.threads} threads, "
-            f"{first.files} to {last.files} files, {first.children} to {last.children} processes"
+            f"{first.files} to {last.files} files, "
+            f"{first.descendants} to {last.descendants} processes"
         )
 
 
@@ -134,6 +144,13 @@ def ticket_pipeline() -> respect_tf.Pipeline:
     return respect_tf.convert(
         keras.Model(ticket, made, name="tickets"), _NUM_STAGES, samples, verbose=0
     )
+
+
+def from_elsewhere(pipeline: respect_tf.Pipeline) -> respect_tf.Pipeline:
+    """The same pipeline of a model that this process does not know, so that workers run it."""
+    parsed = read_model(pipeline.model)
+    parsed.description = "from elsewhere"
+    return respect_tf.convert(write_model(parsed), len(pipeline.segments), verbose=0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmarks._endurance_bytes import ALL_AT_ONCE
 from benchmarks._endurance_growth import (
     Growth,
     Held,
+    from_elsewhere,
     push_from_threads,
     repeated,
     ticket_pipeline,
@@ -24,6 +25,16 @@ def test_a_small_budget_keeps_every_promise(tmp_path):
     rows = list(promises(sizes, tmp_path))
     assert [(row.promise, row.found) for row in rows if not row.kept] == []
     assert len(rows) == 10
+
+
+def test_workers_are_counted():
+    pipeline = from_elsewhere(ticket_pipeline())
+    before = Held.now()
+    with pipeline.runner("cpu", verbose=0):
+        during = Held.now()
+    assert during.descendants >= len(pipeline.segments)
+    assert during.files > before.files
+    assert Growth(before, Held.now()).flat(64)
 
 
 def test_what_grows_is_not_flat():
@@ -44,9 +55,9 @@ def test_what_grows_is_not_flat():
     stop.set()
 
 
-@pytest.mark.parametrize(("field", "more"), [("threads", 9), ("files", 1), ("children", 1)])
+@pytest.mark.parametrize(("field", "more"), [("threads", 9), ("files", 1), ("descendants", 9)])
 def test_more_of_anything_is_not_flat(field, more):
-    first = Held(mib=1.0, threads=2, files=3, children=4)
+    first = Held(mib=1.0, threads=2, files=3, descendants=4)
     last = Held(**{**vars(first), field: getattr(first, field) + more})
     assert not Growth(first, last).flat(64)
     assert Growth(last, first).flat(64)
