@@ -19,7 +19,7 @@ def freeze_without_a_function(converter: Any, function: Any) -> None:
     Args:
         converter: What `tf.lite.TFLiteConverter.from_concrete_functions` made.
         function: Its concrete function, without loops. A version of TensorFlow that freezes in
-            another way (this one is that of 2.16 to 2.19) is left to do so.
+            another way than 2.16 to 2.21 is left to do so.
     """
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants as constants

@@ -13,14 +13,19 @@ from respect_tf.tflite._memory import give_freed_memory_back
 
 
 @pytest.fixture
-def function():
-    """Two inputs in another order than their names, a constant, a shared weight, two outputs."""
+def model():
+    """Two inputs in another order than their names, a shared weight, two outputs."""
     left = keras.Input((4, 4, 2), name="z")
     right = keras.Input((4, 4, 2), name="a")
     shared = keras.layers.Conv2D(3, 3, name="shared")
     made = keras.layers.Add()([shared(left), shared(right)])
     made = keras.layers.BatchNormalization()(made)
-    model = keras.Model([left, right], [made * 0.5, keras.layers.Flatten()(right)])
+    return keras.Model([left, right], [made * 0.5, keras.layers.Flatten()(right)])
+
+
+@pytest.fixture
+def function(model):
+    """The model with a constant before it; it refers to the model's variables weakly."""
     constant = tf.constant([[[[1.0, 2.0]]]])
 
     @tf.function
