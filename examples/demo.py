@@ -33,9 +33,10 @@ def main() -> None:
 
     # The same number of segments, cut in the order of the file: what one gets without a search.
     sliced = respect_tf.schedule(pipeline.graph, NUM_SEGMENTS, "slicing")
+    ours, other = (respect_tf.predict(pipeline.graph, cut) for cut in (pipeline.schedule, sliced))
     print(
-        f"\nOne result every {pipeline.schedule.cost:.3f} ms; the best cut of the file's own order "
-        f"would give one every {sliced.cost:.3f} ms."
+        f"\nOne result every {ours.interval_ms:.3f} ms on a Raspberry Pi 5; the best cut of the "
+        f"file's own order would give one every {other.interval_ms:.3f} ms."
     )
 
     folder = pipeline.save(FOLDER, overwrite=True)

@@ -216,6 +216,7 @@ def schedule(
                     "status": chosen.status,
                     "objective": chosen.objective,
                     "device": None if chosen.device is None else chosen.device.name,
+                    "optima": None if chosen.optima is None else list(chosen.optima),
                     "scheduler": chosen.scheduler,
                     "solve_seconds": chosen.solve_seconds,
                 }
@@ -228,10 +229,15 @@ def schedule(
             size = format_bytes(int(graph.parameter_bytes[ops].sum()))
             rows.append([stage, len(ops), size, last])
         say(table(["stage", "ops", "parameters", "last op"], rows))
+        relative = chosen.optima is not None
+        cost, bound = (
+            format_cost(value, chosen.objective, is_relative=relative)
+            for value in (chosen.cost, chosen.lower_bound)
+        )
+        about = f"{chosen.objective}{', relative to each host at its best' if relative else ''}"
         say(
-            f"\ncost {format_cost(chosen.cost, chosen.objective)} ({chosen.objective}), bound "
-            f"{format_cost(chosen.lower_bound, chosen.objective)}, gap {chosen.gap:.2%}, "
-            f"{chosen.status}, {chosen.solve_seconds:.3f} s"
+            f"\ncost {cost} ({about}), bound {bound}, gap {chosen.gap:.2%}, {chosen.status}, "
+            f"{chosen.solve_seconds:.3f} s"
         )
 
 

@@ -15,7 +15,14 @@ from respect_tf._errors import ArgumentError
 from respect_tf.device._edge_tpu import EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
 from respect_tf.device._measurement_rows import read_rows
-from respect_tf.device._measurements import FITTED, Design, Measurement, fit_device, misfit_of
+from respect_tf.device._measurements import (
+    EXPLAINED,
+    FITTED,
+    Design,
+    Measurement,
+    fit_device,
+    misfit_of,
+)
 from respect_tf.device._presets import (
     CLOCKS,
     LINK_NAMES,
@@ -215,8 +222,19 @@ def _candidates(device: DeviceLike | None) -> list[EdgeTpu]:
 
 
 def _likeliest(design: Design, candidates: Sequence[EdgeTpu]) -> EdgeTpu:
-    """The candidate that measurements are likeliest for, the first of those that are alike."""
-    return min(candidates, key=lambda base: misfit_of(design, base))
+    """The candidate that measurements are likeliest for, the first of those that are alike.
+
+    Times of single segments hardly tell a slow link from another. Most Edge TPUs are USB
+    Accelerators, and a host with PCIe is taken only where no other explains the times as well.
+    """
+    misfits = [misfit_of(design, base) for base in candidates]
+    best = min(range(len(candidates)), key=misfits.__getitem__)
+    usb = [index for index, base in enumerate(candidates) if base.link != "PCIe"]
+    if usb and candidates[best].link == "PCIe":
+        rival = min(usb, key=misfits.__getitem__)
+        if misfits[rival] - misfits[best] < EXPLAINED:
+            best = rival
+    return candidates[best]
 
 
 def _preset_name(device: EdgeTpu) -> str:

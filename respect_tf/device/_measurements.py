@@ -26,7 +26,7 @@ _RANGE_DEVIATIONS = 4.0
 _CLOCK_DEVIATION = 0.1
 # A constant is fitted where that lowers the misfit by so much: a likelihood ratio that chance
 # exceeds one time in twenty.
-_EXPLAINED = 3.84
+EXPLAINED = 3.84
 _SMALLEST = 1e-6  # constants are fitted as logarithms: 0 is taken for this
 
 
@@ -135,7 +135,7 @@ def fit_device(design: Design, base: EdgeTpu) -> Fit:
         left = [name for name in FITTED if name not in chosen]
         fits = {name: _fit(design, base, [*chosen, name]) for name in left}
         best = min(fits, key=lambda name: fits[name][1])
-        if misfit - fits[best][1] < _EXPLAINED:
+        if misfit - fits[best][1] < EXPLAINED:
             break
         chosen.append(best)
         device, misfit = fits[best]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from respect_tf._reporting import printable
 from respect_tf.report._gantt import draw_gantt
-from respect_tf.report._report_text import SOURCES, ReportTable, report_lines, report_tables
+from respect_tf.report._report_text import SOURCES, WORTH, ReportTable, report_lines, report_tables
 from respect_tf.report._svg import memory_svg, pipeline_svg, schedule_svg
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _body(report: Report, *, graph: bool) -> str:
             _lines(report),
             *_pictures(report, graph=graph),
             *(_table(part) for part in report_tables(report)),
-            f'<p class="source">{html.escape(SOURCES)}</p>',
+            f'<p class="source">{html.escape(f"{SOURCES} {WORTH}")}</p>',
             "</div>",
         ]
     )
