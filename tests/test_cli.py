@@ -166,9 +166,9 @@ def test_every_command_explains_itself():
 def test_schedules_are_for_an_objective_and_a_device(model):
     found = json.loads(_run("schedule", model, "-n", "2", "--json").stdout)
     assert (found["objective"], found["device"]) == ("throughput", "usb3")
-    options = ("--objective", "latency", "--device", "pcie")
+    options = ("--objective", "latency", "--device", "pcie-m2")
     found = json.loads(_run("schedule", model, "-n", "2", *options, "--json").stdout)
-    assert (found["objective"], found["device"]) == ("latency", "pcie")
+    assert (found["objective"], found["device"]) == ("latency", "pcie-m2")
     assert "ms (latency)" in _run("schedule", model, "-n", "2", *options).stdout
     found = json.loads(_run("schedule", model, "--objective", "memory", "--json").stdout)
     assert (found["objective"], found["device"]) == ("memory", None)

@@ -89,7 +89,7 @@ def _body(report: Report, *, graph: bool) -> str:
             _lines(report),
             *_pictures(report, graph=graph),
             *(_table(part) for part in report_tables(report)),
-            f'<p class="source">{html.escape(f"{SOURCES} {WORTH}")}</p>',
+            '<p class="source">' + html.escape(f"{SOURCES} {WORTH}") + "</p>",
             "</div>",
         ]
     )

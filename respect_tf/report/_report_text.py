@@ -15,8 +15,8 @@ SOURCES = (
 )
 WORTH = (
     f"Predicted times are within {MARGINS['ms']:.0%} for 9 of 10 models on a known host, within "
-    f"{MARGINS['ms_unknown_host']:.0%} for 3 of 4 on an unknown one; respect-tf calibrate fits them "
-    "to yours."
+    f"{MARGINS['ms_unknown_host']:.0%} for 3 of 4 on an unknown one; respect-tf calibrate "
+    "fits them to yours."
 )
 _MAX_CPU_OPS = 8  # lines about ops on the CPU
 _LABEL_WIDTH = 16
