@@ -14,7 +14,7 @@ def freeze_without_a_function(converter: Any, function: Any) -> None:
     """Let a converter have the frozen graph alone, not a function of it. The graph is the same.
 
     Measured at the peak of `convert`, above what the process held before: 5.5 GiB instead of 8.6
-    for VGG16 (528 MiB of weights), 1.0 GiB instead of 1.6 for ResNet50 (98 MiB).
+    for VGG16 (528 MiB of weights), 1.1 GiB instead of 1.6 for ResNet50 (98 MiB).
 
     Args:
         converter: What `tf.lite.TFLiteConverter.from_concrete_functions` made.
