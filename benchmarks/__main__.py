@@ -8,8 +8,10 @@ import sys
 BENCHMARKS = (
     "cutting",
     "device",
+    "endurance",
     "hosts",
     "kills",
+    "memory",
     "overhead",
     "pipeline",
     "policy",

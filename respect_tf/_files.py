@@ -128,18 +128,12 @@ def replacing(target: Path, *, parents: bool = True) -> Iterator[Path]:
     """
     with parents_made(target) if parents else contextlib.nullcontext():
         clean_files(target)
-        partial, descriptor = _new_file(target)
-        try:
+        with _new_file(target) as (partial, descriptor):
             yield partial
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
             _sync(descriptor)
             partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        finally:
-            unlock(descriptor)
         sync_folder(target.parent)
 
 
@@ -160,14 +154,25 @@ def _sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def _new_file(target: Path) -> tuple[Path, int]:
-    """An empty file beside a path, and its descriptor, which is locked."""
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[tuple[Path, int]]:
+    """An empty file beside a path, and its descriptor, locked; it is gone if the block fails."""
     while True:
-        partial = unfinished(target, "partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        if is_locked(descriptor, partial, unsure=True):
-            return partial, descriptor
-        os.close(descriptor)  # another writer has just cleaned it away, unlocked as it was
+        partial, descriptor = unfinished(target, "partial"), None
+        try:  # from before it is there: Ctrl-C comes at any moment
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(partial, flags, 0o666)
+            if is_locked(descriptor, partial, unsure=True):
+                yield partial, descriptor
+                return
+            # Another writer has just cleaned it away, unlocked as it was.
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+        finally:
+            if descriptor is not None:
+                unlock(descriptor)
 
 
 @contextlib.contextmanager

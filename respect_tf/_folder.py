@@ -245,8 +245,7 @@ def _write_and_swap(target: Path, files: _Files, others: Iterable[str], *, repla
         others: Names of files in the target to keep.
         replaces: Whether a folder is there that the caller has locked and checked.
     """
-    partial, descriptor = _new_folder(target)
-    try:
+    with _new_folder(target) as partial:
         if target.is_dir():
             partial.chmod(stat.S_IMODE(target.stat().st_mode))
         for name in others:
@@ -256,11 +255,6 @@ def _write_and_swap(target: Path, files: _Files, others: Iterable[str], *, repla
         sync_folder(partial)
         _swap(partial, target, replaces=replaces)
         sync_folder(target.parent)
-    finally:
-        # Not put in place, it has nothing of value; else it is the old one, with its manifest.
-        with contextlib.suppress(OSError):
-            remove_folder(partial, target)
-        unlock(descriptor)
 
 
 def _keep(path: Path, link: Path) -> None:
@@ -275,15 +269,24 @@ def _keep(path: Path, link: Path) -> None:
         ) from error
 
 
-def _new_folder(target: Path) -> tuple[Path, int]:
-    """An empty folder beside a path, and its descriptor, which is locked."""
+@contextlib.contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside a path, locked; what has its name afterwards is removed."""
     while True:
-        partial = unfinished(target, "partial")
-        partial.mkdir()
-        descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if is_locked(descriptor, partial, unsure=True):
-            return partial, descriptor
-        os.close(descriptor)  # another writer has just cleaned it away, unlocked as it was
+        partial, descriptor = unfinished(target, "partial"), None
+        try:  # from before it is there: Ctrl-C comes at any moment
+            partial.mkdir()
+            descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if is_locked(descriptor, partial, unsure=True):
+                yield partial
+                return
+            # Another writer has just cleaned it away, unlocked as it was.
+        finally:
+            # Not put in place, it has nothing of value; else it is the old one, with its manifest.
+            with contextlib.suppress(OSError):
+                remove_folder(partial, target)
+            if descriptor is not None:
+                unlock(descriptor)
 
 
 def _swap(partial: Path, target: Path, *, replaces: bool) -> None:

@@ -120,3 +120,19 @@ def test_a_lock_is_had_once(tmp_path):
         assert second is None
     with locked(tmp_path) as again:
         assert again is not None
+
+
+def test_ctrl_c_as_soon_as_the_file_is_there_leaves_nothing(tmp_path, monkeypatch):
+    real = os.open
+
+    def interrupted(path, *arguments):
+        os.close(real(path, *arguments))
+        raise KeyboardInterrupt
+
+    (tmp_path / "a").write_bytes(b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_file(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"

@@ -377,3 +377,23 @@ def test_an_update_that_is_killed_is_undone_or_completed_by_the_next(old, tmp_pa
             break
         step += 2
     assert seen == {True, False}
+
+
+@pytest.mark.parametrize("after", [(Path, "mkdir"), (os, "open")])
+def test_ctrl_c_as_soon_as_something_is_there_leaves_nothing(tmp_path, monkeypatch, new, after):
+    where, name = after
+    real = getattr(where, name)
+
+    def interrupted(path, *arguments, **options):
+        made = real(path, *arguments, **options)
+        if str(path).endswith(".partial"):
+            if made is not None:
+                os.close(made)
+            raise KeyboardInterrupt
+        return made
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(tmp_path / "out", new, overwrite=False)
+    assert _names(tmp_path) == []

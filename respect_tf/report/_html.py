@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from respect_tf._reporting import printable
 from respect_tf.report._gantt import draw_gantt
 from respect_tf.report._report_text import SOURCES, WORTH, ReportTable, report_lines, report_tables
 from respect_tf.report._svg import memory_svg, pipeline_svg, schedule_svg
@@ -64,7 +65,7 @@ vertical-align:-1px}
 def html_page(report: Report) -> str:
     """The report as a page of its own: tables, pictures, and where every figure comes from."""
     title = html.escape(f"{report.name} in {len(report.stages)} segments")
-    return (
+    return printable(
         '<!doctype html>\n<html lang="en" class="respect-tf-page">\n<head>\n'
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -75,7 +76,7 @@ def html_page(report: Report) -> str:
 
 def html_fragment(report: Report) -> str:
     """The report for a notebook: as the page, without the op graph."""
-    return _body(report, graph=False)
+    return printable(_body(report, graph=False))
 
 
 def _body(report: Report, *, graph: bool) -> str:

@@ -28,7 +28,9 @@ from respect_tf._reporting import Verbosity, progress
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
 from respect_tf.tflite._calibration_checks import Sample
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
+from respect_tf.tflite._frozen import freeze_without_a_function
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
+from respect_tf.tflite._memory import give_freed_memory_back
 from respect_tf.tflite._precision import (
     check_int8,
     layer_of,
@@ -159,12 +161,14 @@ def _convert_float(
     import tensorflow as tf
 
     def representative_dataset() -> Any:
+        give_freed_memory_back()  # of the way to a float model: quantising takes as much again
         for sample in samples:
             yield list(cast_sample(sample, source.inputs).values())
 
     started = time.perf_counter()
     function, output_names = trace(source)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    freeze_without_a_function(converter, function)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative_dataset
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -173,6 +177,7 @@ def _convert_float(
     # The Edge TPU compiler dates from when dense weights had one scale per tensor.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
+    give_freed_memory_back()
     seconds = time.perf_counter() - started
     _write_names(parsed, source, output_names)
     content = write_model(parsed)

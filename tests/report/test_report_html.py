@@ -84,6 +84,12 @@ def test_names_from_a_model_are_text_and_not_markup(pipeline):
     assert "</dd><b onclick=x>" in page.text
 
 
+def test_a_page_holds_nothing_that_a_terminal_obeys(pipeline):
+    report = dataclasses.replace(pipeline.report, name="\x1b[2J\u202eowned")
+    for text in (report.to_html(), report._repr_html_()):
+        assert r"<h1>\x1b[2J\u202eowned in 3 segments" in text
+
+
 def test_the_time_that_the_scheduler_took_is_not_on_the_page(pipeline):
     slow = dataclasses.replace(pipeline.report, solve_seconds=123.456)
     assert slow.to_html() == pipeline.report.to_html()
