@@ -66,7 +66,8 @@ def flatbuffer(r: random.Random, content: bytes) -> bytes:
         elif kind == 3 and vtables:
             place = r.choice(vtables)
             (size,) = struct.unpack_from("<H", data, place)
-            place += 2 * r.randrange(max(size // 2, 1))
+            # An earlier change may have made the table longer than the file.
+            place = min(place + 2 * r.randrange(max(size // 2, 1)), len(data) - 2)
             struct.pack_into("<H", data, place, r.choice((0, 4, 8, size, r.randrange(64), 0xFFFF)))
             continue
         struct.pack_into("<I", data, place, value & 0xFFFFFFFF)
