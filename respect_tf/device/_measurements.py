@@ -92,7 +92,8 @@ class Design:
         busy = np.maximum(compute, device.link_ms_per_mib * self._streamed)
         size = int(device.request_bytes)
         requests = np.array([float((-(-sizes // size)).sum()) for sizes in self._returned])
-        predicted: Floats = np.bincount(self._row, busy, len(self.ms)) + device.fixed_ms
+        predicted = np.bincount(self._row, busy, len(self.ms)).astype(np.float64)
+        predicted += device.fixed_ms
         predicted += device.link_ms_per_mib * self._sent
         predicted += device.output_ms_per_request / device.requests_in_flight * requests
         return predicted

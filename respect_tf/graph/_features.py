@@ -180,7 +180,8 @@ def _compared(walk: _Walk, costs: Floats, transfers: Floats, num_stages: int) ->
 def _share(part: npt.ArrayLike, rest: npt.ArrayLike) -> Floats:
     part, rest = np.asarray(part, np.float64), np.asarray(rest, np.float64)
     whole = part + rest
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    share: Floats = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return share
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

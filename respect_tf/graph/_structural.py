@@ -169,7 +169,7 @@ def growths(made: Floats, sizes: Floats, readers: Rows) -> Floats:
     Returns:
         float64 [num_nodes].
     """
-    growth = made.copy()
+    growth: Floats = made.copy()
     single = np.flatnonzero(readers.counts == 1)
     np.subtract.at(growth, readers.nodes[readers.offsets[single]], sizes[single])
     return growth

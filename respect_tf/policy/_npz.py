@@ -125,7 +125,8 @@ def _array(content: bytes) -> npt.NDArray[Any]:
     if math.prod(shape) * dtype.itemsize != left:
         raise ValueError(f"{left} bytes follow a header that promises {str(shape)[:100]} {dtype}")
     data = np.frombuffer(bytearray(file.read()), dtype) if left else np.zeros(0, dtype)
-    return data.reshape(shape, order="F" if column_major else "C")
+    array: npt.NDArray[Any] = data.reshape(shape, order="F" if column_major else "C")
+    return array
 
 
 def damaged(path: Path, purpose: str, reason: str) -> PolicyFileError:

@@ -197,7 +197,9 @@ def run_handed_on(
 def _share(before: Floats, after: Floats, weights: Floats) -> Floats:
     """Where the middle of an item lies between the beginning, 0, and the end, 1."""
     total = before + after + weights
-    return np.divide(before + weights / 2, total, out=np.full(len(total), 0.5), where=total > 0)
+    middle, half = before + weights / 2, np.full(len(total), 0.5)
+    share: Floats = np.divide(middle, total, out=half, where=total > 0)
+    return share
 
 
 _ORDERS: dict[str, Callable[[Problem], Ints]] = {

@@ -107,7 +107,8 @@ def _best_of(
 
 
 def _listed(problem: Problem, rows: Bools) -> Ideals:
-    always, never = rows.all(axis=0), ~rows.any(axis=0)
+    always: Bools = np.asarray(rows.all(axis=0))
+    never: Bools = ~np.asarray(rows.any(axis=0))
     free = np.flatnonzero(~(always | never))
     packed = np.packbits(rows[:, free], axis=1, bitorder="little")
     return Ideals(problem, always, never, free, packed)
@@ -124,7 +125,7 @@ def _closure(problem: Problem) -> Bools:
 
 def _are_ideals(problem: Problem, rows: Bools) -> Bools:
     before, after = problem.edges.T
-    result: Bools = ~(rows[:, after] & ~rows[:, before]).any(axis=1)
+    result: Bools = ~np.asarray((rows[:, after] & ~rows[:, before]).any(axis=1))
     return result
 
 

@@ -262,5 +262,6 @@ def _typical_share(problem: Problem) -> float:
 def _exponential_draws() -> Floats:
     """Evenly spaced quantiles, rounded: logarithms differ from machine to machine. [4096]."""
     count = 4096
-    draws: Floats = np.round(-np.log((np.arange(count) + 0.5) / count), 6)
+    quantiles: Floats = (np.arange(count, dtype=np.float64) + 0.5) / count
+    draws: Floats = np.round(-np.log(quantiles), 6)
     return draws

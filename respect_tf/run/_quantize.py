@@ -43,4 +43,5 @@ def dequantize(
     if quantization is None:
         return values.astype(np.float32)
     shifted = values.astype(np.float32) - np.float32(quantization.zero_point[0])
-    return (shifted * np.float32(quantization.scale[0])).astype(np.float32)
+    real: npt.NDArray[np.float32] = shifted * np.float32(quantization.scale[0])
+    return real

@@ -401,7 +401,8 @@ def deliver(specs: list[dict[str, Any]], results: list[Any], real: bool, path: s
     if path is not None:
         content = io.BytesIO()
         if path.endswith(".npz"):
-            np.savez(content, **outputs)
+            arrays: Any = outputs
+            np.savez(content, **arrays)
         elif len(outputs) == 1:
             np.save(content, next(iter(outputs.values())))
             path += "" if path.endswith(".npy") else ".npy"

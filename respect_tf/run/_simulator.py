@@ -74,14 +74,14 @@ def simulate(
     if arrivals not in ("regular", "poisson"):
         raise ArgumentError(f'arrivals must be "regular" or "poisson". Received: {arrivals!r}.')
     if arrival_rate is None:
-        arrival_ms = np.zeros(num_inputs)
+        arrival_ms: Floats = np.zeros(num_inputs)
         limits[1] = 1 if input_queue_size is None else input_queue_size
     elif not 0 < arrival_rate < math.inf:
         raise ArgumentError(
             f"arrival_rate must be inputs per second, above 0. Received: {arrival_rate!r}."
         )
     elif arrivals == "regular":
-        arrival_ms = np.arange(num_inputs) * (1000.0 / arrival_rate)
+        arrival_ms = np.arange(num_inputs, dtype=np.float64) * (1000.0 / arrival_rate)
     else:
         random = np.random.default_rng(seed)
         arrival_ms = np.cumsum(random.exponential(1000.0 / arrival_rate, num_inputs))

@@ -103,7 +103,8 @@ class DeviceObjective(BoundedObjective):
             )
         if self.optima is None:
             return np.ones(1)
-        return 1.0 / np.maximum(np.array(self.optima), math.ulp(0.0))
+        scales: Floats = 1.0 / np.maximum(np.array(self.optima), math.ulp(0.0))
+        return scales
 
     @property
     def _weights(self) -> Floats:

@@ -188,7 +188,8 @@ def _packed(masks: list[int], num_bits: int) -> npt.NDArray[np.uint8]:
     """Bits of each mask, lowest first. uint8 [num_masks, ceil(num_bits / 8)]."""
     width = (num_bits + 7) // 8
     data = bytearray().join([mask.to_bytes(width, "little") for mask in masks])
-    return np.ndarray((len(masks), width), np.uint8, data)
+    bits: npt.NDArray[np.uint8] = np.ndarray((len(masks), width), np.uint8, data)
+    return bits
 
 
 def _unpacked(masks: list[int], num_bits: int) -> Floats:

@@ -77,7 +77,8 @@ class Ideals:
         is_free = np.flatnonzero(~(self.always[items] | self.never[items]))
         bit = np.searchsorted(self.free, items[is_free])
         result[is_free] = (packed[bit >> 3] >> (bit & 7).astype(np.uint8)[:, None]) & 1
-        return result.T
+        held: Bools = result.T
+        return held
 
     def sums(self, values: Floats) -> Floats:
         """Sum of a value per item over each ideal. [num_ideals]."""
@@ -206,7 +207,8 @@ class Ideals:
         waiting = self.unread(self.tensors).T
         inner = np.flatnonzero(maker >= 0)
         waiting[inner] &= self.members(maker[inner]).T
-        return waiting.T
+        result: Bools = waiting.T
+        return result
 
     def unread(self, tensors: Ints) -> Bools:
         """Which tensors have a reader outside. bool [num_ideals, len(tensors)]."""
@@ -221,7 +223,8 @@ class Ideals:
             _, first = np.unique(tensor_of[left], return_index=True)
             result[tensor_of[left[first]]] |= ~self.members(readers[left[first]]).T
             left = np.delete(left, first)
-        return result.T
+        unread: Bools = result.T
+        return unread
 
     @functools.cached_property
     def merged(self) -> tuple[Floats, Floats, Floats]:

@@ -71,7 +71,7 @@ def stage_windows(windows: Bools) -> Bools:
 
 def reached_windows(windows: Bools, allowed: Bools) -> Bools:
     """The nodes of windows that chains of allowed stages get to from both ends. Like `windows`."""
-    near = windows.copy()
+    near: Bools = windows.copy()
     for k in range(len(near) - 1):
         near[k + 1] &= allowed[near[k]].any(axis=0)
     for k in reversed(range(len(near) - 1)):

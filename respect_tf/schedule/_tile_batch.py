@@ -66,7 +66,7 @@ def left_out(blocks: Ints, sizes: Ints, inside: Bools, tile_bytes: Floats, num_t
             number[doubtful] = np.minimum(number[doubtful], slots // blocks[kind[doubtful]])
             fitting[stage, kind] = number
         placed = number * blocks[kind]
-        used[:, stage] = fill_tiles(before, placed, size)
+        used[:, stage] = fill_tiles(before, placed, size.astype(np.float64))
         free[stage] -= placed * size
     # Of layers of a kind, those after the first that fit are left out.
     kind_of = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, inside.shape[1])))
