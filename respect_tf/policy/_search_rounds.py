@@ -263,5 +263,5 @@ def _exponential_draws() -> Floats:
     """Evenly spaced quantiles, rounded: logarithms differ from machine to machine. [4096]."""
     count = 4096
     quantiles: Floats = (np.arange(count, dtype=np.float64) + 0.5) / count
-    draws: Floats = np.round(-np.log(quantiles), 6)
+    draws: Floats = np.round(-np.log(quantiles), 6).astype(np.float64)
     return draws
