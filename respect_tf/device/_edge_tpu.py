@@ -19,6 +19,8 @@ PAIR_FIELDS = ("strip_passes", "contention")  # constants that are pairs of numb
 _SMALLEST_SECOND = {"strip_passes": 1.0, "contention": 0.0}
 _PAIR_MEANING = {"strip_passes": "(MiB, passes)", "contention": "(devices, part)"}
 _TEXTS = ("name", "link")
+# Whole numbers, and the most that makes sense of a chip and of a driver.
+_WHOLE = {"num_tiles": 10**6, "request_bytes": 2**30}
 _ABOVE_ZERO = ("clock_mhz", "request_bytes", "requests_in_flight")
 
 LINKS = ("USB 3", "USB 2", "PCIe")
@@ -115,10 +117,17 @@ class EdgeTpu:
                 raise ArgumentError(
                     f"EdgeTpu.{name} must be a finite number, {least}. Received: {value!r}."
                 )
-        if not isinstance(self.num_tiles, int) or self.num_tiles < 1:
+            if name != "num_tiles":  # no whole number is too large for numpy then
+                object.__setattr__(self, name, float(value))
+        for name, most in _WHOLE.items():
+            value = getattr(self, name)
+            if not 1 <= value <= most or value != int(value):
+                raise ArgumentError(
+                    f"EdgeTpu.{name} must be a whole number, 1 to {most:,}. Received: {value!r}."
+                )
+        if not isinstance(self.num_tiles, int):
             raise ArgumentError(
-                f"EdgeTpu.num_tiles must be a whole number, 1 or more. Received: "
-                f"{self.num_tiles!r}."
+                f"EdgeTpu.num_tiles must be a whole number. Received: {self.num_tiles!r}."
             )
         for name in PAIR_FIELDS:
             self._check_pairs(name)

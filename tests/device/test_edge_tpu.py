@@ -146,7 +146,19 @@ def test_constants_that_are_no_amounts_are_refused(value):
         dataclasses.replace(EdgeTpu.preset("usb3-pi5"), fixed_ms=value)
 
 
-@pytest.mark.parametrize("value", [0, 1.5, -4])
+@pytest.mark.parametrize("value", [0.5, 10**12, 1e300])
+def test_requests_have_a_whole_number_of_bytes(value):
+    with pytest.raises(ArgumentError, match="request_bytes must be a whole number"):
+        dataclasses.replace(EdgeTpu.preset("usb3-pi5"), request_bytes=value)
+
+
+def test_constants_are_floats_whatever_they_were_given_as():
+    device = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), cpu_ms_per_gmac=10**300)
+    assert type(device.cpu_ms_per_gmac) is float
+    assert type(device.clock_mhz) is float
+
+
+@pytest.mark.parametrize("value", [0, 1.5, -4, 10**9])
 def test_the_number_of_tiles_is_whole_and_positive(value):
     with pytest.raises(ArgumentError, match="num_tiles"):
         dataclasses.replace(EdgeTpu.preset("usb3-pi5"), num_tiles=value)
