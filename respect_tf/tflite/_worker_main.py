@@ -308,5 +308,10 @@ def _description(detail: dict[str, Any]) -> Message:
         "dtype": np.dtype(detail["dtype"]).name,
         "scales": [float(scale) for scale in parameters["scales"]],
         "zero_points": [int(point) for point in parameters["zero_points"]],
-        "quantized_dimension": int(parameters["quantized_dimension"]),
+        # From TensorFlow 2.21 on, `block_size` is one of them.
+        "numbers": {
+            key: int(value)
+            for key, value in parameters.items()
+            if key not in ("scales", "zero_points")
+        },
     }

@@ -325,7 +325,7 @@ def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
         "quantization_parameters": {
             "scales": scales,
             "zero_points": points,
-            "quantized_dimension": entry["quantized_dimension"],
+            **entry["numbers"],
         },
         "sparsity_parameters": {},
     }
