@@ -10,14 +10,10 @@ from respect_tf import RespectError
 
 _MUTANTS = 40  # of each entry; `python -m benchmarks.fuzz` is for more
 _LIMIT = 600  # seconds: what a slow machine may take for one
-# Entries whose readers are mended elsewhere.
-_ELSEWHERE = {
-    "array", "convert", "folder", "samples", "keras", "h5", "savedmodel", "tf_keras", "tf_keras_h5",
-}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ENTRIES if name not in _ELSEWHERE])
+@pytest.mark.parametrize("name", list(ENTRIES))
 def test_mutants_end_in_an_error_of_ours_or_are_accepted(name):
     found = list(_run.run(name, 0, range(_MUTANTS), limit=_LIMIT, own=True))
     assert [one.number for one in found] == list(range(_MUTANTS))
