@@ -43,6 +43,7 @@ docs: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.fuzz --mutants 25000 --write
 
 $(VENV)/installed: pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
