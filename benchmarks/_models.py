@@ -38,6 +38,19 @@ def int8_model(name: str) -> bytes:
     return Path(done.stdout.strip()).read_bytes()
 
 
+def plain_conversion(model: Any, samples: Any) -> bytes:
+    """What users write without us."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    content: bytes = converter.convert()
+    return content
+
+
 def _cached(name: str) -> Path:
     """The file of a model in the cache, made if it is not there.
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._models import plain_conversion
+
 NUM_SAMPLES = 16
 _NUM_SEGMENTS = 4
 _DEVICE = "usb3-pi5"
@@ -41,25 +43,13 @@ def _build(name: str, folder: Path) -> dict[str, float]:
     return {"weights": sum(weight.nbytes for weight in model.get_weights()) / 2**20}
 
 
-def _plain(model: Any, samples: Any) -> None:
-    """What users write without us."""
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    converter.convert()
-
-
 def _convert(model: Any, samples: Any) -> None:
     import respect_tf
 
     respect_tf.convert(model, _NUM_SEGMENTS, samples, device=_DEVICE, verbose=0)
 
 
-_WAYS: dict[str, Callable[[Any, Any], None]] = {"plain": _plain, "convert": _convert}
+_WAYS: dict[str, Callable[[Any, Any], object]] = {"plain": plain_conversion, "convert": _convert}
 
 
 def _measured(way: str, folder: Path) -> dict[str, float]:

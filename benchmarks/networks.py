@@ -122,8 +122,7 @@ def ssd_mobilenet_v2(size: int = 300) -> OpGraph:
 def densenet121(size: int = 224) -> OpGraph:
     """DenseNet121 as in Keras."""
     net = GraphBuilder((size, size, 3))
-    here = net.conv(net.pad(net.image, 3, 3), 64, 7, 2, padding="VALID")
-    here = net.max_pool(net.pad(here, 1, 1), 3, 2, padding="VALID")
+    here = _stem(net)
     for block, count in enumerate((6, 12, 24, 16)):
         if block:
             half = net.shape(here)[-1] // 2
@@ -137,8 +136,7 @@ def densenet121(size: int = 224) -> OpGraph:
 def resnet(counts: tuple[int, ...], size: int = 224) -> OpGraph:
     """ResNet v1 as in Keras: (3, 4, 6, 3) is ResNet50."""
     net = GraphBuilder((size, size, 3))
-    here = net.conv(net.pad(net.image, 3, 3), 64, 7, 2, padding="VALID")
-    here = net.max_pool(net.pad(here, 1, 1), 3, 2, padding="VALID")
+    here = _stem(net)
     for block, count in enumerate(counts):
         width = 64 << block
         for unit in range(count):
@@ -152,8 +150,7 @@ def resnet(counts: tuple[int, ...], size: int = 224) -> OpGraph:
 def resnet_v2(counts: tuple[int, ...], size: int = 224) -> OpGraph:
     """ResNet v2 as in Keras: normalisation comes before the convolutions of each block."""
     net = GraphBuilder((size, size, 3))
-    here = net.conv(net.pad(net.image, 3, 3), 64, 7, 2, padding="VALID")
-    here = net.max_pool(net.pad(here, 1, 1), 3, 2, padding="VALID")
+    here = _stem(net)
     for block, count in enumerate(counts):
         width = 64 << block
         for unit in range(count):
@@ -372,6 +369,12 @@ def _slim_end(net: GraphBuilder, here: int) -> OpGraph:
     here = net.conv(net.average_pool(here, window, 1, padding="VALID"), _SLIM_CLASSES)
     net.plain("SOFTMAX", net.plain("RESHAPE", here, (1, _SLIM_CLASSES)))
     return net.graph()
+
+
+def _stem(net: GraphBuilder) -> int:
+    """How ResNets and DenseNets begin: a convolution of 7x7 and a pool, padded as Keras does."""
+    here = net.conv(net.pad(net.image, 3, 3), 64, 7, 2, padding="VALID")
+    return net.max_pool(net.pad(here, 1, 1), 3, 2, padding="VALID")
 
 
 def _classified(net: GraphBuilder, here: int, classes: int = _CLASSES) -> OpGraph:

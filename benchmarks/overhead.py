@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-import tensorflow as tf
 
 import respect_tf
+from benchmarks._models import plain_conversion
 from benchmarks._tables import markdown, update_readme, write_results
 from examples.applications import build_application, calibration_samples
 from respect_tf.tflite import silenced
@@ -23,7 +21,7 @@ def main() -> None:
     for run in range(NUM_RUNS):
         started = time.perf_counter()
         with silenced():
-            _plain_conversion(model, samples)
+            plain_conversion(model, samples)
         plain = time.perf_counter() - started
         started = time.perf_counter()
         pipeline = respect_tf.convert(model, 4, samples, objective="memory", verbose=0)
@@ -52,16 +50,6 @@ inputs.
     title = "What convert() adds to TFLite's conversion"
     write_results("overhead", title, rows, notes)
     update_readme("overhead", markdown(rows))
-
-
-def _plain_conversion(model: Any, samples: Any) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    content: bytes = converter.convert()
-    return content
 
 
 if __name__ == "__main__":
