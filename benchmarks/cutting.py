@@ -11,7 +11,7 @@ from typing import Any
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import environment, markdown, update_readme, write_results
-from respect_tf.segment import check_runner_rules
+from respect_tf.segmentation import check_runner_rules
 
 NUM_STAGES = (4, 5, 6)
 _NUM_RUNS = 5

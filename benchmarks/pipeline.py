@@ -12,7 +12,7 @@ import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import markdown, update_readme, write_results
 from respect_tf.run import CpuRunner, SegmentChain, simulate
-from respect_tf.segment import Segment, random_inputs
+from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, silenced
 
 NUM_STAGES = 4

@@ -48,8 +48,8 @@ from respect_tf.policy._orders import ORDER_NAMES, priority_order, structural_or
 from respect_tf.policy._schedulers import advise
 from respect_tf.policy._search import search_problem, warm_up
 from respect_tf.policy._search_rounds import Rounds
-from respect_tf.schedule import Schedule, check_schedule
-from respect_tf.schedule._problem import Problem, build_problem
+from respect_tf.scheduling import Schedule, check_schedule
+from respect_tf.scheduling._problem import Problem, build_problem
 
 Row = dict[str, Any]
 

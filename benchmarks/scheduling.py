@@ -22,7 +22,7 @@ from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import RESULTS, environment, markdown, update_readme, write_results
 from respect_tf import OpGraph, PeakMemory, schedule
 from respect_tf.graph import FAMILIES, random_graph
-from respect_tf.schedule import Schedule, check_agreement, check_schedule, improve
+from respect_tf.scheduling import Schedule, check_agreement, check_schedule, improve
 
 GRAPHS = Path(__file__).parents[2] / "shared" / "data" / "graphs"
 

@@ -12,7 +12,7 @@ from benchmarks._models import int8_model
 from benchmarks._tables import write_results
 from benchmarks.pipeline import pump
 from respect_tf.run import CpuRunner
-from respect_tf.segment import Segment, random_inputs
+from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, mark_made_here
 
 MODEL = "MobileNetV2"

@@ -10,7 +10,6 @@ is an error.
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import sys
 import warnings
@@ -43,19 +42,14 @@ def build(folder: Path = RESULTS) -> Path:
     import pdoc.render
 
     modules = public_modules()
-    listed = set()  # packages that pdoc finds by itself: a public name of the package above
     for name in modules:
         module = importlib.import_module(name)
-        for public in module.__all__:
-            value = getattr(module, public)
-            if inspect.ismodule(value):  # that can be called: `respect_tf.schedule(graph, 4)`
-                listed.add(value.__name__)
-                value = getattr(value, public)
-            setattr(module, public, value)  # names are loaded at first use; pdoc needs them now
+        for public in module.__all__:  # names are loaded at first use; pdoc needs them now
+            setattr(module, public, getattr(module, public))
     pdoc.render.configure(docformat="google", show_source=False, search=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pdoc.pdoc(*(name for name in modules if name not in listed), output_directory=folder)
+        pdoc.pdoc(*modules, output_directory=folder)
     return folder / "index.html"
 
 

@@ -14,7 +14,7 @@ from respect_tf.policy import Label, LabelTask, Weights, guide
 from respect_tf.policy._network import named_weights
 from respect_tf.policy._reward import SlicedCost
 from respect_tf.policy._rollout import greedy_order, successors_of
-from respect_tf.schedule._problem import Problem, build_problem
+from respect_tf.scheduling._problem import Problem, build_problem
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 Ints = npt.NDArray[np.int64]

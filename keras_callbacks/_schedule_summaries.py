@@ -14,7 +14,7 @@ from keras_callbacks._callback import KerasCallback, Logs, check_count
 if TYPE_CHECKING:
     from keras_callbacks._greedy import Example
     from respect_tf.policy import Label
-    from respect_tf.schedule import Schedule
+    from respect_tf.scheduling import Schedule
 
 # Pixels: of a strip, of all ops side by side if there are fewer, and between two strips.
 _HEIGHT, _WIDTH, _GAP = 24, 600, 4
@@ -118,7 +118,7 @@ class ScheduleSummaries(KerasCallback):
 
 def _greedy_schedule(weights: Any, example: Example) -> Schedule:
     from keras_callbacks._greedy import greedy_order_of
-    from respect_tf.schedule import slice_order
+    from respect_tf.scheduling import slice_order
 
     task = example.task
     order = greedy_order_of(weights, example)
@@ -132,7 +132,7 @@ def schedule_text(example: Example, found: Schedule) -> str:
         example: The graph with its label.
         found: Its schedule.
     """
-    from respect_tf.schedule import Schedule, stage_costs
+    from respect_tf.scheduling import Schedule, stage_costs
 
     task = example.task
     best = Schedule(_best(example, found), task.num_stages)

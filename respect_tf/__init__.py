@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import inspect as inspect
     from respect_tf.run import Metadata as Metadata
-    from respect_tf.schedule import Constraints as Constraints
-    from respect_tf.schedule import Latency as Latency
-    from respect_tf.schedule import LinearCost as LinearCost
-    from respect_tf.schedule import Objective as Objective
-    from respect_tf.schedule import PeakMemory as PeakMemory
-    from respect_tf.schedule import Schedule as Schedule
-    from respect_tf.schedule import Throughput as Throughput
-    from respect_tf.schedule import check_schedule as check_schedule
-    from respect_tf.schedule import schedule as schedule
-    from respect_tf.segment import Segment as Segment
-    from respect_tf.segment import segment as segment
-    from respect_tf.segment import verify as verify
+    from respect_tf.scheduling import Constraints as Constraints
+    from respect_tf.scheduling import Latency as Latency
+    from respect_tf.scheduling import LinearCost as LinearCost
+    from respect_tf.scheduling import Objective as Objective
+    from respect_tf.scheduling import PeakMemory as PeakMemory
+    from respect_tf.scheduling import Schedule as Schedule
+    from respect_tf.scheduling import Throughput as Throughput
+    from respect_tf.scheduling import check_schedule as check_schedule
+    from respect_tf.scheduling import schedule as schedule
+    from respect_tf.segmentation import Segment as Segment
+    from respect_tf.segmentation import segment as segment
+    from respect_tf.segmentation import verify as verify
 
 __version__ = "0.2.0"
 
@@ -91,39 +91,37 @@ _EXPORTS = {
     "PipelinePrediction": "respect_tf.device",
     "device_presets": "respect_tf.device",
     "predict": "respect_tf.device",
-    "Constraints": "respect_tf.schedule",
+    "Constraints": "respect_tf.scheduling",
     "Inspection": "respect_tf.report",
     "Intercepted": "respect_tf._hook",
-    "Latency": "respect_tf.schedule",
-    "LinearCost": "respect_tf.schedule",
+    "Latency": "respect_tf.scheduling",
+    "LinearCost": "respect_tf.scheduling",
     "Metadata": "respect_tf.run",
-    "Objective": "respect_tf.schedule",
+    "Objective": "respect_tf.scheduling",
     "OpGraph": "respect_tf.graph",
-    "PeakMemory": "respect_tf.schedule",
+    "PeakMemory": "respect_tf.scheduling",
     "Pipeline": "respect_tf._pipeline",
-    "Schedule": "respect_tf.schedule",
-    "Segment": "respect_tf.segment",
+    "Schedule": "respect_tf.scheduling",
+    "Segment": "respect_tf.segmentation",
     "TFLiteConverter": "respect_tf._hook",
-    "Throughput": "respect_tf.schedule",
+    "Throughput": "respect_tf.scheduling",
     "calibrate": "respect_tf.device",
-    "check_schedule": "respect_tf.schedule",
+    "check_schedule": "respect_tf.scheduling",
     "convert": "respect_tf._convert",
     "export": "respect_tf._hook",
     "inspect": "respect_tf.report",
     "intercept": "respect_tf._hook",
     "load": "respect_tf._convert",
-    "verify": "respect_tf.segment",
+    "schedule": "respect_tf.scheduling",
+    "segment": "respect_tf.segmentation",
+    "verify": "respect_tf.segmentation",
     **dict.fromkeys(_ERRORS, "respect_tf._errors"),
 }
-# Subpackages that can be called: `respect_tf.schedule(graph, 4)`.
-_CALLABLE_SUBPACKAGES = ("schedule", "segment")
 
-__all__ = ["__version__", *sorted({*_EXPORTS, *_CALLABLE_SUBPACKAGES})]  # noqa: PLE0604 - names come from the table
+__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604 - names come from the table
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CALLABLE_SUBPACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ from respect_tf.compile import (
     read_log,
     require_compiler,
 )
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 
 def compile_folder(

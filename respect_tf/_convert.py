@@ -36,7 +36,7 @@ from respect_tf.run import (
     read_metadata,
     write_metadata,
 )
-from respect_tf.schedule import (
+from respect_tf.scheduling import (
     Constraints,
     Measure,
     Objective,
@@ -44,8 +44,8 @@ from respect_tf.schedule import (
     check_request,
     check_schedule,
 )
-from respect_tf.schedule import schedule as choose_schedule
-from respect_tf.segment import (
+from respect_tf.scheduling import schedule as choose_schedule
+from respect_tf.segmentation import (
     NUM_INPUTS,
     Segment,
     check_runner_rules,
@@ -53,7 +53,7 @@ from respect_tf.segment import (
     random_inputs,
     schedule_of,
 )
-from respect_tf.segment import verify as verify_segments
+from respect_tf.segmentation import verify as verify_segments
 from respect_tf.tflite import (
     Int8Model,
     is_made_here,

@@ -20,8 +20,8 @@ from respect_tf.compile import check_same_interface
 from respect_tf.device import EdgeTpu, Hosts, devices_from, resolve_device
 from respect_tf.graph import OpGraph, Quantization
 from respect_tf.run import Interface
-from respect_tf.schedule import Schedule, check_schedule
-from respect_tf.segment import ParityReport, Segment, TensorSpec, check_runner_rules
+from respect_tf.scheduling import Schedule, check_schedule
+from respect_tf.segmentation import ParityReport, Segment, TensorSpec, check_runner_rules
 
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline

@@ -41,8 +41,8 @@ from respect_tf.run import (
     simulate,
     stream,
 )
-from respect_tf.schedule import Schedule
-from respect_tf.segment import ParityReport, Segment, TensorSpec, verify
+from respect_tf.scheduling import Schedule
+from respect_tf.segmentation import ParityReport, Segment, TensorSpec, verify
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.run import dequantize, quantize
-from respect_tf.segment import TensorSpec
+from respect_tf.segmentation import TensorSpec
 from respect_tf.tflite import signature_names
 
 Array = npt.NDArray[Any]

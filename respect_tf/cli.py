@@ -182,7 +182,7 @@ def schedule(
     """
     from respect_tf.report import format_bytes, format_cost, table
     from respect_tf.run import measure_from_csv, measure_on_cpu
-    from respect_tf.schedule import Constraints
+    from respect_tf.scheduling import Constraints
 
     with failing(as_json):
         constraints = Constraints(

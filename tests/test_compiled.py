@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from respect_tf._compiled import compiled, compiled_once, is_on_disk, loop
-from respect_tf.schedule import _local_moves
+from respect_tf.scheduling import _local_moves
 
 
 def add_one(number):
@@ -60,8 +60,8 @@ def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, 
     from respect_tf.graph import _features, _quick_cuts, _structural, random_graph
     from respect_tf.policy import _forward, _orders, _rollout
     from respect_tf.policy._guide import guide
-    from respect_tf.schedule import PeakMemory
-    from respect_tf.schedule._problem import build_problem
+    from respect_tf.scheduling import PeakMemory
+    from respect_tf.scheduling._problem import build_problem
 
     def results():
         graph = random_graph(family, num_ops, 0)
@@ -87,7 +87,7 @@ def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, 
 def test_moves_are_found_on_disk_by_the_next_process():
     code = (
         "from respect_tf.graph import random_graph;"
-        "from respect_tf.schedule import PeakMemory, _local, _local_moves, improve, schedule;"
+        "from respect_tf.scheduling import PeakMemory, _local, _local_moves, improve, schedule;"
         "_local._ROUNDS = 1; _local_moves.compile_moves();"
         "g = random_graph('wide', 40, 0);"
         "improve(g, schedule(g, 3, 'slicing', objective=PeakMemory(1.0)))"

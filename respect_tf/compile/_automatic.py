@@ -13,8 +13,8 @@ from respect_tf.compile._compiler import Compiler, find_compiler, require_compil
 from respect_tf.compile._recut import CompiledCut, compile_and_recut
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.schedule import Constraints, Schedule
-from respect_tf.segment import Segment
+from respect_tf.scheduling import Constraints, Schedule
+from respect_tf.segmentation import Segment
 
 CompileMode = Literal["auto"] | bool
 

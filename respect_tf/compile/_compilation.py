@@ -22,7 +22,7 @@ from respect_tf.compile._compiler import (
 from respect_tf.compile._log import CompilerLog, ModelLog, read_log
 from respect_tf.compile._narrow import FailingOps, narrow
 from respect_tf.compile._process import Stopped
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from respect_tf._errors import RespectError
 from respect_tf.compile._compiler import CompileResult
 from respect_tf.compile._log import FailureKind
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.segment import Segment, part_of
+from respect_tf.segmentation import Segment, part_of
 from respect_tf.tflite import read_model
 
 # Compiles a model; None once the time for it is over.

@@ -12,8 +12,8 @@ from respect_tf.compile._compilation import Compilation
 from respect_tf.compile._log import ModelLog
 from respect_tf.device import DeviceLike, predict
 from respect_tf.graph import OpGraph
-from respect_tf.schedule import Constraints, Schedule
-from respect_tf.segment import Segment
+from respect_tf.scheduling import Constraints, Schedule
+from respect_tf.segmentation import Segment
 
 # What the log may say beyond the prediction: it is printed with two decimals, and the prediction
 # of stored bytes is right to one percent.

@@ -14,7 +14,7 @@ from respect_tf.graph._features import FIRST_RANK, GraphFeatures, graph_features
 from respect_tf.policy._labels import Label, LabelTask
 from respect_tf.policy._reward import SlicedCost
 from respect_tf.policy._rollout import Successors, successors_of
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling._problem import build_problem
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from respect_tf.policy._reward import SlicedCost
 from respect_tf.policy._rollout import sample_orders, successors_of
 from respect_tf.policy._search import search
 from respect_tf.policy._weights import Weights
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling._problem import build_problem
 
 FILE, GREEDY, SAMPLES, RANDOM, STRUCTURAL, SEARCH = (
     "file",

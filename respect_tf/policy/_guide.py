@@ -14,10 +14,10 @@ from respect_tf.policy._forward import forward, layer_sizes
 from respect_tf.policy._orders import ORDER_NAMES, structural_order
 from respect_tf.policy._rollout import Successors, greedy_order, sample_orders, successors_of
 from respect_tf.policy._weights import Weights, load_weights
-from respect_tf.schedule._answers import Answer, answer_of
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats, Problem
-from respect_tf.schedule._slicing import slice_items
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._slicing import slice_items
 
 _ORDER_STREAM = 1  # random numbers for structural orders, beside those for the ops
 

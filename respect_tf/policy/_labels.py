@@ -20,10 +20,10 @@ from respect_tf.policy._label_program import load_cvxpy, run_cvxpy
 from respect_tf.policy._linear_time import LinearTime
 from respect_tf.policy._npz import damaged, read_npz, write_npz
 from respect_tf.policy._search import search
-from respect_tf.schedule import PeakMemory, Schedule, check_agreement, schedule
-from respect_tf.schedule._milp import solve_milp
-from respect_tf.schedule._objective import Objective
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling import PeakMemory, Schedule, check_agreement, schedule
+from respect_tf.scheduling._milp import solve_milp
+from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._problem import build_problem
 
 Ints = npt.NDArray[np.int64]
 

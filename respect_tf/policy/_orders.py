@@ -18,8 +18,8 @@ from respect_tf.graph._structural import (
     rows_of,
 )
 from respect_tf.policy._rollout import Successors, greedy_order
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats, Problem
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats, Problem
 
 
 def structural_order(problem: Problem, name: str) -> Ints:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.policy._search_state import wiring_of
-from respect_tf.schedule._problem import Problem
+from respect_tf.scheduling._problem import Problem
 
 Ints = npt.NDArray[np.int64]
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from respect_tf._errors import SolverError
 from respect_tf.policy._guide import guide, solve_policy_greedy
 from respect_tf.policy._search import search_problem
-from respect_tf.schedule._answers import Answer
-from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._milp import search_window
-from respect_tf.schedule._problem import Floats, Problem
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._milp import search_window
+from respect_tf.scheduling._problem import Floats, Problem
 
 # Orders drawn from the network beside its likeliest one.
 _NUM_SAMPLES = 8

@@ -20,20 +20,20 @@ from respect_tf.policy._search_bands import Bands
 from respect_tf.policy._search_ideals import has_few_ideals, neighbours
 from respect_tf.policy._search_linear import Advice, LinearSearch, advised_orders
 from respect_tf.policy._search_rounds import Rounds, is_loaded_soon
-from respect_tf.schedule._answers import Answer, answer_of
-from respect_tf.schedule._arguments import checked_count, deadline_after
-from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain
-from respect_tf.schedule._constraints import Constraints
-from respect_tf.schedule._exact import solve_exact, solve_quickly
-from respect_tf.schedule._ideal_search import IdealSearch, is_loaded
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._objective import Objective, resolve_objective
-from respect_tf.schedule._optima import prepare
-from respect_tf.schedule._problem import Floats, Problem, build_problem
-from respect_tf.schedule._schedule import Schedule
-from respect_tf.schedule._slicing import slice_items
-from respect_tf.schedule._solve import _checked_schedule
-from respect_tf.schedule._true_costs import is_batched
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._exact import solve_exact, solve_quickly
+from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._optima import prepare
+from respect_tf.scheduling._problem import Floats, Problem, build_problem
+from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._slicing import slice_items
+from respect_tf.scheduling._solve import _checked_schedule
+from respect_tf.scheduling._true_costs import is_batched
 
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""

@@ -25,8 +25,8 @@ from respect_tf.policy._search_state import (
     STAGE,
     VALUE,
 )
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats
 
 
 @compiled

@@ -9,9 +9,9 @@ import numpy as np
 
 from respect_tf._compiled import compiled
 from respect_tf.policy._search_random import next_random
-from respect_tf.schedule._ideal_arrays import Wires
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Bools
+from respect_tf.scheduling._ideal_arrays import Wires
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools
 
 _TRIES = 4  # draws for each item that may move at a boundary
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from respect_tf.policy._search_rounds import Rounds
 from respect_tf.policy._search_state import MODULUS
-from respect_tf.schedule._answers import costs_of
-from respect_tf.schedule._chain import Budget, Chain
-from respect_tf.schedule._ideal_search import IdealSearch
-from respect_tf.schedule._problem import Bools
+from respect_tf.scheduling._answers import costs_of
+from respect_tf.scheduling._chain import Budget, Chain
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._problem import Bools
 
 T = TypeVar("T")
 

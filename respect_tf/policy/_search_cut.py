@@ -26,8 +26,8 @@ from respect_tf.policy._search_state import (
     ROOM,
     ROWS_END,
 )
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats
 
 
 # Long functions: each one that is split off is compiled once more, into every caller.

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from respect_tf.schedule._chain import Budget, BudgetExceededError, Chain, reach
-from respect_tf.schedule._ideal_boundaries import IdealBoundaries
-from respect_tf.schedule._ideals import Ideals
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Bools, Problem
-from respect_tf.schedule._true_costs import is_batched, with_true_costs
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, reach
+from respect_tf.scheduling._ideal_boundaries import IdealBoundaries
+from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools, Problem
+from respect_tf.scheduling._true_costs import is_batched, with_true_costs
 
 # Ideals of each kind that are looked at for one boundary, in `neighbours`; and where an objective
 # has to be asked for one stage after the other.

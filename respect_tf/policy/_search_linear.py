@@ -12,12 +12,12 @@ from respect_tf.policy._orders import priority_order
 from respect_tf.policy._search_bands import Bands
 from respect_tf.policy._search_ideals import mix
 from respect_tf.policy._search_rounds import Rounds
-from respect_tf.schedule._answers import Answer, answer_of
-from respect_tf.schedule._chain import Budget
-from respect_tf.schedule._exact import solve_exact
-from respect_tf.schedule._ideal_search import IdealSearch
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats, Problem
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._exact import solve_exact
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats, Problem
 
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.

@@ -20,10 +20,10 @@ from respect_tf.policy._search_state import (
     layout_of,
     wiring_of,
 )
-from respect_tf.schedule._chain import Chain
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats, Problem
-from respect_tf.schedule._slicing import balanced_chain
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._slicing import balanced_chain
 
 _MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 50, 5_000, 50_000  # in a round
 _NUM_STEPS = 50

@@ -30,8 +30,8 @@ from respect_tf.policy._search_state import (
     ROWS_END,
     STAGE,
 )
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._problem import Floats
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats
 
 
 @compiled

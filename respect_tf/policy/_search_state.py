@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from respect_tf.schedule._items import Ints
-from respect_tf.schedule._local_state import network_of, state_of
-from respect_tf.schedule._problem import Floats, Problem
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._local_state import network_of, state_of
+from respect_tf.scheduling._problem import Floats, Problem
 
 MODULUS = 2**31 - 1
 """Of Lehmer's random numbers, which are 1 to 2**31 - 2."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from respect_tf.compile import logged_figures, read_compiled
 from respect_tf.report._text import format_bytes, table
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 _UNKNOWN = "?"
 

@@ -12,9 +12,9 @@ import numpy as np
 from respect_tf.compile import logged_figures
 from respect_tf.device import CpuOp, EdgeTpu, PipelinePrediction, StagePrediction, predict
 from respect_tf.graph import OpGraph
-from respect_tf.schedule import Schedule
-from respect_tf.schedule import schedule as choose_schedule
-from respect_tf.segment import Segment
+from respect_tf.scheduling import Schedule
+from respect_tf.scheduling import schedule as choose_schedule
+from respect_tf.segmentation import Segment
 
 Source = Literal["predicted", "compiler log", "measured"]
 

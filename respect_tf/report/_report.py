@@ -19,8 +19,8 @@ from respect_tf.report._prediction import (
     stages_on_device,
 )
 from respect_tf.report._report_text import report_text
-from respect_tf.schedule import Schedule
-from respect_tf.segment import ParityReport, Segment, TensorSpec
+from respect_tf.scheduling import Schedule
+from respect_tf.segmentation import ParityReport, Segment, TensorSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 from respect_tf.tflite import Interpreter
 
 

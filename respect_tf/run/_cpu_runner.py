@@ -15,7 +15,7 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError, RunnerError
 from respect_tf.run._channel import Channel
 from respect_tf.run._inputs import InputPreparer
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 from respect_tf.tflite import Interpreter
 
 Array = npt.NDArray[Any]

@@ -10,7 +10,7 @@ from respect_tf._reporting import Verbosity, report
 from respect_tf.run._cpu_runner import CpuRunner
 from respect_tf.run._edge_tpu_runner import EdgeTpuRunner
 from respect_tf.run._edge_tpus import check_edge_tpus
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 RunnerDevice = Literal["auto", "cpu", "edgetpu"]
 

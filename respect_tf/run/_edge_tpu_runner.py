@@ -20,7 +20,7 @@ from respect_tf.run._edge_tpus import (
     pipeline_module,
 )
 from respect_tf.run._inputs import InputPreparer
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import DeviceError
-from respect_tf.segment import Segment
+from respect_tf.segmentation import Segment
 
 _RUNTIMES = {
     "Linux": "libedgetpu.so.1",

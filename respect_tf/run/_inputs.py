@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.run._quantize import quantize
-from respect_tf.segment import TensorSpec
+from respect_tf.segmentation import TensorSpec
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.segment import cut, random_inputs
+from respect_tf.segmentation import cut, random_inputs
 from respect_tf.tflite import (
     Interpreter,
     is_made_here,

@@ -16,7 +16,7 @@ import numpy as np
 
 from respect_tf._errors import ArgumentError
 from respect_tf.run._metadata_writer import MetadataWriter
-from respect_tf.segment import Segment, TensorSpec
+from respect_tf.segmentation import Segment, TensorSpec
 from respect_tf.tflite import read_model, schema, text, write_model
 
 ENTRY = "TFLITE_METADATA"  # the name under which TFLite's libraries look for it

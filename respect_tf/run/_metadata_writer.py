@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from respect_tf.segment import TensorSpec
+from respect_tf.segmentation import TensorSpec
 
 IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"  # all that is used here was there in the first version

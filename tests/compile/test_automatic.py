@@ -10,8 +10,8 @@ from model_builder import ModelBuilder
 from respect_tf._errors import ArgumentError, CompilerError
 from respect_tf.compile import Compiler, compile_cut, resolve_compiler
 from respect_tf.graph import OpGraph
-from respect_tf.schedule import Schedule, schedule
-from respect_tf.segment import segment
+from respect_tf.scheduling import Schedule, schedule
+from respect_tf.segmentation import segment
 
 Plan = Callable[..., Path]
 

@@ -26,7 +26,7 @@ from respect_tf.compile import (
     read_compiled,
     require_compiler,
 )
-from respect_tf.segment import Segment, segment
+from respect_tf.segmentation import Segment, segment
 
 V15 = "15.0.340273435"
 Plan = Callable[..., Path]

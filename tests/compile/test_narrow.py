@@ -11,7 +11,7 @@ from model_builder import ModelBuilder
 from respect_tf.compile import CompileResult, Failure
 from respect_tf.compile._narrow import narrow
 from respect_tf.graph import OpGraph
-from respect_tf.segment import Segment, segment
+from respect_tf.segmentation import Segment, segment
 
 
 def chain(num_ops: int) -> Segment:

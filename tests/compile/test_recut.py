@@ -25,8 +25,8 @@ from respect_tf.compile import (
 from respect_tf.compile._recut import _badness
 from respect_tf.device import op_parameters
 from respect_tf.graph import OpGraph
-from respect_tf.schedule import Constraints, Schedule, schedule
-from respect_tf.segment import segment
+from respect_tf.scheduling import Constraints, Schedule, schedule
+from respect_tf.segmentation import segment
 
 Plan = Callable[..., Path]
 COMPILER = Compiler(Path("edgetpu_compiler"), "16.0.1")

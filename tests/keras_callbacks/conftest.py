@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from respect_tf.policy import Label, LabelTask
-from respect_tf.schedule import schedule
+from respect_tf.scheduling import schedule
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import respect_tf
 from keras_callbacks import OptimalityGap, RolloutBaseline, ScheduleSummaries, _greedy
 from keras_callbacks._schedule_summaries import schedule_strips, schedule_text
 from respect_tf.policy import Label, label_task
-from respect_tf.schedule import Schedule, slice_order
+from respect_tf.scheduling import Schedule, slice_order
 
 METRICS = ["optimality_gap", "worst_optimality_gap"]
 

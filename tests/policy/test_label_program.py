@@ -12,10 +12,10 @@ from respect_tf._errors import DependencyError, ScheduleError
 from respect_tf.graph import OpGraph, random_graph
 from respect_tf.policy import make_labels
 from respect_tf.policy._label_program import run_cvxpy
-from respect_tf.schedule import PeakMemory
-from respect_tf.schedule._constraints import Constraints
-from respect_tf.schedule._milp import search_window, solve_milp
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling import PeakMemory
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._milp import search_window, solve_milp
+from respect_tf.scheduling._problem import build_problem
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

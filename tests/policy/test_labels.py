@@ -18,7 +18,7 @@ from respect_tf.policy._labels import (
     save_labels,
     solve_task,
 )
-from respect_tf.schedule import Schedule, check_schedule, schedule
+from respect_tf.scheduling import Schedule, check_schedule, schedule
 
 
 def solve_fast(index: int) -> Label:

@@ -16,8 +16,8 @@ from respect_tf.policy._forward import Forward, forward
 from respect_tf.policy._guide import Guidance, guide, stage_probabilities
 from respect_tf.policy._rollout import greedy_order, successors_of
 from respect_tf.policy._weights import Weights
-from respect_tf.schedule import PeakMemory, slice_order
-from respect_tf.schedule._problem import Problem, build_problem
+from respect_tf.scheduling import PeakMemory, slice_order
+from respect_tf.scheduling._problem import Problem, build_problem
 
 GRAPHS = {
     "one op": OpGraph.from_arrays([3], [1], np.zeros((0, 2), int)),

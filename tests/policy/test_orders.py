@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from schedule.schedule_reference import graphs
+from scheduling.schedule_reference import graphs
 
 from respect_tf import OpGraph, PeakMemory
 from respect_tf._errors import ArgumentError
@@ -14,7 +14,7 @@ from respect_tf.policy._orders import (
     structural_order,
     structural_orders,
 )
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling._problem import build_problem
 
 
 def problem_of(graph):

@@ -11,7 +11,7 @@ import pytest
 from respect_tf._errors import ArgumentError
 from respect_tf.policy import Label, PointerPlan, label_task, train_pointer
 from respect_tf.policy._reward import cosine_reward
-from respect_tf.schedule import schedule
+from respect_tf.scheduling import schedule
 
 
 def label(index: int, num_ops: int = 12) -> Label:

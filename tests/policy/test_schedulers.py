@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule.schedule_reference import best_stages, graphs
+from scheduling.schedule_reference import best_stages, graphs
 from slow_clock import SlowClock
 
 import respect_tf
@@ -15,7 +15,7 @@ from respect_tf import OpGraph, PeakMemory, schedule
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.policy import _search
-from respect_tf.schedule import Constraints, check_schedule
+from respect_tf.scheduling import Constraints, check_schedule
 
 NAMES = ("policy", "policy-greedy", "policy+milp")
 
@@ -167,7 +167,7 @@ def test_few_ideals_need_no_compiled_code_and_no_tensorflow():
 
 
 def test_importing_the_folder_of_schedules_does_not_load_the_policy():
-    code = "import sys, respect_tf.schedule; print('respect_tf.policy' in sys.modules)"
+    code = "import sys, respect_tf.scheduling; print('respect_tf.policy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule.schedule_reference import Batched, Latency, Streaming, best_stages, graphs
+from scheduling.schedule_reference import Batched, Latency, Streaming, best_stages, graphs
 from slow_clock import SlowClock
 
 from respect_tf import OpGraph, PeakMemory, schedule
@@ -15,7 +15,7 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import random_graph
 from respect_tf.policy import _search
 from respect_tf.policy._search import search
-from respect_tf.schedule import Constraints, check_schedule, slice_order
+from respect_tf.scheduling import Constraints, check_schedule, slice_order
 
 
 @pytest.fixture(scope="module", autouse=True)

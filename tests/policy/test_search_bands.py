@@ -6,10 +6,10 @@ import pytest
 from respect_tf.graph import random_graph
 from respect_tf.policy._search_bands import Bands
 from respect_tf.policy._search_rounds import Rounds
-from respect_tf.schedule import Constraints, PeakMemory
-from respect_tf.schedule._answers import answer_of
-from respect_tf.schedule._ideal_search import IdealSearch
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling import Constraints, PeakMemory
+from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._problem import build_problem
 
 
 def rounds_of(problem, seed=0):

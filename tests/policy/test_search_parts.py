@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule.schedule_reference import Latency, best_stages, graphs
+from scheduling.schedule_reference import Latency, best_stages, graphs
 
 from respect_tf import PeakMemory
 from respect_tf._errors import ScheduleError
@@ -15,12 +15,12 @@ from respect_tf.policy._orders import priority_order
 from respect_tf.policy._search_ideals import has_few_ideals, mix, neighbours
 from respect_tf.policy._search_rounds import Rounds
 from respect_tf.policy._search_state import layout_of, wiring_of
-from respect_tf.schedule import Constraints
-from respect_tf.schedule._answers import answer_of
-from respect_tf.schedule._chain import Budget
-from respect_tf.schedule._ideal_search import IdealSearch
-from respect_tf.schedule._problem import build_problem
-from respect_tf.schedule._slicing import slice_items
+from respect_tf.scheduling import Constraints
+from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._slicing import slice_items
 
 
 def random_order(problem, seed):

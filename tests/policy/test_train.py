@@ -17,8 +17,8 @@ from respect_tf.policy._plan import TrainingPlan
 from respect_tf.policy._reward import SlicedCost, cosine_reward
 from respect_tf.policy._rollout import sample_orders, successors_of
 from respect_tf.policy._trainer import _advantages
-from respect_tf.schedule import PeakMemory, slice_order
-from respect_tf.schedule._problem import build_problem
+from respect_tf.scheduling import PeakMemory, slice_order
+from respect_tf.scheduling._problem import build_problem
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

@@ -6,7 +6,7 @@ from respect_tf._errors import ArgumentError, InvalidModelError
 from respect_tf.graph import OpGraph
 from respect_tf.run import measure_on_cpu
 from respect_tf.run._measure import stages_around
-from respect_tf.schedule import check_schedule, schedule
+from respect_tf.scheduling import check_schedule, schedule
 
 
 @pytest.fixture(scope="module")

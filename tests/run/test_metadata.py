@@ -17,7 +17,7 @@ import respect_tf
 from respect_tf import ArgumentError, InvalidModelError, segment
 from respect_tf.run import CpuRunner, describe_interface, read_metadata, write_metadata
 from respect_tf.run._metadata_writer import MetadataWriter
-from respect_tf.segment import check_runner_rules, verify
+from respect_tf.segmentation import check_runner_rules, verify
 from respect_tf.tflite import read_model, text, write_model
 
 

@@ -30,7 +30,7 @@ from respect_tf import InterpreterError, OpGraph
 from respect_tf._errors import InvalidModelError, RespectError, RunnerError
 from respect_tf.cli import main
 from respect_tf.run import CpuRunner, measure_on_cpu
-from respect_tf.segment import random_inputs
+from respect_tf.segmentation import random_inputs
 from respect_tf.tflite import (
     Interpreter,
     call_in_worker,

@@ -1,0 +1,37 @@
+"""Schedules: which stage each op runs in, what that costs, and how good it can get."""
+
+from respect_tf.scheduling._agreement import check_agreement
+from respect_tf.scheduling._check import check_schedule, stage_costs
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import Latency, Throughput
+from respect_tf.scheduling._local import improve
+from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
+from respect_tf.scheduling._profile import Measure
+from respect_tf.scheduling._request import check_request
+from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._solve import schedule, scheduler_names, slice_order
+from respect_tf.scheduling._stage_batch import StageBatch
+from respect_tf.scheduling._window import WindowResult, window_milp
+
+__all__ = [
+    "Constraints",
+    "Latency",
+    "LinearCost",
+    "Measure",
+    "Objective",
+    "PeakMemory",
+    "Schedule",
+    "StageBatch",
+    "Throughput",
+    "WindowResult",
+    "check_agreement",
+    "check_request",
+    "check_schedule",
+    "improve",
+    "resolve_objective",
+    "schedule",
+    "scheduler_names",
+    "slice_order",
+    "stage_costs",
+    "window_milp",
+]

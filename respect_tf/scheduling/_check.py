@@ -1,0 +1,164 @@
+"""The independent checker of schedules: plain code that shares none with the solvers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ScheduleError
+from respect_tf.graph import OpGraph
+from respect_tf.scheduling._bounded import BoundedObjective
+from respect_tf.scheduling._check_constraints import check_constraints
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
+from respect_tf.scheduling._objective import Number, Objective, resolve_objective
+from respect_tf.scheduling._schedule import Schedule
+
+
+def check_schedule(
+    graph: OpGraph,
+    schedule: Schedule,
+    objective: str | Objective | None = None,
+    constraints: Constraints | None = None,
+) -> None:
+    """Check that a schedule is valid for a graph and costs what it says.
+
+    Args:
+        graph: The graph.
+        schedule: The schedule.
+        objective: What its cost was computed with. If left out, the objective that
+            `schedule.objective` names, on `schedule.device`; a cost without a name is an error.
+        constraints: What it has to keep beside the rules for all schedules.
+
+    Raises:
+        ScheduleError: The schedule has another number of ops, an edge leads to an earlier stage, a
+            stage is empty, ops that must share a stage do not, a constraint is broken, or the cost
+            is another one. The message names the op, edge or stage.
+        ArgumentError: No objective has that name, or constraints name what is not there.
+    """
+    stages: list[int] = schedule.stages.tolist()
+    if len(stages) != graph.num_ops:
+        raise ScheduleError(
+            f"The schedule has stages for {len(stages)} ops. Expected one per op of the graph, "
+            f"{graph.num_ops}."
+        )
+    filled = set(stages)
+    for stage in range(schedule.num_stages):
+        if stage not in filled:
+            raise ScheduleError(f"Stage {stage} of {schedule.num_stages} is empty.")
+    if len(filled) != schedule.num_stages:
+        stray = next(op for op, stage in enumerate(stages) if stage >= schedule.num_stages)
+        raise ScheduleError(
+            f"{graph.describe_op(stray)} has the stage {stages[stray]}. Expected 0 to "
+            f"{schedule.num_stages - 1}."
+        )
+    _check_edges(graph, schedule.stages)
+    for first, second in graph.colocated.tolist():
+        if stages[first] != stages[second]:
+            raise ScheduleError(
+                f"{graph.describe_op(first)} is in stage {stages[first]} and "
+                f"{graph.describe_op(second)} in stage {stages[second]}. Expected one stage for "
+                "both, by the rules of the pipeline runner."
+            )
+    if constraints:
+        constraints.check(graph, schedule.num_stages)
+        check_constraints(graph, stages, constraints)
+    if schedule.cost is None:
+        return
+    if objective is None:
+        objective = schedule.objective if schedule.objective is not None else ""
+    resolved = prepared_for(schedule, resolve_objective(objective, schedule.device))
+    if isinstance(resolved, DeviceObjective) and resolved.needs_optima:
+        raise ScheduleError(
+            f"The schedule costs {schedule.cost} relative to the optima of several devices, and "
+            "does not say what they are. Expected `optima`."
+        )
+    total = schedule_cost(graph, schedule, resolved)
+    same = (
+        total == schedule.cost
+        if isinstance(total, int)
+        else math.isclose(total, schedule.cost, rel_tol=1e-9, abs_tol=1e-12)
+    )
+    if not same:
+        shown = ", ".join(map(str, stage_costs(graph, schedule, resolved)[:16]))
+        raise ScheduleError(
+            f"The schedule says that it costs {schedule.cost} ({resolved.name}). Its stages cost "
+            f"[{shown}], and it therefore {total}."
+        )
+
+
+def _check_edges(graph: OpGraph, stages: npt.NDArray[np.int32]) -> None:
+    readers, tensors = graph.reads
+    makers = graph.producer[tensors]
+    late = np.flatnonzero((makers >= 0) & (stages[makers] > stages[readers]))
+    if len(late):
+        reader, tensor, maker = (int(array[late[0]]) for array in (readers, tensors, makers))
+        raise ScheduleError(
+            f"{graph.describe_op(reader)} in stage {stages[reader]} reads the tensor "
+            f"'{graph.tensor_names[tensor]}' that {graph.describe_op(maker)} makes in stage "
+            f"{stages[maker]}, which is later. Expected stage({maker}) <= stage({reader})."
+        )
+
+
+def checked_cost(
+    graph: OpGraph, schedule: Schedule, objective: Objective, constraints: Constraints | None
+) -> Number:
+    """`schedule_cost` of a schedule that says no cost itself, once it is known to be valid.
+
+    Raises:
+        ScheduleError: See `check_schedule`.
+    """
+    check_schedule(graph, schedule, constraints=constraints)
+    return schedule_cost(graph, schedule, objective)
+
+
+def schedule_cost(graph: OpGraph, schedule: Schedule, objective: Objective) -> Number:
+    """The cost of a valid schedule, straight from the definitions.
+
+    Args:
+        graph: The graph.
+        schedule: A valid schedule for it.
+        objective: Whose cost to compute.
+    """
+    if isinstance(objective, BoundedObjective):
+        return objective.schedule_cost(graph, schedule)
+    return objective.total_cost(stage_costs(graph, schedule, objective))
+
+
+def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> list[Number]:
+    """The cost of each stage of a valid schedule, straight from the definitions.
+
+    Args:
+        graph: The graph.
+        schedule: A valid schedule for it.
+        objective: Whose costs to compute.
+
+    Returns:
+        One number per stage.
+    """
+    objective = objective.for_stages(schedule.num_stages)
+    stages: list[int] = schedule.stages.tolist()
+    ops: list[list[int]] = [[] for _ in range(schedule.num_stages)]
+    entering: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    leaving: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    producer = graph.producer.tolist()
+    model_inputs = set(graph.model_inputs.tolist())
+    for op, stage in enumerate(stages):
+        ops[stage].append(op)
+    for reader, tensor in zip(*(array.tolist() for array in graph.reads), strict=True):
+        maker = producer[tensor]
+        if maker < 0:
+            if tensor in model_inputs:
+                entering[stages[reader]].add(tensor)
+        elif stages[maker] < stages[reader]:
+            entering[stages[reader]].add(tensor)
+            leaving[stages[maker]].add(tensor)
+    for tensor in graph.model_outputs.tolist():
+        if producer[tensor] >= 0:
+            leaving[stages[producer[tensor]]].add(tensor)
+    return [
+        objective.stage_cost(graph, ops[stage], sorted(entering[stage]), sorted(leaving[stage]))
+        for stage in range(schedule.num_stages)
+    ]

@@ -1,0 +1,168 @@
+"""`DeviceCosts.stage` for many stages at once, and for several devices of one chip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.device import ChipCosts, DeviceCosts
+from respect_tf.device._edge_tpu import MIB
+from respect_tf.scheduling._stage_batch import StageBatch
+from respect_tf.scheduling._tile_batch import left_out
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_MAX_CELLS = 1 << 21
+
+
+def batch_stages(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+    """What `DeviceCosts.stage` gives, up to rounding.
+
+    Args:
+        costs: The costs of the graph on each device; the chip is the same.
+        stages: The stages.
+
+    Returns:
+        Time of each stage on each device in ms, [len(stages), len(costs)]; bytes that it moves,
+        parameters and instructions included, and bytes of parameters that it streams, both
+        [len(stages)].
+    """
+    num_ops = costs[0].graph.num_ops
+    step = max(1, _MAX_CELLS // num_ops)
+    parts = []
+    for top in range(0, len(stages), step):
+        which = np.zeros(len(stages), bool)
+        which[top : top + step] = True
+        parts.append(_part(costs, stages if which.all() else stages.select(which)))
+    total, moved, streamed = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return total, moved, streamed
+
+
+def _part(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+    chip = costs[0].chip
+    total, moved = unstreamed(costs, stages, np.ones(len(stages)))
+    room, fit = rooms_of(chip, stages, stages.op_sums(chip.asked_bytes))
+    in_doubt = ~fit
+    streamed = stages.op_sums(chip.parameters.streamed)
+    moved += streamed
+    if in_doubt.any():
+        waiting, more = _streamed(costs, stages.select(in_doubt), room[in_doubt])
+        total[in_doubt] += waiting
+        streamed[in_doubt] += more
+        moved[in_doubt] += more
+    if chip.all_supported:
+        return total, moved, streamed
+    # Which ops a CPU op drags with it depends on paths: such stages are looked at one by one.
+    on_cpu = stages.contains(np.flatnonzero(~chip.supported)).any(axis=1)
+    for index in np.flatnonzero(on_cpu).tolist():
+        stage = chip.stage(*stages.parts(index))
+        found = [one.time(stage) for one in costs]
+        total[index] = [stage.total_ms for stage in found]
+        moved[index] = found[0].moved_bytes
+        streamed[index] = found[0].streamed_bytes
+    return total, moved, streamed
+
+
+def unstreamed(
+    costs: Sequence[DeviceCosts], stages: StageBatch, num_parts: Floats
+) -> tuple[Floats, Floats]:
+    """What stages without ops on the CPU take and move if all parameters are cached.
+
+    Args:
+        costs: See `batch_stages`.
+        stages: The stages.
+        num_parts: Inferences that each is counted as, [len(stages)].
+
+    Returns:
+        ms, [len(stages), len(costs)], and bytes but for parameters, [len(stages)].
+    """
+    chip = costs[0].chip
+    instructions = stages.op_sums(chip.instructions)
+    links = [one.device.link_ms_per_mib / MIB for one in costs]
+    # Amounts of each stage, and what one of each takes on each device.
+    amounts = (
+        (num_parts, [one.start_ms for one in costs]),
+        (stages.op_sums(chip.chip_ms), [one.device.slower for one in costs]),
+        (stages.op_sums(chip.parameters.streamed) + instructions, links),
+        (stages.entering_bytes, [one.enter_ms_per_byte for one in costs]),
+        (stages.leaving_weights, [one.leave_ms_per_request for one in costs]),
+    )
+    total = np.zeros((len(stages), len(costs)))
+    for amount, rates in amounts:  # no matrix product: its last bits differ between machines
+        total += amount[:, None] * np.array(rates)
+    returned = stages.leaving_weights * costs[0].device.request_bytes
+    own = chip.base_instructions * num_parts
+    return total, stages.entering_bytes + returned + instructions + own
+
+
+def rooms_of(chip: ChipCosts, stages: StageBatch, held: Floats) -> tuple[Floats, Bools]:
+    """Room for parameters in stages without ops on the CPU, and where all of them surely fit.
+
+    They fit where a block more fits into each tile: the tile with most room is never fuller than
+    the average.
+
+    Args:
+        chip: The graph on the chip.
+        stages: The stages.
+        held: Bytes of all blocks in each stage. [num_stages].
+
+    Returns:
+        Bytes, float64 [num_stages], or less where all parameters fit; and bool [num_stages].
+    """
+    device, sizes, cap = chip.device, chip.parameters.block_bytes, chip.activation_cap
+    whole = chip.whole_room
+    works_in_strips = bool(chip.strip_step.any())
+    # First as if the largest tensor and the largest block were in each stage.
+    most = device.activation_share * float(chip.largest_tensor.max(initial=0))
+    taken = np.full(len(stages), most)
+    if works_in_strips:
+        taken = np.maximum(taken, device.strip_input_share * stages.entering_bytes)
+    room = np.maximum(0.0, whole - np.minimum(taken, cap))
+    fit = held + device.num_tiles * float(sizes.max(initial=0)) <= room
+    if fit.all():
+        return room, fit
+    doubtful = np.flatnonzero(~fit)
+    some = stages.select(~fit)
+    taken = device.activation_share * some.op_maxima(chip.largest_tensor)
+    if works_in_strips:
+        in_strips = some.op_sums((chip.strip_step > 0).astype(np.int64)) > 0
+        taken = np.where(in_strips, device.strip_input_share * some.entering_bytes, taken)
+    room[doubtful] = np.maximum(0.0, whole - np.minimum(taken, cap))
+    may_fit = held[doubtful] <= room[doubtful]
+    doubtful = doubtful[may_fit]
+    if len(doubtful):
+        largest = some.select(may_fit).op_maxima(sizes)
+        fit[doubtful] = held[doubtful] + device.num_tiles * largest <= room[doubtful]
+    return room, fit
+
+
+def _streamed(
+    costs: Sequence[DeviceCosts], stages: StageBatch, room: Floats
+) -> tuple[Floats, Floats]:
+    """Time and bytes of the parameters that are not cached. [len(stages), len(costs)], [...]."""
+    from respect_tf.scheduling._problem import on_grid
+
+    chip = costs[0].chip
+    parameters, num_tiles = chip.parameters, chip.device.num_tiles
+    layers = layers_in_turn(chip)
+    streamed = left_out(
+        parameters.blocks[layers],
+        parameters.block_bytes[layers],
+        stages.contains(layers),
+        room / num_tiles,
+        num_tiles,
+    ).astype(np.float64)
+    # On a grid, sums do not depend on the order in which a machine adds up.
+    waiting = [on_grid("ms of streaming", one.stream_ms[layers], 1) for one in costs]
+    return streamed @ np.stack(waiting, axis=1), streamed @ parameters.movable[layers].astype(float)
+
+
+def layers_in_turn(chip: ChipCosts) -> Ints:
+    """Ops with parameters in the order in which they ask for room. [num_layers]."""
+    order = np.argsort(chip.largest_first)
+    layers: Ints = order[chip.parameters.blocks[order] > 0]
+    return layers

@@ -1,0 +1,320 @@
+"""Stages that are intervals of an order: their costs, for all pairs of positions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._stage_batch import StageBatch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Intervals:
+    """Costs of the stages [start, stop) of an order of items.
+
+    Which tensors enter or leave changes with start and stop at few places only: a tensor enters
+    through its reader at position r for the starts after the reader (or maker) before it, up to r,
+    and all stops after r; it leaves for all starts up to its maker p and the stops after p, up to
+    its last reader. Each of these is a rectangle in the plane of (start, stop), and the bytes that
+    cross are the sum of the rectangles over a point. Their number is linear in the graph's size.
+
+    Attributes:
+        problem: The problem.
+        order: int64 [num_items], a topological order.
+    """
+
+    problem: Problem
+    order: Ints
+
+    @functools.cached_property
+    def position(self) -> Ints:
+        """Position of each item. int64 [num_items]."""
+        position = np.empty(len(self.order), np.int64)
+        position[self.order] = np.arange(len(self.order))
+        return position
+
+    @functools.cached_property
+    def op_sums(self) -> Floats:
+        """Op costs of the first items. [num_items + 1]."""
+        return _sums(self.problem.op_costs[self.order])
+
+    @functools.cached_property
+    def output_sums(self) -> Floats:
+        """Bytes of the model's outputs among the first items. [num_items + 1]."""
+        return _sums(self.problem.output_bytes[self.order])
+
+    @functools.cached_property
+    def weight_sums(self) -> Floats:
+        """Weights of the first items: what they add to any stage's cost. [num_items + 1]."""
+        return _sums(self.problem.weights[self.order])
+
+    @functools.cached_property
+    def byte_sums(self) -> Floats:
+        """Parameter bytes of the first items, where stages have limited room. [num_items + 1]."""
+        restrictions = self.problem.restrictions
+        if restrictions is None:
+            return np.zeros(len(self.order) + 1)
+        return _sums(restrictions.item_bytes[self.order])
+
+    @functools.cached_property
+    def first_stops(self) -> Ints:
+        """The least position of each boundary: no stage is empty, and pins hold. [num_stages + 1].
+
+        It may be above `last_stops`: then no cut of the order keeps the constraints.
+        """
+        num_items, num_stages = len(self.order), self.problem.num_stages
+        stops = np.arange(num_stages + 1)
+        stops[-1] = num_items
+        if self.problem.restrictions is not None:
+            for k in range(1, num_stages + 1):
+                before, _ = self.problem.restrictions.boundary_items(k)
+                stops[k] = max(
+                    stops[k], stops[k - 1] + 1, self.position[before].max(initial=-1) + 1
+                )
+        return stops
+
+    @functools.cached_property
+    def last_stops(self) -> Ints:
+        """The greatest position of each boundary. [num_stages + 1]."""
+        num_items, num_stages = len(self.order), self.problem.num_stages
+        stops = num_items - num_stages + np.arange(num_stages + 1)
+        stops[0] = 0
+        if self.problem.restrictions is not None:
+            for k in reversed(range(1, num_stages)):
+                _, after = self.problem.restrictions.boundary_items(k)
+                least = self.position[after].min(initial=num_items)
+                stops[k] = min(stops[k], stops[k + 1] - 1, least)
+        return stops
+
+    @functools.cached_property
+    def rectangles(self) -> tuple[Ints, Floats, int]:
+        """Bytes that cross, apart from the model's outputs.
+
+        Returns:
+            int64 [4, num_rectangles]: first and last start, first and last stop; bytes
+            [num_rectangles]; and how many of the first ones are of tensors that enter, the others
+            being of tensors that leave.
+        """
+        problem = self.problem
+        num_items = len(self.order)
+        offsets = problem.reader_offsets
+        tensors = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        places = self.position[problem.reader_items]
+        places = places[np.lexsort((places, tensors))]
+        made_at = np.where(problem.tensor_items >= 0, self.position[problem.tensor_items], -1)
+        before = np.concatenate([[0], places])[:-1]
+        before[offsets[:-1]] = made_at
+        entering = [before + 1, places, places + 1, np.full(len(places), num_items)]
+
+        leaves = problem.tensor_leaves
+        maker, last = made_at[leaves], places[offsets[1:] - 1][leaves]
+        leaving = [np.zeros(len(maker), np.int64), maker, maker + 1, last]
+        corners = np.concatenate([np.stack(entering), np.stack(leaving)], axis=1)
+        sizes = np.concatenate([problem.tensor_bytes[tensors], problem.tensor_bytes[leaves]])
+        return corners, sizes, len(places)
+
+    @functools.cached_property
+    def _leaving_weights(self) -> tuple[Ints, Floats, Floats]:
+        """Rectangles of tensors that leave, what each weighs, and the sums of outputs."""
+        corners, _, num_entering = self.rectangles
+        weights = self.problem.tensor_weights[self.problem.tensor_leaves]
+        return corners[:, num_entering:], weights, _sums(self.problem.output_weights[self.order])
+
+    def stage_costs(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
+        """Cost and crossing bytes of all stages between ascending positions.
+
+        Returns:
+            Cost, infinite where the stage is empty, and crossing bytes: both
+            [num_starts, num_stops].
+        """
+        entering, leaving = self.bytes_moved(starts, stops)
+        crossing = entering + leaving
+        op_costs = self.op_sums[stops] - self.op_sums[starts][:, None]
+        cost = self.problem.cost(op_costs, entering, leaving)
+        return np.where(starts[:, None] < stops, cost, np.inf), crossing
+
+    def bytes_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
+        """Bytes that enter and that leave stages between ascending positions.
+
+        Returns:
+            Both [num_starts, num_stops].
+        """
+        corners, sizes, num_entering = self.rectangles
+        near = (
+            (corners[1] >= starts[0])
+            & (corners[0] <= starts[-1])
+            & (corners[3] >= stops[0])
+            & (corners[2] <= stops[-1])
+        )
+        kinds = np.flatnonzero(near)
+        split = int(np.searchsorted(kinds, num_entering))
+        corners, sizes = corners[:, kinds], sizes[kinds]
+        outputs = self.output_sums[stops] - self.output_sums[starts][:, None]
+        entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
+        leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
+        return entering, leaving
+
+    def all_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
+        """`bytes_moved`, and what leaves weighs. Each [num_starts, num_stops]."""
+        corners, sizes, sums = self._leaving_weights
+        weights = _rectangle_sums(corners, sizes, starts, stops)
+        return *self.bytes_moved(starts, stops), weights + sums[stops] - sums[starts][:, None]
+
+    @functools.cached_property
+    def merged(self) -> tuple[Floats, Floats, Floats]:
+        """What the items before and after each position would cost as one stage.
+
+        Returns:
+            Cost before, cost after, and crossing bytes of both together. Each [num_items + 1].
+        """
+        everything = np.arange(len(self.order) + 1)
+        first, last = everything[:1], everything[-1:]
+        cost_before, crossing_before = (part[0] for part in self.stage_costs(first, everything))
+        cost_after, crossing_after = (part[:, 0] for part in self.stage_costs(everything, last))
+        return cost_before, cost_after, crossing_before + crossing_after
+
+    def candidates(self, limit: float) -> list[Ints]:
+        """Positions for each boundary that a schedule within the cost limit can use.
+
+        Stages merged into one never cost more than they cost apart, so the items before the
+        boundary after stage k cost at most k times the limit as one stage, and those after it the
+        rest.
+
+        Returns:
+            Ascending positions, one array per boundary, the first and last included.
+        """
+        problem = self.problem
+        num_stages = problem.num_stages
+        before, after, _ = self.merged
+        limit += problem.slack
+        positions = [np.zeros(1, np.int64)]
+        for k in range(1, num_stages):
+            inner = slice(self.first_stops[k], self.last_stops[k] + 1)
+            if problem.combine == "max":
+                near = (before[inner] <= k * limit) & (after[inner] <= (num_stages - k) * limit)
+            else:
+                near = before[inner] + after[inner] <= limit
+            positions.append(np.flatnonzero(near) + inner.start)
+        positions.append(np.array([len(self.order)]))
+        return positions
+
+
+class IntervalBoundaries:
+    """Positions of an order as candidates for boundaries."""
+
+    # Each block looks through all rectangles.
+    block_rows = 1 << 9
+
+    def __init__(self, intervals: Intervals, positions: list[Ints]) -> None:
+        self.problem = intervals.problem
+        self.intervals = intervals
+        self.positions = positions
+        self.sizes = [len(row) for row in positions]
+
+    def stage_costs(
+        self, stage: int, rows: Ints, columns: Ints, limit: float
+    ) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        del limit
+        starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
+        costs, crossing = self.intervals.stage_costs(starts, stops)
+        if self.problem.rooms is not None:
+            sums = self.intervals.byte_sums
+            costs[sums[stops] - sums[starts][:, None] > self.problem.rooms[stage]] = np.inf
+        return costs, crossing
+
+    def keys(self, stage: int) -> tuple[Floats, Floats]:
+        """See `Boundaries`."""
+        sums = self.intervals.weight_sums
+        return sums[self.positions[stage]], sums[self.positions[stage + 1]]
+
+    def batch(self, stage: int, rows: Ints, columns: Ints, where: tuple[Ints, Ints]) -> StageBatch:
+        """See `Boundaries`."""
+        starts, stops = self.positions[stage][rows], self.positions[stage + 1][columns]
+        moved = [part[where] for part in self.intervals.all_moved(starts, stops)]
+        return IntervalBatch(self.intervals, starts[where[0]], stops[where[1]], *moved)
+
+    def members(self, boundary: int, rows: Ints) -> Bools:
+        """See `Boundaries`."""
+        return self.intervals.position < self.positions[boundary][rows][:, None]
+
+    def crossing_floor(self, boundary: int) -> Floats:
+        """See `Boundaries`."""
+        return self.intervals.merged[2][self.positions[boundary]]
+
+
+class IntervalBatch(StageBatch):
+    """Stages from `starts` [num_stages] to `stops` [num_stages]."""
+
+    def __init__(
+        self,
+        intervals: Intervals,
+        starts: Ints,
+        stops: Ints,
+        entering: Floats,
+        leaving: Floats,
+        weights: Floats,
+    ) -> None:
+        super().__init__(intervals.problem, entering, leaving, weights)
+        self._intervals, self._starts, self._stops = intervals, starts, stops
+
+    def select(self, which: Bools) -> StageBatch:
+        """See `StageBatch`."""
+        return IntervalBatch(
+            self._intervals,
+            self._starts[which],
+            self._stops[which],
+            self.entering_bytes[which],
+            self.leaving_bytes[which],
+            self.leaving_weights[which],
+        )
+
+    def _sums(self, values: Floats) -> Floats:
+        sums = _sums(values[self._intervals.order])
+        result: Floats = sums[self._stops] - sums[self._starts]
+        return result
+
+    def _maxima(self, values: Floats) -> Floats:
+        # Maxima over 1, 2, 4, ... items from each position on; two of them cover any interval.
+        power = np.frexp((self._stops - self._starts).astype(np.float64))[1] - 1
+        levels = np.zeros((int(power.max(initial=-1)) + 1, len(values)))
+        for exponent, level in enumerate(levels):
+            level[:] = levels[exponent - 1] if exponent else values[self._intervals.order]
+            if exponent:
+                half = 1 << (exponent - 1)
+                np.maximum(level[:-half], levels[exponent - 1][half:], out=level[:-half])
+        last = self._stops - (1 << power)
+        result: Floats = np.maximum(levels[power, self._starts], levels[power, last])
+        return result
+
+    def _contains(self, items: Ints) -> Bools:
+        place = self._intervals.position[items]
+        result: Bools = (place >= self._starts[:, None]) & (place < self._stops[:, None])
+        return result
+
+    def _members(self, index: int) -> tuple[Bools, Bools]:
+        position = self._intervals.position
+        return position < self._starts[index], position < self._stops[index]
+
+
+def _sums(values: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _rectangle_sums(corners: Ints, sizes: Floats, starts: Ints, stops: Ints) -> Floats:
+    """Sum of the rectangles over each point of a grid. [num_starts, num_stops]."""
+    height, width = len(starts) + 1, len(stops) + 1
+    top = np.searchsorted(starts, corners[0])
+    bottom = np.searchsorted(starts, corners[1], side="right")
+    left = np.searchsorted(stops, corners[2])
+    right = np.searchsorted(stops, corners[3], side="right")
+    places = np.concatenate(
+        [top * width + left, bottom * width + right, top * width + right, bottom * width + left]
+    )
+    signed = np.concatenate([sizes, sizes, -sizes, -sizes])
+    grid = np.bincount(places, weights=signed, minlength=height * width).reshape(height, width)
+    return grid.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]

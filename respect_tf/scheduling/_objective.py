@@ -1,0 +1,219 @@
+"""What a schedule costs: the interface of objectives, and peak memory."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.device import DeviceLike, EdgeTpu, Hosts, resolve_device
+
+if TYPE_CHECKING:
+    from respect_tf.graph import OpGraph
+    from respect_tf.scheduling._stage_batch import StageBatch
+
+Number = int | float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearCost:
+    """A stage cost that is a sum, or a lower bound of one that is not.
+
+    stage cost = sum of `op_costs` over the stage's ops + `enter` * bytes that enter + `leave` *
+    bytes that leave, bytes being those of distinct tensors.
+
+    Attributes:
+        op_costs: int64 or float64 [num_ops], 0 or more.
+        enter: Cost per byte that enters, 0 or more.
+        leave: Cost per byte that leaves, 0 or more.
+        exact: Whether this is the stage cost itself. `False` says that it is a lower bound, which
+            solvers use to discard stages before they ask for the true cost of the rest.
+    """
+
+    op_costs: npt.NDArray[Any]
+    enter: float = 0.0
+    leave: float = 0.0
+    exact: bool = True
+
+
+class Objective(abc.ABC):
+    """What schedulers minimise.
+
+    A stage has a cost that depends on its ops and on the tensors that enter and leave it; a
+    schedule costs the largest of its stages' costs or their sum.
+    """
+
+    @property
+    def combine(self) -> Literal["max", "sum"]:
+        """Whether a schedule costs what its dearest stage costs, or what all stages cost."""
+        return "max"
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What `Schedule.objective` says; all but objectives of one's own are rebuilt from it."""
+
+    @property
+    def device(self) -> EdgeTpu | Hosts | None:
+        """The device that costs are about, if they are about one."""
+        return None
+
+    def for_stages(self, num_stages: int) -> Objective:
+        """The objective for schedules of that many stages, where stage costs depend on it."""
+        del num_stages
+        return self
+
+    @abc.abstractmethod
+    def stage_cost(
+        self,
+        graph: OpGraph,
+        ops: Sequence[int],
+        entering: Sequence[int],
+        leaving: Sequence[int],
+    ) -> Number:
+        """The cost of one stage: this method is the definition.
+
+        Args:
+            graph: The graph that is scheduled.
+            ops: The stage's ops, ascending.
+            entering: Distinct tensors that an op of it reads and an earlier stage or the model's
+                input made, ascending.
+            leaving: Distinct tensors made in it that a later stage reads or that are outputs of
+                the model, ascending.
+
+        Returns:
+            A finite number, 0 or more.
+        """
+
+    def batch_costs(self, stages: StageBatch, limit: float) -> npt.NDArray[np.float64]:
+        """The costs of many stages at once, for solvers; asked for where no sum says it all.
+
+        Objectives that can compute them from sums and maxima over ops and from bytes that enter and
+        leave, for arrays, should: this one asks `stage_cost` for each of them.
+
+        Args:
+            stages: The stages.
+            limit: Stages that cost more need not be told apart: any number above it will do, so
+                what is dear can be left to the others (`stages.select`).
+
+        Returns:
+            float64 [len(stages)], what `stage_cost` gives for each, up to rounding.
+        """
+        del limit
+        costs = [self.stage_cost(stages.graph, *stages.parts(i)) for i in range(len(stages))]
+        return np.array(costs, np.float64)
+
+    @abc.abstractmethod
+    def linear_cost(self, graph: OpGraph) -> LinearCost:
+        """The same cost as a sum, or a lower bound of every stage's cost that is one."""
+
+    def total_cost(self, stage_costs: Sequence[Number]) -> Number:
+        """The cost of a schedule from the costs of its stages."""
+        if self.combine == "max":
+            return max(stage_costs)
+        return exact_sum(stage_costs)
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakMemory(Objective):
+    """The largest stage: parameter bytes + weight * (bytes that enter + bytes that leave).
+
+    Costs are whole bytes, as `int`, where the graph's bytes and the weight are whole numbers.
+
+    Attributes:
+        communication_weight: 0 or more; 0 counts parameter bytes only.
+
+    Raises:
+        ArgumentError: The weight is negative, NaN or infinite.
+    """
+
+    communication_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        weight = self.communication_weight
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, int | float)
+            or not math.isfinite(weight)
+            or weight < 0
+        ):
+            raise ArgumentError(
+                f"communication_weight must be a finite number, 0 or more. Received: {weight!r}."
+            )
+        object.__setattr__(self, "communication_weight", float(weight))
+
+    @property
+    def name(self) -> str:
+        """`"memory"`, or `"memory(communication_weight=W)"`."""
+        if self.communication_weight == 0:
+            return "memory"
+        return f"memory(communication_weight={self.communication_weight!r})"
+
+    def stage_cost(
+        self,
+        graph: OpGraph,
+        ops: Sequence[int],
+        entering: Sequence[int],
+        leaving: Sequence[int],
+    ) -> Number:
+        """Parameter bytes of the ops + weight * bytes of the tensors that enter or leave."""
+        parameters = exact_sum(graph.parameter_bytes[list(ops)].tolist())
+        weight = self.communication_weight
+        if weight == 0:
+            return parameters
+        moved = exact_sum(graph.tensor_bytes[[*entering, *leaving]].tolist())
+        return parameters + (int(weight) if weight.is_integer() else weight) * moved
+
+    def linear_cost(self, graph: OpGraph) -> LinearCost:
+        """The definition itself: it is a sum already."""
+        weight = self.communication_weight
+        return LinearCost(graph.parameter_bytes, enter=weight, leave=weight)
+
+
+def exact_sum(values: Sequence[Number]) -> Number:
+    """A sum that does not depend on the order: of `int` exactly, else rounded once."""
+    return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
+
+
+def resolve_objective(objective: str | Objective, device: DeviceLike | None = None) -> Objective:
+    """The objective that a name stands for; an `Objective` is returned as it is.
+
+    Args:
+        objective: `"throughput"`, `"latency"`, `"memory"`, or an `Objective`.
+        device: What throughput and latency are about, see `respect_tf.schedule`; any host of
+            USB 3 if left out.
+
+    Raises:
+        ArgumentError: No objective or device has that name.
+    """
+    resolved = resolve_device("usb3" if device is None else device)
+    if isinstance(objective, Objective):
+        return objective
+    if objective == "memory":
+        return PeakMemory()
+    if objective in ("throughput", "latency"):
+        from respect_tf.scheduling._device_objectives import Latency, Throughput
+
+        return Throughput(resolved) if objective == "throughput" else Latency(resolved)
+    if isinstance(objective, str):
+        match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
+        if match:
+            return PeakMemory(_number(match[1], objective))
+    raise ArgumentError(
+        'Unknown objective. Expected "throughput", "latency", "memory" or an Objective such as '
+        f"PeakMemory(communication_weight=1.0). Received: {objective!r}."
+    )
+
+
+def _number(text: str, objective: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f"The objective {objective!r} names no number: {text!r}.") from None

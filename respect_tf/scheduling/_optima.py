@@ -1,0 +1,217 @@
+"""The optimum of each of several devices, which a cut for all of them is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ScheduleError
+from respect_tf.device import EdgeTpu
+from respect_tf.graph import OpGraph
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
+from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._pair_search import search_pairs
+from respect_tf.scheduling._pairs import Nodes, find_nodes
+from respect_tf.scheduling._problem import Problem, build_problem
+from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._slicing import slice_items
+
+# Work on each device's proof, as `Budget` counts it: some tenths of a second.
+_PROOF_WORK = 40_000_000
+
+# Of an optimum, so much is as good as all of it: sums are rounded in different orders.
+_PROVED = 1 - 1e-9
+
+# The part of a time limit that the devices' optima may take together.
+_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """An objective that is ready for solvers.
+
+    Attributes:
+        objective: The objective, with the optimum of each device where there are several.
+        doubt: What bounds are multiplied with: the least part of an optimum that is proved. 1
+            where all are.
+    """
+
+    objective: Objective
+    doubt: float = 1.0
+
+
+def prepare(
+    objective: Objective,
+    graph: OpGraph,
+    num_stages: int,
+    constraints: Constraints | None = None,
+    deadline: float = math.inf,
+) -> Prepared:
+    """Find the optimum of each device, where the objective is about several.
+
+    Those that little work proves are proved; of the others the best schedule known counts.
+
+    Args:
+        objective: The objective.
+        graph: The graph.
+        num_stages: Number of stages.
+        constraints: What schedules have to keep.
+        deadline: On `time.perf_counter()`'s clock in seconds.
+
+    Raises:
+        ArgumentError: See `build_problem`.
+        ScheduleError: See `build_problem`; or no schedule keeps the constraints, or none was found.
+    """
+    if not isinstance(objective, DeviceObjective) or not objective.needs_optima:
+        return Prepared(objective)
+    now = time.perf_counter()
+    limit = now + _SHARE * (deadline - now)
+    problems = [
+        build_problem(graph, num_stages, objective.of_one(device), constraints)
+        for device in objective.devices
+    ]
+    search = _Search(objective.for_stages(num_stages), problems, limit)
+    return Prepared(objective.with_optima(search.run()), search.doubt)
+
+
+class _Search:
+    """A search for the optimum of each device; what is good on one begins that on the next.
+
+    Attributes:
+        doubt: See `Prepared`.
+    """
+
+    def __init__(
+        self, objective: DeviceObjective, problems: list[Problem], deadline: float
+    ) -> None:
+        self._objective = objective
+        self._problems = problems
+        self._deadline = deadline
+        self._known: set[bytes] = set()  # stages of ops
+        self._best = np.full(len(problems), np.inf)  # ms of the best of them on each device
+        self.doubt = 1.0
+
+    def run(self) -> list[float]:
+        """The optimum of each device, or the cost of the best schedule known."""
+        nodes = self._nodes()
+        slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
+        lower = np.zeros(len(self._problems))
+        # A device that is nowhere slower than another has no dearer optimum: it comes first, and
+        # what is proved there may settle the other one.
+        for index in np.argsort(slowness.sum(axis=1), kind="stable").tolist():
+            faster = (slowness <= slowness[index]).all(axis=1)
+            lower[index] = lower[faster].max()
+            if lower[index] < _PROVED * self._best[index]:
+                lower[index] = max(lower[index], self._look(index, nodes))
+        optima: list[float] = self._best.tolist()
+        parts = [low / best for low, best in zip(lower, optima, strict=True) if best > 0]
+        self.doubt = min([1.0, *(part for part in parts if part < _PROVED)])
+        return optima
+
+    def _nodes(self) -> Nodes | None:
+        if self._problems[0].restrictions is not None:
+            return None
+        try:
+            return find_nodes(self._problems[0], Budget(self._deadline, _PROOF_WORK))
+        except BudgetExceededError:
+            return None
+
+    def _look(self, index: int, nodes: Nodes | None) -> float:
+        """Look for a good schedule of one device. Returns a bound of its optimum."""
+        problem = self._problems[index]
+        if nodes is not None:
+            budget = Budget(self._deadline, _PROOF_WORK)
+            upper = float(self._best[index]) * (1 + 1e-9)
+            try:
+                found = search_pairs(nodes.of(problem), budget, upper, settle=False)
+            except BudgetExceededError:
+                found = None
+            if found is not None and found.chain is not None:
+                self._add(problem, found.chain.stages)
+                return found.lower_bound
+        order = np.arange(problem.num_items)
+        try:
+            self._add(problem, slice_items(problem, order, self._deadline).stages)
+        except ScheduleError:  # constraints may leave an order without a cut
+            if not self._known:
+                self._add(problem, _any_stages(problem, self._deadline))
+        return problem.lower_bound()
+
+    def _add(self, problem: Problem, stages: npt.NDArray[np.int64]) -> None:
+        schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)
+        key = schedule.stages.tobytes()
+        if key not in self._known:
+            self._known.add(key)
+            self._best = np.minimum(self._best, self._objective.times(problem.graph, schedule))
+
+
+def _slowness(device: EdgeTpu, objective: DeviceObjective) -> list[float]:
+    """Constants of which more never takes less time."""
+    slowdown = device.slowdown(objective.num_stages)
+    return [
+        device.fixed_ms,
+        device.link_ms_per_mib,
+        device.link_ms_per_mib * slowdown,
+        device.output_ms_per_mib * slowdown,
+        device.bus_ms_per_mib,
+        device.stage_ms,
+        device.slower,
+        device.cpu_ms_per_gmac,
+        device.cpu_ms_per_mib,
+    ]
+
+
+def _any_stages(problem: Problem, deadline: float) -> npt.NDArray[np.int64]:
+    """Stages of items that keep the constraints."""
+    from respect_tf.scheduling._exact import solve_exact
+
+    return solve_exact(problem, deadline).chain.stages
+
+
+def solve_latency(
+    problem: Problem, solve: Callable[[Problem], tuple[npt.NDArray[np.int64], float]]
+) -> tuple[npt.NDArray[np.int64], float, float]:
+    """The cut whose worst latency, relative to each device's optimum, is least.
+
+    A mean of the devices is no more than the worst of them, so the least mean is a bound, whatever
+    the devices count in it; and those that do badly count more in the next one (Lagrange).
+
+    Args:
+        problem: The problem of `Latency` for several devices.
+        solve: Gives stages of items and a lower bound for a problem.
+
+    Returns:
+        Stages of items, what they cost and what no schedule is below.
+    """
+    objective = problem.objective
+    if not isinstance(objective, Latency):
+        raise TypeError(objective)
+    shares = np.array(objective.shares)
+    best: tuple[npt.NDArray[np.int64], float] | None = None
+    low = 0.0
+    for step in range(_LAGRANGE_STEPS):
+        mean = dataclasses.replace(problem, objective=objective.with_shares(shares.tolist()))
+        stages, bound = solve(mean)
+        schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)
+        ratios = objective.ratios(problem.graph, schedule)
+        low = max(low, bound)
+        if best is None or ratios.max() < best[1]:
+            best = stages, float(ratios.max())
+        if best[1] <= low * _SAME:
+            break
+        shares = shares * np.exp((ratios - ratios.max()) * _LAGRANGE_RATE / (1 + step))
+        shares /= shares.sum()
+    if best is None:
+        raise TypeError(best)
+    return best[0], best[1], min(low, best[1])
+
+
+# Means of the devices that are tried, how fast they change, and when a cut is as good as its bound.
+_LAGRANGE_STEPS, _LAGRANGE_RATE, _SAME = 12, 40.0, 1 + 1e-9

@@ -1,0 +1,87 @@
+"""How fast the limits of a complete search rise, and how much work each of them may take."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
+
+# How much work, as `Budget` counts it, is done in a second at least.
+_WORK_PER_SECOND, _MOST_WORK = 4e7, 1 << 60
+
+# How far the limit rises above the lower bound: at first this part of the way to a known cost, then
+# by factors: boldly while that costs little work, less so while it costs hardly more than the step
+# before. Steps of less than a part of the known cost are no use.
+FIRST_STEP, _LEAST_STEP = 1 / 24, 3e-4
+_FAR, _FARTHER, _NEAR = 6.0, 2.5, 1.5
+_LITTLE_WORK, _SOME_WORK, _LITTLE_GROWTH = 50_000, 200_000, 1.3
+
+# Where there is so much work to do, a limit may take so many times as much as the one before it, or
+# so much of the budget. Where that does not last, the step shrinks, and the next limit may take
+# more: the first one that some schedule keeps often takes many times as much as those below it.
+_MUCH_WORK, _LIMIT_GROWTH, _LIMIT_SHARE, _BACK = 5_000_000, 16.0, 0.8, 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How far the next limit rises above the bound.
+
+    Attributes:
+        step: That far.
+        work: What the last limit took that ended within its share.
+        growth: How many times as much the next one may take.
+    """
+
+    step: float
+    work: float = 0.0
+    growth: float = _LIMIT_GROWTH
+
+    def after(self, work: float) -> Pace:
+        """The next step, after a limit that took some work."""
+        too_much = self.growth > _LIMIT_GROWTH
+        if too_much or work >= max(_LITTLE_WORK, _LITTLE_GROWTH * self.work):
+            factor = _NEAR
+        else:
+            factor = _FAR if work < _SOME_WORK else _FARTHER
+        return Pace(factor * self.step, work, self.growth)
+
+    def shorter(self, step: float) -> Pace:
+        """The next step, after one that was too much work."""
+        return Pace(step / _BACK, self.work, 2 * self.growth)
+
+    def is_over(self, cost: float) -> bool:
+        """Whether steps have got too small for a cost."""
+        return self.step < _LEAST_STEP * cost
+
+
+def part_of(budget: Budget, pace: Pace) -> tuple[Budget, bool]:
+    """What the next limit may use of a budget.
+
+    Returns:
+        All of it, if it is little, or a part; and whether nothing to speak of is left then.
+    """
+    if budget.work < _MUCH_WORK:
+        return budget, True
+    left = budget.work - budget.spent
+    if math.isfinite(budget.deadline):
+        left = min(left, _WORK_PER_SECOND * (budget.deadline - time.perf_counter()))
+    most, share = pace.growth * max(pace.work, _LITTLE_WORK), _LIMIT_SHARE * left
+    return Budget(budget.deadline, min(most, share), budget.cells), share < most
+
+
+def spend(budget: Budget, work: int, most: int) -> None:
+    """Raise `BudgetExceededError` if a loop gave up after more work than it was given."""
+    budget.spend_pairs(work)
+    if work > most:
+        raise BudgetExceededError
+
+
+def work_left(budget: Budget) -> int:
+    """What may still be done, in the unit of `Budget`."""
+    work = budget.work - budget.spent
+    if math.isfinite(budget.deadline):
+        left = budget.deadline - time.perf_counter()
+        work = min(work, _WORK_PER_SECOND * left)
+    return int(max(0, min(work, _MOST_WORK)))

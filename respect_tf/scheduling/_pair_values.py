@@ -1,0 +1,105 @@
+"""What stages cost whose costs are dear to compute: bounds, and values where they are asked for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from respect_tf.scheduling._bounded import BoundedObjective
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._pairs import Nodes, Pairs
+from respect_tf.scheduling._problem import Floats, Problem
+
+# The work that a true value takes, as `Budget` counts it.
+_VALUE_WORK = 2000
+
+# Milliseconds, or whatever an objective counts, are told apart down to this many binary places, so
+# that sums do not depend on the order. Costs that differ by less are equal.
+_PLACES = 40
+# Bounds are loosened by so much against rounding.
+LOOSER = 1 - 1e-12
+
+
+class PairValues:
+    """Costs and loads of pairs.
+
+    Attributes:
+        pairs: The pairs.
+        costs: What each costs, at least. [num_pairs].
+        loads: What each adds to the load that all stages share, at least. [num_pairs].
+        streamed: Bytes of parameters that each streams, at least. [num_pairs].
+        known: Whether these are the values. [num_pairs].
+        rounding: Costs of chains that differ by less are equal.
+    """
+
+    def __init__(self, nodes: Nodes, pairs: Pairs, budget: Budget) -> None:
+        self._nodes, self._budget = nodes, budget
+        self._objective = bounded_objective(nodes.problem)
+        self.pairs = pairs
+        costs, loads, streamed, _ = self._objective.batch_bounds(nodes.batch(pairs), closely=False)
+        num_stages = nodes.problem.num_stages
+        largest = max(1.0, float(costs.max(initial=0)), float(loads.max(initial=0)))
+        self._places = min(_PLACES, 50 - math.frexp(largest * num_stages)[1])
+        self.rounding = math.ldexp(num_stages, -self._places)
+        self.costs, self.loads = self._rounded_down(costs, loads)
+        self.streamed = streamed
+        self.known = np.zeros(len(pairs), bool)
+
+    def drop_above(self, limit: float) -> None:
+        """Forget the pairs of which no chain keeps a limit."""
+        near = (self.costs <= limit) & (self.loads <= limit)
+        self.pairs = self.pairs.select(near)
+        self.costs, self.loads, self.known = self.costs[near], self.loads[near], self.known[near]
+        self.streamed = self.streamed[near]
+
+    def look_closely(self, which: Ints) -> None:
+        """Better bounds for some pairs."""
+        which = which[~self.known[which]]
+        if len(which) == 0:
+            return
+        batch = self._nodes.batch(self.pairs.select(which))
+        *bounds, streamed, exact = self._objective.batch_bounds(batch, closely=True)
+        costs, loads = self._rounded_down(*bounds)
+        self.streamed[which] = np.maximum(self.streamed[which], streamed)
+        self.costs[which] = np.maximum(self.costs[which], costs)
+        self.loads[which] = np.maximum(self.loads[which], loads)
+        found = which[exact]
+        self.costs[found], self.loads[found] = self._rounded(*(part[exact] for part in bounds))
+        self.known[found] = True
+
+    def ask(self, which: Ints) -> None:
+        """Put true values in the place of bounds."""
+        which = which[~self.known[which]]
+        if len(which) == 0:
+            return
+        self._budget.spend_pairs(_VALUE_WORK * len(which))
+        batch = self._nodes.batch(self.pairs.select(which))
+        *values, self.streamed[which] = self._objective.batch_values(batch)
+        self.costs[which], self.loads[which] = self._rounded(*values)
+        self.known[which] = True
+
+    def _rounded_down(self, costs: Floats, loads: Floats) -> list[Floats]:
+        return [
+            np.ldexp(np.floor(np.ldexp(part * LOOSER, self._places)), -self._places)
+            for part in split_costs(self._objective, costs, loads)
+        ]
+
+    def _rounded(self, costs: Floats, loads: Floats) -> list[Floats]:
+        return [
+            np.ldexp(np.rint(np.ldexp(part, self._places)), -self._places)
+            for part in split_costs(self._objective, costs, loads)
+        ]
+
+
+def bounded_objective(problem: Problem) -> BoundedObjective:
+    """The objective of a problem that is known to be one that bounds its costs."""
+    if not isinstance(problem.objective, BoundedObjective):
+        raise TypeError(problem.objective)
+    return problem.objective
+
+
+def split_costs(objective: BoundedObjective, costs: Floats, loads: Floats) -> tuple[Floats, Floats]:
+    """Costs and loads as a search has them: costs that are added up are loads and nothing else."""
+    return (np.zeros_like(costs), costs) if objective.combine == "sum" else (costs, loads)

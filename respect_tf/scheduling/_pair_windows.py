@@ -1,0 +1,105 @@
+"""Where the boundaries of a chain of stages may be, and which pairs of nodes its stages."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._pair_values import LOOSER, bounded_objective, split_costs
+from respect_tf.scheduling._pairs import Nodes, Pairs
+from respect_tf.scheduling._problem import Bools
+
+# Rough bounds are loosened by this part against rounding.
+_SLACK = 1e-9
+
+
+def find_windows(nodes: Nodes, upper: float) -> Bools:
+    """Which nodes can be which boundary. [num_stages + 1, num_nodes].
+
+    What is before a boundary after k stages costs at most k times what a stage may, and what is
+    after it as often as there are stages left.
+
+    Args:
+        nodes: The nodes.
+        upper: What a chain may cost.
+    """
+    num_stages, objective = nodes.problem.num_stages, bounded_objective(nodes.problem)
+    windows = np.zeros((num_stages + 1, len(nodes)), bool)
+    windows[0, 0] = windows[-1, -1] = True
+    for k in range(1, num_stages):
+        windows[k, 1:-1] = nodes.possible(k)[1:-1]
+    if num_stages == 1 or upper == math.inf:
+        return windows
+    counts = np.arange(1, num_stages)
+    ends = []
+    for pairs, parts in zip(nodes.ends(), (counts, num_stages - counts), strict=True):
+        every = np.tile(np.arange(len(pairs)), len(parts))
+        batch, num_parts = nodes.batch(pairs.select(every)), np.repeat(parts, len(pairs))
+        bounds = objective.batch_bounds(batch, closely=False, num_parts=num_parts)
+        costs, loads = split_costs(objective, *bounds[:2])
+        ends.append((costs / num_parts, loads))
+    (cost_before, load_before), (cost_after, load_after) = ends
+    limit = upper * (2 - LOOSER)
+    near = (np.maximum(cost_before, cost_after) <= limit) & (load_before + load_after <= limit)
+    windows[1:-1, 1:-1] &= near.reshape(num_stages - 1, -1)
+    return windows
+
+
+def rough_pairs(nodes: Nodes, windows: Bools, upper: float) -> Bools:
+    """Which nodes may begin and end a stage, by rough bounds. [num_nodes, num_nodes]."""
+    problem, allowed = nodes.problem, np.triu(stage_windows(windows), 1)
+    if upper < math.inf and problem.combine == "max":
+        for values, rest in bounded_objective(problem).least_sums(problem.graph):
+            sums = nodes.op_sums(values)
+            limit = upper - rest + _SLACK * (upper + abs(rest))
+            allowed &= sums <= sums[:, None] + limit
+    return allowed
+
+
+def stage_windows(windows: Bools) -> Bools:
+    """Nodes that windows allow to begin and end a stage. [num_nodes, num_nodes]."""
+    num_nodes = windows.shape[1]
+    allowed = np.zeros((num_nodes, num_nodes), bool)
+    for starts, ends in itertools.pairwise(windows):
+        rows, columns = _span(starts), _span(ends)
+        allowed[rows, columns] |= starts[rows, None] & ends[columns]
+    return allowed
+
+
+def reached_windows(windows: Bools, allowed: Bools) -> Bools:
+    """The nodes of windows that chains of allowed stages get to from both ends. Like `windows`."""
+    near: Bools = windows.copy()
+    for k in range(len(near) - 1):
+        near[k + 1] &= allowed[near[k]].any(axis=0)
+    for k in reversed(range(len(near) - 1)):
+        near[k] &= allowed[:, near[k + 1]].any(axis=1)
+    return near
+
+
+def pairs_of_stages(nodes: Nodes, pairs: Pairs, windows: Bools) -> list[Ints]:
+    """The pairs that each stage may be. int64 [num_stage_pairs] each."""
+    problem = nodes.problem
+    num_stages = problem.num_stages
+    held = nodes.held_bytes() if problem.rooms is not None else None
+    stages = []
+    reached = windows[0]
+    for stage in range(num_stages):
+        good = reached[pairs.rows] & windows[stage + 1][pairs.columns]
+        if held is not None and problem.rooms is not None:
+            good &= held[pairs.columns] - held[pairs.rows] <= problem.rooms[stage]
+        stages.append(np.flatnonzero(good))
+        reached = np.zeros(len(nodes), bool)
+        reached[pairs.columns[stages[-1]]] = True
+    for stage in reversed(range(num_stages)):
+        stages[stage] = stages[stage][reached[pairs.columns[stages[stage]]]]
+        reached = np.zeros(len(nodes), bool)
+        reached[pairs.rows[stages[stage]]] = True
+    return stages
+
+
+def _span(mask: Bools) -> slice:
+    """From the first to the last place of a mask that is set."""
+    return slice(int(mask.argmax()), len(mask) - int(mask[::-1].argmax()))

@@ -1,0 +1,267 @@
+"""All boundaries of a small problem, and all stages between two of them, as plain lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._ideal_boundaries import IdealBatch
+from respect_tf.scheduling._ideal_pairs import bytes_between, nested
+from respect_tf.scheduling._ideal_source import IdealSource
+from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._intervals import IntervalBatch, Intervals
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._stage_batch import StageBatch, item_sums
+
+_MAX_IDEALS = 4000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Stages from node `rows` to node `columns`, with what moves. [num_pairs] each.
+
+    Attributes:
+        rows: The node that each begins with.
+        columns: The one that it ends with.
+        entering: Bytes that enter.
+        leaving: Bytes that leave.
+        weights: What leaves weighs, as `Problem.tensor_weights` has it.
+    """
+
+    rows: Ints
+    columns: Ints
+    entering: Floats
+    leaving: Floats
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, which: Ints | Bools) -> Pairs:
+        """Some of the pairs. `which` are indices or a mask."""
+        return Pairs(
+            self.rows[which],
+            self.columns[which],
+            self.entering[which],
+            self.leaving[which],
+            self.weights[which],
+        )
+
+
+class Nodes(Protocol):
+    """Sets of items that can come before a boundary: node 0 is nothing, the last is everything."""
+
+    problem: Problem
+
+    def __len__(self) -> int: ...
+
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        """All stages between two nodes of those that are allowed, [num_nodes, num_nodes]."""
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """The same stages for objectives."""
+
+    def possible(self, boundary: int) -> Bools:
+        """Which nodes can be a boundary. [num_nodes]."""
+
+    def held_bytes(self) -> Floats:
+        """Parameter bytes of each node, where stages have limited room. [num_nodes]."""
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum of a value per op over each node, as `StageBatch.op_sums` has it. [num_nodes]."""
+
+    def members(self, nodes: Ints) -> Bools:
+        """Items of nodes. bool [len(nodes), num_items]."""
+
+    def few(self, count: int) -> Nodes:
+        """Some of the nodes, about as many as asked for, that make a chain."""
+
+    def select(self, which: Ints) -> Nodes:
+        """Some of the nodes; `which` are ascending and hold the first and the last."""
+
+    def of(self, problem: Problem) -> Nodes:
+        """The same nodes for another objective."""
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """Stages from nothing to each inner node, and from each to everything.
+
+        Bytes that enter or leave may be fewer than they are.
+        """
+
+
+def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
+    """The order ideals of a problem, `None` if they are too many.
+
+    Raises:
+        BudgetExceededError: It takes too long.
+    """
+    if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
+        return None
+    # Pins and room differ from boundary to boundary: the ideals are listed without them.
+    anywhere = dataclasses.replace(problem, restrictions=None)
+    ideals = IdealSource(anywhere, budget).all_ideals(_MAX_IDEALS, budget)
+    if ideals is None:
+        return None
+    if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
+        sizes = np.diff(ideals.members(np.arange(problem.num_items)).astype(np.int8), axis=0)
+        return IntervalNodes(problem, np.nonzero(sizes)[1])
+    return IdealNodes(problem, dataclasses.replace(ideals, problem=problem))
+
+
+class IdealNodes:
+    """Order ideals, by their number of items."""
+
+    def __init__(self, problem: Problem, ideals: Ideals) -> None:
+        self.problem = problem
+        self._ideals = ideals
+
+    def __len__(self) -> int:
+        return len(self._ideals)
+
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        """See `Nodes`."""
+        budget.spend_pairs(len(self) ** 2)
+        rows, columns = nested(self._ideals, allowed)
+        return Pairs(rows, columns, *bytes_between(self._ideals, rows, columns, budget))
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """See `Nodes`."""
+        places = np.stack([pairs.rows, pairs.columns])
+        moved = pairs.entering, pairs.leaving, pairs.weights
+        return IdealBatch(self._ideals, self._ideals, places, *moved)
+
+    def possible(self, boundary: int) -> Bools:
+        """See `Nodes`."""
+        problem, counts = self.problem, self._ideals.counts
+        last = problem.num_items - problem.num_stages + boundary
+        possible = (counts >= boundary) & (counts <= last)
+        if problem.restrictions is not None:
+            before, after = map(np.flatnonzero, problem.restrictions.boundary_items(boundary))
+            possible &= self._ideals.members(before).all(axis=1)
+            possible &= ~self._ideals.members(after).any(axis=1)
+        return possible
+
+    def held_bytes(self) -> Floats:
+        """See `Nodes`."""
+        return self._ideals.byte_sums
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """See `Nodes`."""
+        return self._ideals.sums(item_sums(self.problem, values))
+
+    def members(self, nodes: Ints) -> Bools:
+        """See `Nodes`."""
+        return self._ideals.members(np.arange(self.problem.num_items), nodes)
+
+    def few(self, count: int) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(self.problem, np.arange(self.problem.num_items)).few(count)
+
+    def select(self, which: Ints) -> Nodes:
+        """See `Nodes`."""
+        return IdealNodes(self.problem, self._ideals.select(which))
+
+    def of(self, problem: Problem) -> Nodes:
+        """See `Nodes`."""
+        return IdealNodes(problem, self._ideals.of(problem))
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """See `Nodes`."""
+        problem, ideals, inner = self.problem, self._ideals, np.arange(1, len(self) - 1)
+        sizes = problem.tensor_bytes[ideals.tensors]
+        leaves = problem.tensor_leaves[ideals.tensors]
+        amounts = [sizes, sizes * leaves, problem.tensor_weights[ideals.tensors] * leaves]
+        entering, leaving, weights = (ideals.waiting[inner] @ np.stack(amounts, axis=1)).T
+        made, made_weights = ideals.output_sums[inner], ideals.output_weight_sums[inner]
+        nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
+        after = problem.output_bytes.sum() - made, problem.output_weights.sum() - made_weights
+        return (
+            Pairs(
+                np.zeros(len(inner), np.int64),
+                inner,
+                nothing,
+                leaving + made,
+                weights + made_weights,
+            ),
+            Pairs(inner, last, entering, *after),
+        )
+
+
+class IntervalNodes:
+    """Positions of an order: all, or some with both ends."""
+
+    def __init__(self, problem: Problem, order: Ints, positions: Ints | None = None) -> None:
+        self.problem = problem
+        self._intervals = Intervals(problem, order)
+        self._positions = np.arange(len(order) + 1) if positions is None else positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        """See `Nodes`."""
+        budget.spend_pairs(len(self) ** 2)
+        moved = self._intervals.all_moved(self._positions, self._positions)
+        where = rows, columns = np.nonzero(np.triu(allowed, 1))
+        return Pairs(rows, columns, *(part[where] for part in moved))
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """See `Nodes`."""
+        starts, stops = self._positions[pairs.rows], self._positions[pairs.columns]
+        moved = pairs.entering, pairs.leaving, pairs.weights
+        return IntervalBatch(self._intervals, starts, stops, *moved)
+
+    def possible(self, boundary: int) -> Bools:
+        """See `Nodes`."""
+        place = self._positions
+        first, last = self._intervals.first_stops, self._intervals.last_stops
+        possible: Bools = (place >= first[boundary]) & (place <= last[boundary])
+        return possible
+
+    def held_bytes(self) -> Floats:
+        """See `Nodes`."""
+        return self._intervals.byte_sums[self._positions]
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """See `Nodes`."""
+        sums = np.cumsum(item_sums(self.problem, values)[self._intervals.order])
+        return np.append(0.0, sums)[self._positions]
+
+    def members(self, nodes: Ints) -> Bools:
+        """See `Nodes`."""
+        return self._intervals.position < self._positions[nodes][:, None]
+
+    def few(self, count: int) -> Nodes:
+        """See `Nodes`."""
+        # Of neighbours, the one with fewest bytes waiting.
+        places = self._positions
+        waiting = self._intervals.bytes_moved(places[:1], places)[1][0]
+        ends = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        inner = [top + int(waiting[top:end].argmin()) for top, end in itertools.pairwise(ends + 1)]
+        which = np.array([0, *inner[:-1], len(self) - 1])
+        return IntervalNodes(self.problem, self._intervals.order, places[which])
+
+    def select(self, which: Ints) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(self.problem, self._intervals.order, self._positions[which])
+
+    def of(self, problem: Problem) -> Nodes:
+        """See `Nodes`."""
+        return IntervalNodes(problem, self._intervals.order, self._positions)
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """See `Nodes`."""
+        places, inner = self._positions, np.arange(1, len(self) - 1)
+        first, last = np.zeros(len(inner), np.int64), np.full(len(inner), len(self) - 1)
+        before = self._intervals.all_moved(places[:1], places[inner])
+        after = self._intervals.all_moved(places[inner], places[-1:])
+        return (
+            Pairs(first, inner, *(part[0] for part in before)),
+            Pairs(inner, last, *(part[:, 0] for part in after)),
+        )

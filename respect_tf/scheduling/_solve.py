@@ -1,0 +1,249 @@
+"""`schedule()`: from a graph to a checked `Schedule`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf.device import DeviceLike
+from respect_tf.graph import OpGraph
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._check import checked_cost
+from respect_tf.scheduling._compiler import solve_compiler
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
+from respect_tf.scheduling._exact import solve_exact
+from respect_tf.scheduling._milp import solve_milp
+from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._optima import prepare, solve_latency
+from respect_tf.scheduling._problem import Problem, build_problem
+from respect_tf.scheduling._profile import Measure, solve_profile
+from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._slicing import slice_items
+
+
+def schedule(
+    graph: OpGraph,
+    num_stages: int,
+    scheduler: str = "policy",
+    *,
+    objective: str | Objective = "throughput",
+    device: DeviceLike = "usb3",
+    constraints: Constraints | None = None,
+    time_limit: float | None = None,
+    seed: int = 0,
+    measure: Measure | None = None,
+) -> Schedule:
+    """Give each op of a graph a stage.
+
+    Args:
+        graph: The graph.
+        num_stages: Number of stages, none of which stays empty.
+        scheduler: `"policy"` proves the optimum where some hundredths of a second are enough, as
+            for most vision models, and else searches around the orders that a trained network
+            proposes; `"policy-greedy"` cuts the network's likeliest order, as well as it
+            can be cut; `"policy+milp"` begins with `"policy"` and looks for something better with
+            HiGHS within a stage of it, and with a time limit further and further away. `"exact"`
+            proves the optimum where time and memory allow, and returns the best schedule known
+            with its gap where they do not; `"milp"` solves a mixed-integer program with HiGHS and
+            checks what it says; `"slicing"` cuts the file's own order of ops, as well as that order
+            can be cut; `"compiler"` cuts as `edgetpu_compiler --num_segments` does; `"profile"`
+            bisects on measured times.
+        objective: `"throughput"`, the milliseconds between results of the full pipeline;
+            `"latency"`, those from an input to its output; `"memory"`, the largest stage's
+            parameter bytes; or an `Objective`.
+        device: What throughput and latency are predicted for: a host (`device_presets`), an
+            `EdgeTpu`, a file of constants, or a list of these; `"usb3"`, `"usb2"` and `"pcie"`
+            stand for all hosts of that link. Of several, the schedule is the one whose worst cost,
+            relative to each one's optimum, is least.
+        constraints: What the schedule has to keep; not for `"compiler"` and `"profile"`.
+        time_limit: Seconds after which the best schedule so far is returned, with its gap, or for
+            `"profile"` no more is measured; `"compiler"` needs none. Without a limit, the others
+            give up after a fixed amount of work, and the result is the same on every run.
+        seed: For `"policy"` and `"policy+milp"`, which use chance.
+        measure: For `"profile"`, and needed there: takes the ops of a segment, int64
+            [num_segment_ops], and returns its time in milliseconds;
+            `respect_tf.run.measure_on_cpu(model)` makes one.
+
+    Returns:
+        A valid schedule, checked by code of its own.
+
+    Raises:
+        ArgumentError: An argument is out of range, or no scheduler, objective or device has that
+            name.
+        ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
+            or no schedule keeps the constraints, or none was found: the message says which.
+        SolverError: `"milp"`: what HiGHS says is wrong, in every attempt.
+        PolicyFileError: The network's weights are missing or damaged.
+    """
+    started = time.perf_counter()
+    check_scheduler(scheduler)
+    deadline = deadline_after(time_limit, started)
+    checked_count("seed", seed, 0)
+    if constraints and scheduler in _UNCONSTRAINED:
+        others = [name for name in scheduler_names() if name not in _UNCONSTRAINED]
+        raise ArgumentError(
+            f"constraints are for the schedulers {', '.join(map(repr, others))}. "
+            f"Received: scheduler={scheduler!r}."
+        )
+    if measure is not None and scheduler != "profile":
+        raise ArgumentError(
+            f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
+        )
+    prepared = prepare(
+        resolve_objective(objective, device), graph, num_stages, constraints, deadline
+    )
+    problem = build_problem(graph, num_stages, prepared.objective, constraints)
+    if scheduler == "profile":
+        answer = solve_profile(problem, deadline, measure)
+    elif isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
+        answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
+    else:
+        answer = _solver(scheduler, seed)(problem, deadline)
+    answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
+    return _checked_schedule(problem, answer, scheduler, started)
+
+
+def _least_worst_latency(
+    problem: Problem, solve: Callable[[Problem, float], Answer], deadline: float
+) -> Answer:
+    def solve_mean(mean: Problem) -> tuple[npt.NDArray[np.int64], float]:
+        answer = solve(mean, deadline)
+        return answer.chain.stages, answer.lower_bound
+
+    stages, cost, low = solve_latency(problem, solve_mean)
+    return Answer(dataclasses.replace(recount(problem, stages), cost=cost), low)
+
+
+def slice_order(
+    graph: OpGraph,
+    order: npt.ArrayLike,
+    num_stages: int,
+    objective: str | Objective = "throughput",
+    *,
+    device: DeviceLike = "usb3",
+    constraints: Constraints | None = None,
+) -> Schedule:
+    """Cut a topological order of ops into stages, as well as it can be cut.
+
+    Ops that must share a stage are first moved together, to the place of the first of them where
+    the edges allow it.
+
+    Args:
+        graph: The graph.
+        order: int [num_ops], the ops in the order in which they are to run.
+        num_stages: Number of stages.
+        objective: See `schedule`.
+        device: See `schedule`.
+        constraints: What the schedule has to keep.
+
+    Returns:
+        A valid schedule, checked by code of its own. No cut of that order costs less; the lower
+        bound is one for all schedules.
+
+    Raises:
+        ArgumentError: See `schedule`.
+        ScheduleError: See `schedule`; or the order is no topological order of the ops, or no cut
+            of it keeps the constraints.
+    """
+    started = time.perf_counter()
+    prepared = prepare(resolve_objective(objective, device), graph, num_stages, constraints)
+    problem = build_problem(graph, num_stages, prepared.objective, constraints)
+    chain = slice_items(problem, problem.item_order(order))
+    answer = Answer(chain, min(problem.lower_bound() * prepared.doubt, chain.cost))
+    return _checked_schedule(problem, answer, "slicing", started)
+
+
+def _solve_slicing(problem: Problem, deadline: float) -> Answer:
+    order = problem.item_order(problem.graph.topological_order)
+    chain = slice_items(problem, order, deadline)
+    return Answer(chain, min(problem.lower_bound(), chain.cost))
+
+
+_SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
+    "compiler": solve_compiler,
+    "exact": solve_exact,
+    "milp": solve_milp,
+    "profile": solve_profile,
+    "slicing": _solve_slicing,
+}
+
+# Schedulers of a folder that builds on this one, by the module whose `SOLVERS` has them. It is
+# loaded when one of them is asked for, and never by importing this folder.
+_LATER = dict.fromkeys(("policy", "policy-greedy", "policy+milp"), "respect_tf.policy._schedulers")
+
+_UNCONSTRAINED = ("compiler", "profile")
+
+
+def _solver(scheduler: str, seed: int) -> Callable[[Problem, float], Answer]:
+    if scheduler in _LATER:
+        solve = importlib.import_module(_LATER[scheduler]).SOLVERS[scheduler]
+        return functools.partial(solve, seed=seed)
+    return _SOLVERS[scheduler]
+
+
+def scheduler_names() -> tuple[str, ...]:
+    """The names that `schedule` takes, sorted."""
+    return tuple(sorted({*_SOLVERS, *_LATER}))
+
+
+def check_scheduler(scheduler: Any, also: str = "") -> None:
+    """Check the name of a scheduler.
+
+    Args:
+        scheduler: The name.
+        also: What else is allowed, for the message.
+
+    Raises:
+        ArgumentError: No scheduler has it.
+    """
+    if not isinstance(scheduler, str) or scheduler not in scheduler_names():
+        raise ArgumentError(
+            f"Unknown scheduler. Expected one of {', '.join(map(repr, scheduler_names()))}{also}. "
+            f"Received: {scheduler!r}."
+        )
+
+
+def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
+    """Make the public value and have it checked."""
+    graph, objective = problem.graph, problem.objective
+    stages = problem.stages_of_ops(answer.chain.stages)
+    # What solvers add up may be rounded to their grid; the reported cost is not.
+    plain = Schedule(stages, problem.num_stages)
+    cost = checked_cost(graph, plain, objective, problem.constraints)
+    on_grid = problem.linear.exact and not problem.integral
+    tolerance = 0.0 if problem.integral else 1e-9
+    if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):
+        raise ScheduleError(
+            f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
+            f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
+        )
+    optimal = answer.lower_bound >= answer.chain.cost
+    lower_bound: int | float
+    if problem.integral:
+        cost, lower_bound = int(cost), int(answer.lower_bound)
+    else:
+        lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
+    return Schedule(
+        stages,
+        problem.num_stages,
+        cost=cost,
+        lower_bound=lower_bound,
+        status="optimal" if optimal else "feasible",
+        objective=objective.name,
+        device=objective.device,
+        optima=objective.optima if isinstance(objective, DeviceObjective) else None,
+        scheduler=scheduler,
+        solve_seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,83 @@
+"""Which stages an item can have in any schedule that keeps a cost limit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools, Floats, Problem
+
+# All pairs of items take one byte each; beyond, only what needs no closure is known.
+_MAX_CLOSURE_ITEMS = 8192
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StageRanges:
+    """The stages from `first` to `last` of each item, both included.
+
+    Attributes:
+        first: int64 [num_items].
+        last: int64 [num_items], `first` or more.
+    """
+
+    first: Ints
+    last: Ints
+
+    def within(self, stages: Ints, window: int) -> StageRanges:
+        """Those of the stages that are at most `window` away from an item's present one."""
+        return StageRanges(
+            np.maximum(self.first, stages - window), np.minimum(self.last, stages + window)
+        )
+
+    def same_as(self, other: StageRanges) -> bool:
+        """Whether all ranges are equal."""
+        return np.array_equal(self.first, other.first) and np.array_equal(self.last, other.last)
+
+
+def stage_ranges(problem: Problem, limit: float) -> StageRanges:
+    """Ranges that hold every allowed schedule whose linear cost is at most `limit`.
+
+    What an item needs runs in its stage or before, and no stage may be empty: that takes a number
+    of items and, where each stage keeps the limit, a number of stages for their weight. The same
+    holds for what needs the item.
+
+    Args:
+        problem: The problem.
+        limit: A cost that some schedule keeps; infinite if none is known.
+    """
+    num_items, num_stages = problem.num_items, problem.num_stages
+    first, last = np.zeros(num_items, np.int64), np.full(num_items, num_stages - 1, np.int64)
+    if problem.restrictions is not None:
+        first, last = problem.restrictions.earliest, problem.restrictions.latest
+    if num_items > _MAX_CLOSURE_ITEMS:
+        return StageRanges(first, last)
+    needs = _needed_items(problem)
+    before = needs.sum(axis=1)  # the item itself counts
+    after = needs.sum(axis=0)
+    first = np.maximum(first, num_stages - 1 - (num_items - before))
+    last = np.minimum(last, num_items - after)
+    if problem.combine == "max" and limit > 0:
+        if not problem.integral:
+            limit *= 1 + 1e-9
+        weight_before = np.array([problem.weights[row].sum() for row in needs])
+        weight_after = np.array([problem.weights[column].sum() for column in needs.T])
+        first = np.maximum(first, _stages_for(weight_before, limit) - 1)
+        last = np.minimum(last, num_stages - _stages_for(weight_after, limit))
+    return StageRanges(first, last)
+
+
+def _needed_items(problem: Problem) -> Bools:
+    """Whether item `v` needs item `u`, itself included: bool [v, u] = [num_items, num_items]."""
+    needs = np.eye(problem.num_items, dtype=bool)
+    for item, row in enumerate(problem.predecessors):
+        for before in row:
+            needs[item] |= needs[before]
+    return needs
+
+
+def _stages_for(weights: Floats, limit: float) -> Ints:
+    """How many stages weights fill; the rounding of a quotient to nearest never adds one."""
+    counts: Ints = np.maximum(np.ceil(weights / limit), 1).astype(np.int64)
+    return counts

@@ -1,0 +1,167 @@
+"""The rules of Coral's PipelinedModelRunner, checked on the segments' own bytes.
+
+This shares nothing with the code that cuts: it reads every file again and looks at it as the runner
+does. Breaking most of these rules makes the real runner abort the whole process.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from respect_tf._errors import SegmentError
+from respect_tf.segmentation._segment import Segment
+from respect_tf.tflite import ints, op_type, read_model, tensor_type_names, text
+
+_EDGE_TPU_TYPES = ("int8", "uint8")
+
+
+def check_runner_rules(segments: Sequence[Segment]) -> tuple[str, ...]:
+    """Check that the pipeline runner will take these segments.
+
+    Returns:
+        Warnings: what the runner accepts, but a user may stumble over.
+
+    Raises:
+        SegmentError: A rule is broken; the message names segment, tensor and rule.
+    """
+    if not segments:
+        raise SegmentError("Expected at least one segment. Received: none.")
+    views = [_View(segment) for segment in segments]
+    last = len(views) - 1
+    readers: dict[str, int] = {}
+    for view in views:
+        for name in view.inputs:
+            readers[name] = view.index
+    available: dict[str, tuple[Any, ...]] = dict(views[0].inputs)
+    for view in views:
+        for name, kind in view.inputs.items():
+            if name not in available:
+                raise SegmentError(
+                    f"{view.where}: input '{name}' is neither an input of segment 0 nor an output "
+                    "of an earlier segment."
+                )
+            if available[name] != kind:
+                raise SegmentError(
+                    f"{view.where}: input '{name}' is {_shown(kind)}, but was made as "
+                    f"{_shown(available[name])}."
+                )
+            if view.index > 0 and name in views[0].inputs:
+                raise SegmentError(
+                    f"{view.where}: reads the model input '{name}' directly; the runner would leak "
+                    "its buffer. It has to pass through an op in segment 0."
+                )
+        for name, kind in view.outputs.items():
+            if name in available:
+                raise SegmentError(
+                    f"{view.where}: output '{name}' was made before under this name."
+                )
+            available[name] = kind
+            if view.index < last and readers.get(name, -1) <= view.index:
+                raise SegmentError(f"{view.where}: no later segment reads output '{name}'.")
+            if view.index == last and name in readers:
+                raise SegmentError(f"{view.where}: final output '{name}' is also an input.")
+            if not name.isascii():
+                raise SegmentError(f"{view.where}: output name {name!r} is not ASCII.")
+    for view, segment in zip(views, segments, strict=True):
+        _check_borders(view, segment)
+    return tuple(warning for view in views for warning in _warnings(view, last))
+
+
+class _View:
+    """What the runner sees of a segment."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.index = segment.index
+        self.where = f"segment {segment.index}"
+        model = read_model(segment.content)
+        if len(model.subgraphs) != 1:
+            raise SegmentError(f"{self.where}: has {len(model.subgraphs)} subgraphs, expected 1.")
+        (subgraph,) = model.subgraphs
+        inputs, outputs = ints(subgraph.inputs), ints(subgraph.outputs)
+        self.inputs = self._named("input", subgraph, inputs)
+        self.outputs = self._named("output", subgraph, outputs)
+        both = self.inputs.keys() & self.outputs.keys()
+        if both:
+            raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
+        makers, self.dequantized_inputs = _makers(model, subgraph, inputs)
+        self.output_makers = {
+            name: makers.get(tensor) for name, tensor in zip(self.outputs, outputs, strict=True)
+        }
+
+    def _named(self, role: str, subgraph: Any, indices: list[int]) -> dict[str, tuple[Any, ...]]:
+        named: dict[str, tuple[Any, ...]] = {}
+        for index in indices:
+            tensor = subgraph.tensors[index]
+            name = text(tensor.name)
+            if not name or name in named:
+                raise SegmentError(f"{self.where}: {role} name '{name}' is not unique.")
+            if min(ints(tensor.shapeSignature), default=0) < 0:
+                raise SegmentError(f"{self.where}: {role} '{name}' has an unknown dimension.")
+            shape = tuple(ints(tensor.shape))
+            named[name] = (tensor_type_names()[tensor.type], shape, *_affine(tensor))
+        return named
+
+
+def _check_borders(view: _View, segment: Segment) -> None:
+    """The file has the inputs and outputs that the segment says, in its order."""
+    for role, specs in (("inputs", segment.inputs), ("outputs", segment.outputs)):
+        found = [(name, kind[0], kind[1]) for name, kind in getattr(view, role).items()]
+        expected = [(spec.name, spec.dtype, spec.shape) for spec in specs]
+        for received, right in itertools.zip_longest(found, expected):
+            if received != right:
+                raise SegmentError(
+                    f"{view.where}: its file does not have the {role} that it should. Expected: "
+                    f"{right}. Received: {received}."
+                )
+
+
+def _makers(model: Any, subgraph: Any, inputs: list[int]) -> tuple[dict[int, str], list[str]]:
+    """The type of the op that makes each tensor, and the inputs that a DEQUANTIZE reads."""
+    makers: dict[int, str] = {}
+    dequantized = []
+    entering = set(inputs)
+    for operator in subgraph.operators:
+        kind = op_type(model, operator)
+        makers.update(dict.fromkeys(ints(operator.outputs), kind))
+        read = ints(operator.inputs)[:1]
+        if kind == "DEQUANTIZE" and read and read[0] in entering:
+            dequantized.append(text(subgraph.tensors[read[0]].name))
+    return makers, dequantized
+
+
+def _affine(tensor: Any) -> tuple[Any, ...]:
+    parameters = tensor.quantization
+    if parameters is None or parameters.scale is None or len(parameters.scale) == 0:
+        return ()
+    return (tuple(parameters.scale.tolist()), tuple(ints(parameters.zeroPoint)))
+
+
+def _shown(kind: tuple[Any, ...]) -> str:
+    return f"{kind[0]} {list(kind[1])}"
+
+
+def _warnings(view: _View, last: int) -> list[str]:
+    found = []
+    for name in view.dequantized_inputs:
+        found.append(
+            f"{view.where}: a DEQUANTIZE reads the segment's input '{name}'. Where it runs on the "
+            "CPU, the runner computes it for the first inference only; convert with "
+            "inference_input_type='int8' instead."
+        )
+    for name, kind in view.output_makers.items():
+        if kind == "CONCATENATION" and view.outputs[name][0] not in _EDGE_TPU_TYPES:
+            found.append(
+                f"{view.where}: output '{name}' is made by a CONCATENATION of "
+                f"{view.outputs[name][0]}, which stays on the CPU, where the runner never computes "
+                "it. Cut elsewhere."
+            )
+    if view.index == last:
+        wide = [name for name, kind in view.outputs.items() if kind[0] not in _EDGE_TPU_TYPES]
+        if wide:
+            found.append(
+                f"{view.where}: final output '{wide[0]}' is {view.outputs[wide[0]][0]}. pycoral's "
+                "pop() returns int8 and uint8 only; convert with inference_output_type='int8'."
+            )
+    return found

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._pace import Pace, part_of, spend, work_left
+
+
+def test_steps_grow_fast_while_limits_cost_little():
+    step = 10.0
+
+    def grown(work, last=0.0):
+        return Pace(step, last).after(work).step / step
+
+    assert 1 < grown(10_000_000) == grown(100_000) < grown(10_000_000, 9_000_000) < grown(1_000)
+    assert grown(100_000, 90_000) == grown(1_000)
+
+
+def test_after_too_much_work_steps_are_shorter_and_may_take_more():
+    pace = Pace(10.0, work=1e6)
+    shorter = pace.shorter(10.0)
+    assert shorter.step < pace.step
+    budget = Budget(work=1e12)
+    assert part_of(budget, shorter)[0].work == 2 * part_of(budget, pace)[0].work
+    # From then on they grow slowly, whatever they take.
+    assert shorter.after(0).step / shorter.step < pace.after(0).step / pace.step
+    assert not pace.is_over(1000.0)
+    assert Pace(1e-9).is_over(1000.0)
+
+
+def test_little_work_is_not_divided():
+    budget = Budget(work=1_000_000)
+    assert part_of(budget, Pace(1.0)) == (budget, True)
+
+
+def test_a_limit_leaves_some_of_much_work_and_the_last_one_is_said_to_be():
+    part, is_last = part_of(Budget(work=1e9, cells=7), Pace(1.0, work=1e6))
+    assert (part.work, part.cells, is_last) == (16e6, 7, False)
+    part, is_last = part_of(Budget(work=1e9, spent=0.999e9), Pace(1.0, work=1e6))
+    assert 0 < part.work < 1e6
+    assert is_last
+    assert part_of(Budget(deadline=0.0), Pace(1.0))[1]
+
+
+def test_work_beyond_the_budget_or_what_the_loop_was_given_is_an_error():
+    budget = Budget(work=100)
+    spend(budget, 60, 60)
+    assert work_left(budget) == 40
+    with pytest.raises(BudgetExceededError):
+        spend(budget, 30, 20)
+    assert work_left(Budget()) < math.inf
+    assert work_left(Budget(deadline=0.0)) == 0

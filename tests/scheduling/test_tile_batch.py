@@ -1,0 +1,53 @@
+import numpy as np
+
+from respect_tf.device._tiles import fit_blocks
+from respect_tf.scheduling._tile_batch import fill_tiles, left_out
+
+
+def draw(rng):
+    """Layers in any order, some alike, in stages that have room for about half of them."""
+    kinds = [
+        (int(rng.integers(1, 40)), int(rng.integers(1, 30) * rng.choice([1, 7, 64])))
+        for _ in range(rng.integers(1, 12))
+    ]
+    layers = [kinds[index] for index in rng.integers(0, len(kinds), rng.integers(1, 40))]
+    if rng.random() < 0.7:
+        layers.sort(key=lambda layer: -layer[1])
+    blocks, sizes = np.array(layers).T
+    inside = rng.random((rng.integers(1, 40), len(layers))) < rng.random()
+    num_tiles = int(rng.choice([1, 3, 16]))
+    room = rng.random(len(inside)) * (blocks * sizes).sum() / num_tiles * 1.2
+    return blocks, sizes, inside, room, num_tiles
+
+
+def test_the_same_layers_find_room_as_one_by_one():
+    rng = np.random.default_rng(0)
+    num_left_out = 0
+    for _ in range(150):
+        blocks, sizes, inside, room, num_tiles = draw(rng)
+        found = left_out(blocks, sizes, inside, room, num_tiles)
+        for stage in range(len(inside)):
+            layers = np.flatnonzero(inside[stage])
+            asking = zip(blocks[layers].tolist(), sizes[layers].tolist(), strict=True)
+            fits = fit_blocks(asking, num_tiles, float(room[stage]))
+            assert found[stage, layers].tolist() == [not fit for fit in fits]
+        assert not (found & ~inside).any()
+        num_left_out += int(found.sum())
+    assert num_left_out > 1000
+
+
+def test_nothing_is_left_out_of_nothing():
+    nothing = np.zeros(0, np.int64)
+    assert left_out(nothing, nothing, np.zeros((20, 0), bool), np.ones(20), 16).shape == (20, 0)
+
+
+def test_blocks_go_to_the_emptiest_tile_one_by_one():
+    rng = np.random.default_rng(1)
+    used = rng.integers(0, 50, (4, 60)).astype(np.float64)
+    count, size = rng.integers(0, 30, 60), rng.integers(1, 20, 60).astype(np.float64)
+    found = np.sort(fill_tiles(used, count, size), axis=0)
+    for stage in range(60):
+        tiles = used[:, stage].copy()
+        for _ in range(count[stage]):
+            tiles[tiles.argmin()] += size[stage]
+        assert found[:, stage].tolist() == sorted(tiles)
