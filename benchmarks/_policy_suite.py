@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from respect_tf import OpGraph, PeakMemory, __version__, schedule
-from respect_tf.graph import random_graph
-from respect_tf.policy._search import search
 from respect_tf.scheduling import Schedule
+from respect_tf.scheduling._search import search
+from respect_tf.training import random_graph
 
 CACHE = Path(__file__).parents[1] / ".cache" / "milp"
 MILP_SECONDS = 60.0

@@ -43,13 +43,13 @@ from benchmarks._tables import (
     write_results,
 )
 from respect_tf import OpGraph, schedule
-from respect_tf.policy._guide import guide
-from respect_tf.policy._orders import ORDER_NAMES, priority_order, structural_order
-from respect_tf.policy._schedulers import advise
-from respect_tf.policy._search import search_problem, warm_up
-from respect_tf.policy._search_rounds import Rounds
 from respect_tf.scheduling import Schedule, check_schedule
+from respect_tf.scheduling._guide import guide
+from respect_tf.scheduling._orders import ORDER_NAMES, priority_order, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
+from respect_tf.scheduling._schedulers import advise
+from respect_tf.scheduling._search import search_problem, warm_up
+from respect_tf.scheduling._search_rounds import Rounds
 
 Row = dict[str, Any]
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks._tables import write_results
-from respect_tf.graph import FAMILIES
-from respect_tf.policy import (
+from respect_tf.training import (
+    FAMILIES,
     Label,
     PointerPlan,
     PointerValidation,
@@ -24,7 +24,7 @@ from respect_tf.policy import (
     label_task,
     train_pointer,
 )
-from respect_tf.policy._labels import solve_task
+from respect_tf.training._labels import solve_task
 
 _RESULTS = Path(__file__).with_name("results")
 _NUM_LABELS, _NUM_VALIDATION = 300, 100

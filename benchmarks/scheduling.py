@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import RESULTS, environment, markdown, update_readme, write_results
 from respect_tf import OpGraph, PeakMemory, schedule
-from respect_tf.graph import FAMILIES, random_graph
 from respect_tf.scheduling import Schedule, check_agreement, check_schedule, improve
+from respect_tf.training import FAMILIES, random_graph
 
 GRAPHS = Path(__file__).parents[2] / "shared" / "data" / "graphs"
 

@@ -19,7 +19,7 @@ The examples in the docstrings go on from these lines, with `keras` or `tf_keras
 >>> model.compile("sgd", "sparse_categorical_crossentropy")
 
 Those of `OptimalityGap`, `RolloutBaseline` and `ScheduleSummaries` take `labels`, some of
-`respect_tf.policy.load_labels`, and `network`, the model that `respect_tf.policy` trains.
+`respect_tf.training.load_labels`, and `network`, the model that `respect_tf.training` trains.
 """
 
 from keras_callbacks._export_segments import ExportSegments

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.policy import Label, LabelTask, Weights, guide
-from respect_tf.policy._network import named_weights
-from respect_tf.policy._reward import SlicedCost
-from respect_tf.policy._rollout import greedy_order, successors_of
+from respect_tf.policy import Weights
+from respect_tf.scheduling._guide import guide
 from respect_tf.scheduling._problem import Problem, build_problem
+from respect_tf.scheduling._rollout import greedy_order, successors_of
+from respect_tf.training import Label, LabelTask
+from respect_tf.training._network import named_weights
+from respect_tf.training._reward import SlicedCost
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 Ints = npt.NDArray[np.int64]
@@ -22,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 _NEEDED = {"encode_op/kernel", "encode_graph/kernel", "head_outer/kernel"}
 _OTHER_MODEL = (
-    "Expected the network of respect_tf.policy, which its trainer or build_network makes. "
+    "Expected the network of respect_tf.training, which its trainer or build_network makes. "
     "Received: a {} ({})."
 )
 
@@ -54,9 +56,9 @@ def examples_of(given: Sequence[Label | LabelTask], *, labelled: bool, name: str
     Raises:
         ArgumentError: There is none, or one is of another type.
     """
-    expected = "labels (respect_tf.policy.load_labels)"
+    expected = "labels (respect_tf.training.load_labels)"
     if not labelled:
-        expected += " or tasks (respect_tf.policy.label_task)"
+        expected += " or tasks (respect_tf.training.label_task)"
     allowed = (Label,) if labelled else (Label, LabelTask)
     wrong = [type(one).__name__ for one in given if not isinstance(one, allowed)]
     if wrong or not len(given):
@@ -76,7 +78,7 @@ def _example(given: Label | LabelTask) -> Example:
 
 
 def weights_of(network: Any) -> Arrays:
-    """A copy of the weights of a network of `respect_tf.policy`.
+    """A copy of the weights of a network of `respect_tf.training`.
 
     Raises:
         ArgumentError: It is another model.

@@ -11,13 +11,13 @@ from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:
     from keras_callbacks._greedy import Example
-    from respect_tf.policy import Label
+    from respect_tf.training import Label
 
 
 class OptimalityGap(KerasCallback):
     """Put the gap of greedy schedules to known optima into `logs`, and stop where it is small.
 
-    For the training of the network of `respect_tf.policy`, by its trainer or by `fit` of tf_keras.
+    For training the network of `respect_tf.training`, by its trainer or by `fit` of tf_keras.
     A greedy schedule is the best cut of the network's likeliest order.
 
     The metrics:
@@ -48,7 +48,7 @@ class OptimalityGap(KerasCallback):
 
         Args:
             labels: Graphs that training does not see, with their best schedules:
-                `respect_tf.policy.load_labels` or `make_labels`.
+                `respect_tf.training.load_labels` or `make_labels`.
             target: The mean gap at which training stops; None to go on.
             every: Epochs between measurements.
             verbose: `"auto"` reports why training stops, 0 nothing.
@@ -69,7 +69,7 @@ class OptimalityGap(KerasCallback):
         """Start anew.
 
         Raises:
-            ArgumentError: The model is not the network of `respect_tf.policy`.
+            ArgumentError: The model is not the network of `respect_tf.training`.
         """
         from keras_callbacks._greedy import weights_of
 

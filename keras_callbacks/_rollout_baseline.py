@@ -13,13 +13,13 @@ from respect_tf import ArgumentError
 
 if TYPE_CHECKING:
     from keras_callbacks._greedy import Example
-    from respect_tf.policy import Label, LabelTask
+    from respect_tf.training import Label, LabelTask
 
 
 class RolloutBaseline(KerasCallback):
     """Keep a copy of the network as baseline, and replace it when the network is surely better.
 
-    For REINFORCE with the network of `respect_tf.policy` in a training loop of one's own; its
+    For REINFORCE with the network of `respect_tf.training` in a training loop of one's own; its
     trainer keeps such a baseline itself. After each epoch the greedy schedules of network and
     baseline on the same graphs are compared by a paired one-sided t-test (Kool et al. 2019, arXiv
     1803.08475).
@@ -47,7 +47,7 @@ class RolloutBaseline(KerasCallback):
         """Check the arguments.
 
         Args:
-            graphs: Labels or tasks of `respect_tf.policy` to compare on; two or more.
+            graphs: Labels or tasks of `respect_tf.training` to compare on; two or more.
             significance: The p-value below which the network replaces the baseline.
 
         Raises:
@@ -91,7 +91,7 @@ class RolloutBaseline(KerasCallback):
         """Take the network as it is for the baseline.
 
         Raises:
-            ArgumentError: The model is not the network of `respect_tf.policy`.
+            ArgumentError: The model is not the network of `respect_tf.training`.
         """
         from keras_callbacks._greedy import greedy_costs, weights_of
 

@@ -13,8 +13,8 @@ from keras_callbacks._callback import KerasCallback, Logs, check_count
 
 if TYPE_CHECKING:
     from keras_callbacks._greedy import Example
-    from respect_tf.policy import Label
     from respect_tf.scheduling import Schedule
+    from respect_tf.training import Label
 
 # Pixels: of a strip, of all ops side by side if there are fewer, and between two strips.
 _HEIGHT, _WIDTH, _GAP = 24, 600, 4
@@ -37,7 +37,7 @@ _COLOURS = np.array(
 class ScheduleSummaries(KerasCallback):
     """Write the greedy schedules of some graphs for TensorBoard.
 
-    For the training of the network of `respect_tf.policy`, by its trainer or by `fit` of tf_keras.
+    For training the network of `respect_tf.training`, by its trainer or by `fit` of tf_keras.
     For each graph there is a table of its stages under "Text", and under "Images" two strips, one
     column per op in the file's order, coloured by stage: the best schedule known above, the
     network's below.
@@ -63,7 +63,7 @@ class ScheduleSummaries(KerasCallback):
 
         Args:
             folder: TensorBoard's folder of this training.
-            labels: Labels of `respect_tf.policy`.
+            labels: Labels of `respect_tf.training`.
             num_graphs: How many of them to show, the first ones.
             every: Epochs between summaries.
 
@@ -85,7 +85,7 @@ class ScheduleSummaries(KerasCallback):
         """Open TensorBoard's file.
 
         Raises:
-            ArgumentError: The model is not the network of `respect_tf.policy`.
+            ArgumentError: The model is not the network of `respect_tf.training`.
         """
         import tensorflow as tf
 

@@ -44,7 +44,7 @@ def labels(
     run has left is kept.
     """
     from respect_tf.graph._tfgnn import load_tfgnn
-    from respect_tf.policy import make_labels, make_records
+    from respect_tf.training import make_labels, make_records
 
     verbose: Any = 0 if quiet else "auto"
     with failing(as_json):
@@ -106,7 +106,7 @@ def train(
     A run that is there is continued. RUN_FOLDER/tensorboard is for TensorBoard. The defaults, with
     benchmarks/data/policy_labels of the source, are how the weights of respect_tf were made.
     """
-    from respect_tf.policy import TrainingPlan, label_files, load_labels, save_trained, train
+    from respect_tf.training import TrainingPlan, label_files, load_labels, save_trained, train
 
     with failing(as_json):
         plan = TrainingPlan(seed=seed, reward=reward)
@@ -177,8 +177,8 @@ def evaluate(
     best for the row, of the best structural order of each graph, of the best of 16 random orders
     of the network, and of a search. The last are gaps to the least cost known.
     """
-    from respect_tf.graph import FAMILIES
-    from respect_tf.policy import evaluate, evaluation_rows, label_task, load_weights
+    from respect_tf.policy import load_weights
+    from respect_tf.training import FAMILIES, evaluate, evaluation_rows, label_task
 
     with failing(as_json):
         loaded = load_weights(weights)

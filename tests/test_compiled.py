@@ -57,11 +57,12 @@ def test_plain_python_does_small_work_until_it_adds_up():
     [("levels", 1, 1), ("wide", 2, 2), ("levels", 40, 3), ("hrnet", 60, 5), ("towers", 75, 8)],
 )
 def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, num_stages):
-    from respect_tf.graph import _features, _quick_cuts, _structural, random_graph
-    from respect_tf.policy import _forward, _orders, _rollout
-    from respect_tf.policy._guide import guide
-    from respect_tf.scheduling import PeakMemory
+    from respect_tf.graph import _features, _quick_cuts, _structural
+    from respect_tf.policy import _forward
+    from respect_tf.scheduling import PeakMemory, _orders, _rollout
+    from respect_tf.scheduling._guide import guide
     from respect_tf.scheduling._problem import build_problem
+    from respect_tf.training import random_graph
 
     def results():
         graph = random_graph(family, num_ops, 0)
@@ -86,7 +87,7 @@ def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, 
 
 def test_moves_are_found_on_disk_by_the_next_process():
     code = (
-        "from respect_tf.graph import random_graph;"
+        "from respect_tf.training import random_graph;"
         "from respect_tf.scheduling import PeakMemory, _local, _local_moves, improve, schedule;"
         "_local._ROUNDS = 1; _local_moves.compile_moves();"
         "g = random_graph('wide', 40, 0);"

@@ -151,14 +151,15 @@ def _open_stages(folder: Path, work: Path) -> None:
 
 
 def _open_weights(folder: Path, work: Path) -> None:
-    from respect_tf.policy import evaluate, label_task, load_weights
+    from respect_tf.policy import load_weights
+    from respect_tf.training import evaluate, label_task
 
     weights = load_weights(folder / "weights.npz")
     evaluate([label_task(0, num_ops=(30, 30))], weights, num_samples=1)
 
 
 def _open_labels(folder: Path, work: Path) -> None:
-    from respect_tf.policy import load_labels
+    from respect_tf.training import load_labels
 
     load_labels(folder / "labels.npz")
 

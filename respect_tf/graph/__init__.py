@@ -2,14 +2,11 @@
 
 from respect_tf.graph._attributes import OpAttributes
 from respect_tf.graph._from_tflite import op_graph_of
-from respect_tf.graph._generators import FAMILIES, random_graph
 from respect_tf.graph._op_graph import OpGraph, Quantization
 
 __all__ = [
-    "FAMILIES",
     "OpAttributes",
     "OpGraph",
     "Quantization",
     "op_graph_of",
-    "random_graph",
 ]

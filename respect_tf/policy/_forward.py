@@ -34,7 +34,7 @@ class Forward(NamedTuple):
         priorities: float32 [num_ops, num_orders], logarithms of the rates of Plackett-Luce, for
             each of the structural orders that the network may start from.
         places: float32 [num_ops, 2], where in the pipeline each op belongs and how surely; see
-            `respect_tf.policy._losses.stage_logits`.
+            `respect_tf.training._losses.stage_logits`.
         gate: float32 [num_orders], logits of the structural orders.
         states: float32 [num_ops, units], which the pointer decoder reads.
     """

@@ -31,7 +31,7 @@ class Weights:
     """The weights of a network.
 
     Attributes:
-        arrays: float32, by the names of `respect_tf.policy._network.named_weights`.
+        arrays: float32, by the names of `respect_tf.training._network.named_weights`.
         card: Data, seeds, commit and metrics, as far as whoever saved them said so.
         schema: TF-GNN's `GraphSchema` of the graphs that the network takes, in text form; empty if
             it was not given.

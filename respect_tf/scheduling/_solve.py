@@ -181,7 +181,9 @@ _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
 
 # Schedulers of a folder that builds on this one, by the module whose `SOLVERS` has them. It is
 # loaded when one of them is asked for, and never by importing this folder.
-_LATER = dict.fromkeys(("policy", "policy-greedy", "policy+milp"), "respect_tf.policy._schedulers")
+_LATER = dict.fromkeys(
+    ("policy", "policy-greedy", "policy+milp"), "respect_tf.scheduling._schedulers"
+)
 
 _UNCONSTRAINED = ("compiler", "profile")
 

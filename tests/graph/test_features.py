@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import OpGraph, random_graph
+from respect_tf.graph import OpGraph
 from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES, graph_features
 from respect_tf.graph._structural import ORDERS
+from respect_tf.training import random_graph
 
 #     0   1
 #      \ / \

@@ -7,10 +7,11 @@ import zlib
 import numpy as np
 import pytest
 
-from respect_tf.graph import FAMILIES, OpGraph, random_graph
+from respect_tf.graph import OpGraph
 from respect_tf.graph._quick_cuts import quick_cuts
 from respect_tf.graph._structural import ORDERS, links_of, longest_paths, structural_orders
 from respect_tf.scheduling import PeakMemory, slice_order
+from respect_tf.training import FAMILIES, random_graph
 
 
 def orders_of(graph: OpGraph, num_stages: int) -> dict[str, list[int]]:

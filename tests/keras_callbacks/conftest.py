@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from respect_tf.policy import Label, LabelTask
 from respect_tf.scheduling import schedule
+from respect_tf.training import Label, LabelTask
 
 
 @pytest.fixture(scope="session")
 def network() -> Any:
-    from respect_tf.policy._network import NetworkSize, build_network
+    from respect_tf.training._network import NetworkSize, build_network
 
     return build_network(NetworkSize(units=8, rounds=1))
 

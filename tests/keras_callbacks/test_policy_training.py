@@ -12,8 +12,8 @@ import pytest
 import respect_tf
 from keras_callbacks import OptimalityGap, RolloutBaseline, ScheduleSummaries, _greedy
 from keras_callbacks._schedule_summaries import schedule_strips, schedule_text
-from respect_tf.policy import Label, label_task
 from respect_tf.scheduling import Schedule, slice_order
+from respect_tf.training import Label, label_task
 
 METRICS = ["optimality_gap", "worst_optimality_gap"]
 
@@ -207,8 +207,8 @@ def test_the_trainer_calls_them(
 ) -> None:
     import tensorflow as tf
 
-    from respect_tf.policy import TrainingPlan, _trainer
-    from respect_tf.policy._network import NetworkSize
+    from respect_tf.training import TrainingPlan, _trainer
+    from respect_tf.training._network import NetworkSize
 
     class Last:
         def __getattr__(self, name: str) -> Any:

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from respect_tf._errors import PolicyFileError
-from respect_tf.graph import random_graph
 from respect_tf.policy import _weights
-from respect_tf.policy._guide import guide
-from respect_tf.policy._labels import Label, LabelTask, load_labels, save_labels
 from respect_tf.policy._weights import Weights, load_weights, save_weights
+from respect_tf.scheduling._guide import guide
 from respect_tf.scheduling._objective import resolve_objective
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.training import random_graph
+from respect_tf.training._labels import Label, LabelTask, load_labels, save_labels
 
 WEIGHTS = Weights(
     {"b/kernel": np.ones((3, 2), np.float32), "a/bias": np.arange(4, dtype=np.float32)},

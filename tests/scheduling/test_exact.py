@@ -16,10 +16,10 @@ from slow_clock import SlowClock
 
 from benchmarks.scheduling import authors_graphs, placement_instances
 from respect_tf._errors import ScheduleError, SolverError
-from respect_tf.graph import random_graph
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling import _exact as exact_module
 from respect_tf.scheduling import _fallback as fallback_module
+from respect_tf.training import random_graph
 
 # Proved optima of the authors' graphs, peak parameter bytes for 4, 5 and 6 stages.
 OPTIMA = {

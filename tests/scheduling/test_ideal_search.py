@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from schedule_reference import Latency, best_stages, graphs, make_graph
 
 from respect_tf._errors import ScheduleError
-from respect_tf.graph import random_graph
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling import _pace as module
 from respect_tf.scheduling._answers import answer_of
@@ -17,6 +16,7 @@ from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._slicing import slice_items
+from respect_tf.training import random_graph
 
 OBJECTIVES = [PeakMemory(), PeakMemory(1.0), PeakMemory(3.0), Latency(0.0, 3.0, combine="max")]
 

@@ -10,7 +10,6 @@ from schedule_reference import Latency, Streaming, cost_and_crossing, graphs, ma
 from slow_clock import SlowClock
 
 from respect_tf._errors import ArgumentError, ScheduleError
-from respect_tf.graph import FAMILIES, random_graph
 from respect_tf.scheduling import (
     PeakMemory,
     Schedule,
@@ -25,6 +24,7 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._items import merge_colocated
 from respect_tf.scheduling._local_state import network_of, state_of
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.training import FAMILIES, random_graph
 
 CHAIN = make_graph([4, 1, 1, 4], [1, 1, 1, 1], [[0, 1], [1, 2], [2, 3]])
 
@@ -129,7 +129,7 @@ def test_the_seed_decides_whether_compiled_or_not(monkeypatch):
 
 def test_small_graphs_need_no_compiler():
     code = (
-        "import sys; from respect_tf.graph import random_graph;"
+        "import sys; from respect_tf.training import random_graph;"
         "from respect_tf.scheduling import schedule, improve; g = random_graph('wide', 12, 0);"
         "improve(g, schedule(g, 3, 'compiler', objective='memory')); print('numba' in sys.modules)"
     )

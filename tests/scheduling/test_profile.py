@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from schedule_reference import best_cut, graphs, make_graph
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import random_graph
 from respect_tf.scheduling import PeakMemory, check_schedule, schedule
 from respect_tf.scheduling._compiler import partition_order
 from respect_tf.scheduling._items import merge_colocated
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.training import random_graph
 
 
 class Stopwatch:

@@ -1,0 +1,130 @@
+"""The schedulers `"policy"`, `"policy-greedy"` and `"policy+milp"`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable
+
+from respect_tf._errors import SolverError
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._guide import guide, solve_policy_greedy
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._milp import search_window
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._search import search_problem
+
+# Orders drawn from the network beside its likeliest one.
+_NUM_SAMPLES = 8
+
+# Moves without a time limit: so many, and so many more for each item. After them, what is left to
+# gain is less than what they cost.
+_NUM_MOVES, _MOVES_PER_ITEM = 100_000, 100
+
+# What the network takes, in seconds per item, and an integer program, at least and per item: they
+# are left out where less time is left.
+_NETWORK_SECONDS = 2e-4
+_MILP_SECONDS, _MILP_ITEM_SECONDS = 1.0, 1e-3
+
+# Before an integer program, which takes seconds, moves may take somewhat longer: so many times as
+# many, or with a time limit, this part of it.
+_PATIENT, _POLICY_SHARE = 2, 0.2
+
+# The windows of the integer program in turn, in stages, and nodes of the search tree of each;
+# `None` is all schedules. Without a time limit, the first window is the only one.
+_WINDOWS = (1, 2, None)
+_FEW_NODES, _MAX_NODES = 200, 20_000
+
+
+def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
+    """`"policy"`: the network's orders and structural ones, and search around them.
+
+    Args:
+        problem: The problem.
+        deadline: When to return the best schedule so far, on `time.perf_counter()`'s clock in
+            seconds. Without one, the same seed gives the same schedule.
+        seed: 0 or more.
+
+    Raises:
+        PolicyFileError: The weights are missing or damaged.
+        ScheduleError: No schedule keeps the constraints, or none was found.
+    """
+    return _search_guided(problem, deadline, seed, _NUM_MOVES)
+
+
+def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
+    has_time = deadline - time.perf_counter() >= _NETWORK_SECONDS * problem.num_items
+    return search_problem(
+        problem,
+        advice=functools.partial(advise, problem, seed) if has_time else None,
+        budget=num_moves // problem.num_items + _MOVES_PER_ITEM,
+        deadline=deadline,
+        seed=seed,
+    )
+
+
+def advise(problem: Problem, seed: int) -> tuple[list[Ints], Floats]:
+    """What the network says to a search: orders of items, and probabilities of their stages."""
+    guidance = guide(problem)
+    orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
+    return orders, guidance.stage_probabilities
+
+
+def solve_greedy(problem: Problem, deadline: float, seed: int) -> Answer:
+    """`"policy-greedy"`: see `solve_policy_greedy`; it leaves nothing to chance."""
+    del seed
+    return solve_policy_greedy(problem, deadline)
+
+
+def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
+    """`"policy+milp"`: `"policy"`, and an integer program over the schedules near its own.
+
+    After the method of the authors of RESPECT (arXiv 2308.11652). With a time limit, the window of
+    stages around the best schedule known grows where it holds nothing better, until it holds all
+    schedules.
+
+    Args:
+        problem: The problem.
+        deadline: See `solve_policy`. In any case after a fixed number of nodes of the search trees.
+        seed: See `solve_policy`.
+
+    Raises:
+        PolicyFileError: See `solve_policy`.
+        ScheduleError: See `solve_policy`.
+    """
+    is_limited = math.isfinite(deadline)
+    now = time.perf_counter()
+    until = now + _POLICY_SHARE * (deadline - now) if is_limited else deadline
+    answer = _search_guided(problem, until, seed, _PATIENT * _NUM_MOVES)
+    best, low = answer.chain, answer.lower_bound
+    for window in _WINDOWS if is_limited else _WINDOWS[:1]:
+        left = deadline - time.perf_counter()
+        if best.cost <= low or left < _MILP_SECONDS + _MILP_ITEM_SECONDS * problem.num_items:
+            break
+        # HiGHS may contradict itself: what is known without it still holds.
+        with contextlib.suppress(SolverError):
+            found = search_window(
+                problem,
+                best,
+                window,
+                deadline,
+                max_nodes=_MAX_NODES if is_limited else _FEW_NODES,
+            )
+            best = min(best, found.answer.chain, key=_quality)
+            low = max(low, found.answer.lower_bound)
+    return Answer(best, min(low, best.cost))
+
+
+def _quality(chain: Chain) -> tuple[float, float]:
+    return chain.cost, chain.crossing
+
+
+SOLVERS: dict[str, Callable[[Problem, float, int], Answer]] = {
+    "policy": solve_policy,
+    "policy-greedy": solve_greedy,
+    "policy+milp": solve_with_milp,
+}
+"""What `respect_tf.schedule` calls, by the name of the scheduler."""

@@ -1,0 +1,103 @@
+"""Complete search of neighbourhoods: of all schedules that differ from a good one by some items."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from respect_tf.scheduling._answers import costs_of
+from respect_tf.scheduling._chain import Budget, Chain
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._problem import Bools
+from respect_tf.scheduling._search_rounds import Rounds
+from respect_tf.scheduling._search_state import MODULUS
+
+T = TypeVar("T")
+
+# Stages on either side of the dearest one whose items may move; all stages in place of the last.
+_REACHES = (0, 1, 2, 10**6)
+# How many edges items may be away from the boundary that they cross, less one.
+_DEPTHS = (1, 2, 3, 4, 6, 8)
+
+# Items that may cross a boundary, at first and at least and at most; there are fewer of them after
+# a neighbourhood that was too large to be searched with so much work, and more after a small one.
+_FIRST, _FEWEST, _MOST = 10, 4, 60
+_FEWER, _MORE = 0.9, 1.05
+_WORK, _LITTLE_WORK = 150_000, 40_000
+# What a neighbourhood costs beside its search, in the same unit.
+_BASE_WORK = 15_000
+
+# One neighbourhood in so many is that of a schedule that is not the best one.
+_OTHERS = 4
+
+
+class Bands:
+    """Improves the best schedules of some rounds.
+
+    A neighbourhood is that of some items near some boundaries, which may cross them or not: an
+    order ideal for each boundary, between the smallest and the largest one. All combinations are
+    looked at (large neighbourhood search, Shaw 1998, by dynamic programming).
+
+    Args:
+        rounds: What is known, and is added to.
+        ideals: The complete search.
+        seed: 0 or more.
+    """
+
+    def __init__(self, rounds: Rounds, ideals: IdealSearch, seed: int) -> None:
+        self._rounds, self._ideals = rounds, ideals
+        self._random = (seed * 69621 + 16807) % (MODULUS - 1) + 1
+        self._number, self._num_items = 0, float(_FIRST)
+
+    def run(self, work: float, deadline: float) -> None:
+        """Look at neighbourhoods up to so much work, as `Budget` counts it, or a deadline."""
+        while work > 0 and not self._rounds.is_solved and time.perf_counter() < deadline:
+            work -= self._look(deadline) + _BASE_WORK
+
+    def _look(self, deadline: float) -> float:
+        """Search one neighbourhood, and return the work done."""
+        from respect_tf.scheduling._search_band import choose_band
+
+        base = self._base()
+        earliest, latest, self._random = choose_band(
+            self._ideals.wires,
+            base.stages,
+            self._open_boundaries(base),
+            self._draw(_DEPTHS),
+            int(self._num_items),
+            self._random,
+        )
+        budget = Budget(deadline, _WORK)
+        better = self._ideals.within_stages(earliest, latest).better_within(base, budget)
+        self._rounds.add(better)
+        factor = 1.0
+        if budget.spent >= _WORK:
+            factor = _FEWER
+        elif budget.spent < _LITTLE_WORK:
+            factor = _MORE
+        self._num_items = min(max(self._num_items * factor, _FEWEST), _MOST)
+        return budget.spent
+
+    def _base(self) -> Chain:
+        self._number += 1
+        known = self._rounds.found
+        if self._number % _OTHERS == 0 and len(known) > 1:
+            return self._draw(known[1:])
+        return known[0]
+
+    def _open_boundaries(self, base: Chain) -> Bools:
+        """Boundaries around the dearest stages. bool [num_stages + 1]."""
+        problem, reach = self._rounds.problem, self._draw(_REACHES)
+        costs, _ = costs_of(problem, base.stages)
+        stages = np.arange(problem.num_stages + 1)
+        is_open = np.zeros(len(stages), bool)
+        for worst in np.flatnonzero(costs >= costs.max()):
+            is_open |= (stages >= worst - reach) & (stages <= worst + 1 + reach)
+        return is_open
+
+    def _draw(self, values: Sequence[T]) -> T:
+        self._random = self._random * 48271 % MODULUS
+        return values[self._random % len(values)]

@@ -1,0 +1,190 @@
+"""The search where the linear cost is exact: proofs, moves and neighbourhoods by turns."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._exact import solve_exact
+from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._orders import priority_order
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._search_bands import Bands
+from respect_tf.scheduling._search_ideals import mix
+from respect_tf.scheduling._search_rounds import Rounds
+
+# Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
+# the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
+# Larger graphs have too many order ideals for it.
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 4_000_000, 60, 40
+_FEW_ROUNDS, _MOST_PROVED = 2, 10_000
+_MAX_CELLS = 200_000_000
+
+# Moves per item from which on random orders and parts of the problem are looked at, too.
+_THOROUGH = 1000
+
+# Rounds after which moves are over if none of them found anything better.
+_PATIENCE, _QUICKLY = 10, 4
+
+# The part of the time left that is spent on few moves, on a proof (more where that is quick), on
+# more moves, on each of the ways to combine schedules, and on the last proof.
+_FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE = 0.1, 0.35, 0.6, 0.4
+_COMBINING_SHARE, _LAST_SHARE = 0.15, 0.6
+
+# Stages of an item that are less likely are left out.
+_UNLIKELY = 0.02
+
+# How much dearer than the best a schedule may be to have a say in what is sure.
+_SIMILAR = 1.01
+
+Advice = Callable[[], tuple[Sequence[Ints], Floats]]
+"""Orders of items, and how likely each item is in each stage, asked for where they are needed."""
+
+
+def advised_orders(problem: Problem, advice: Advice) -> tuple[list[Ints], Floats]:
+    """The orders of some advice, one by its stages among them, and the probabilities of stages."""
+    orders, probabilities = advice()
+    return [*orders, priority_order(problem, _mean_stages(probabilities))], probabilities
+
+
+class LinearSearch:
+    """A search for a schedule whose linear cost is exact. Arguments: see `search_problem`."""
+
+    def __init__(
+        self, problem: Problem, advice: Advice | None, budget: int, deadline: float, seed: int
+    ) -> None:
+        self._problem, self._advice, self._deadline = problem, advice, deadline
+        self._num_moves = budget * problem.num_items
+        self._is_limited = math.isfinite(deadline)
+        self._is_thorough = self._is_limited or budget >= _THOROUGH
+        self._rounds = Rounds(problem, seed)
+        self._seed = seed
+        self._ideals: IdealSearch | None = None
+        self._bands: Bands | None = None
+
+    def run(self, orders: Iterable[Ints]) -> Answer:
+        """Search from the best cuts of some orders on."""
+        problem, rounds, deadline = self._problem, self._rounds, self._deadline
+        rounds.add_orders(orders, deadline)
+        if not rounds.found:
+            return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
+        probabilities = None
+        if self._num_moves:
+            self._prove(_FIRST_WORK, _PROOF_SHARE)
+        if not rounds.is_solved and self._advice is not None:
+            advised, probabilities = advised_orders(problem, self._advice)
+            rounds.add_orders(advised, deadline)
+        if not rounds.is_solved and self._is_thorough:
+            rounds.add_random_orders(deadline)
+        few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
+        self._explore(few, _FEW_SHARE)
+        self._prove(self._much(_SECOND_WORK if self._num_moves else 0), _PROOF_SHARE)
+        self._explore(self._num_moves - few, _MOVING_SHARE)
+        if self._is_thorough:
+            self._combine(probabilities)
+        self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
+        if self._is_limited:
+            self._explore(self._num_moves, 1.0)
+        # Sums of compiled loops may be rounded otherwise than those of the checker.
+        best = answer_of(problem, rounds.best.stages).chain
+        return Answer(best, best.cost if rounds.is_solved else min(rounds.bound, best.cost))
+
+    def _part_of_time(self, part: float) -> float:
+        now = time.perf_counter()
+        return now + part * (self._deadline - now) if self._is_limited else math.inf
+
+    def _part_of_work(self, work: float, share: float) -> Budget:
+        cells = _MAX_CELLS // self._problem.num_stages
+        return Budget(self._part_of_time(share), work, cells)
+
+    def _explore(self, num_moves: int, share: float) -> None:
+        """Moves, and complete search of neighbourhoods, by turns.
+
+        Args:
+            num_moves: How many moves, where there is no deadline.
+            share: The part of the time left.
+        """
+        rounds, deadline, stale = self._rounds, self._part_of_time(share), 0
+        patience = _PATIENCE if self._is_thorough else _QUICKLY
+        while not rounds.is_solved and (self._is_limited or stale < patience):
+            if time.perf_counter() > deadline or (not self._is_limited and num_moves <= 0):
+                return
+            before = rounds.best
+            done = rounds.run_round(rounds.moves_per_round)
+            num_moves -= done
+            bands = self._neighbourhoods()
+            if bands is not None:
+                bands.run(_BAND_WORK_PER_MOVE * done, deadline)
+            stale = 0 if rounds.best is not before else stale + 1
+
+    def _complete(self) -> IdealSearch | None:
+        """The complete search, `None` where it takes too long to begin with."""
+        if self._ideals is None and self._problem.num_items <= _MOST_PROVED:
+            self._ideals = IdealSearch(self._problem)
+        return self._ideals
+
+    def _neighbourhoods(self) -> Bands | None:
+        ideals = self._complete()
+        if self._bands is None and ideals is not None:
+            self._bands = Bands(self._rounds, ideals, self._seed)
+        return self._bands
+
+    def _much(self, work: float) -> float:
+        """So much work, or what the time allows."""
+        return math.inf if self._is_limited else work
+
+    def _prove(self, work: float, share: float) -> None:
+        """Complete search, as far as some work and a part of the time left go."""
+        rounds = self._rounds
+        ideals = None if rounds.is_solved or work <= 0 else self._complete()
+        if ideals is None:
+            return
+        if ideals.can_prune:
+            share = max(share, _PRUNED_SHARE)
+        chain, rounds.bound = ideals.raise_bound(
+            rounds.best, rounds.bound, self._part_of_work(work, share)
+        )
+        rounds.add(chain)
+
+    def _combine(self, probabilities: Floats | None) -> None:
+        """Look at what lies between good schedules, and at what is open where they agree."""
+        problem, rounds = self._problem, self._rounds
+        if rounds.is_solved:
+            return
+        work = self._much(_WORK_PER_MOVE * self._num_moves)
+        part = self._part_of_work(work, _COMBINING_SHARE)
+        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part))
+        windows = [_agreed(rounds)]
+        if probabilities is not None:
+            windows.append(_likely(probabilities))
+        ideals = self._complete()
+        for first, last in windows:
+            if ideals is not None and not rounds.is_solved:
+                part = self._part_of_work(work, _COMBINING_SHARE)
+                rounds.add(ideals.within_stages(first, last).better_within(rounds.best, part))
+
+
+def _agreed(rounds: Rounds) -> tuple[Ints, Ints]:
+    """First and last stage of each item in the good schedules."""
+    similar = [chain.stages for chain in rounds.found if chain.cost <= _SIMILAR * rounds.best.cost]
+    return np.min(similar, axis=0), np.max(similar, axis=0)
+
+
+def _likely(stage_probabilities: Floats) -> tuple[Ints, Ints]:
+    """First and last stage of each item that are not unlikely."""
+    likely = stage_probabilities >= _UNLIKELY * stage_probabilities.max(axis=1, keepdims=True)
+    num_stages = likely.shape[1]
+    first = likely.argmax(axis=1)
+    return first, num_stages - 1 - likely[:, ::-1].argmax(axis=1)
+
+
+def _mean_stages(stage_probabilities: Floats) -> Floats:
+    stages = np.arange(stage_probabilities.shape[1])
+    result: Floats = stage_probabilities @ stages / stage_probabilities.sum(axis=1)
+    return result

@@ -1,0 +1,267 @@
+"""Rounds of compiled search, and the schedules that they found."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from respect_tf._compiled import is_on_disk
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._orders import priority_order
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._search_state import (
+    ENTERING,
+    LEAVING,
+    MODULUS,
+    OP_COSTS,
+    layout_of,
+    wiring_of,
+)
+from respect_tf.scheduling._slicing import balanced_chain
+
+_MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 50, 5_000, 50_000  # in a round
+_NUM_STEPS = 50
+
+# The first temperature of a round, in turn, as a part of what a typical item weighs; and the last
+# one as a part of the first. Cold rounds do best; once they have done what they can, a very hot one
+# leaves deep valleys.
+_HEATS = (0.05, 0.2, 0.1, 0.4, 0.05, 0.4, 0.1, 3.2)
+_COOLED = 1 / 40
+_FIRST_POWER, _LAST_POWER = 4, 5
+
+# Orders that are cut after the moves of a round, and items in all of them together; how far items
+# move in them, in turn, as a part of the whole order; how much dearer than the best cut one may be
+# to be the next to begin with.
+_MOST_VARIED, _VARIED_ITEMS = 100, 5_000
+_BLURS = (0.05, 0.1, 0.2, 0.3)
+_SLACK = 0.02
+
+# Random orders, and items in all of them together.
+_MOST_RANDOM, _RANDOM_ITEMS = 32, 1600
+
+# Orders of more items are balanced first, which spares a cut most of its work.
+_CUT_AT_ONCE = 300
+
+# Cuts of orders that cost more than the best one by this factor are no place to begin; in large
+# graphs, where all orders are alike, by the second one.
+_WORST_START, _WORST_LARGE, _LARGE = 1.15, 1.02, 2000
+_MOST_STARTS, _MOST_FOUND = 12, 10
+
+
+class Rounds:
+    """The best schedules that were found, and the means to find better ones.
+
+    Args:
+        problem: The problem. Where its linear cost is not exact, that is what is lowered.
+        seed: 0 or more.
+
+    Attributes:
+        found: The best schedules, distinct, the best first. Costs are linear.
+        bound: What the search may stop at.
+    """
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem = problem
+        self.found: list[Chain] = []
+        self.bound = problem.lower_bound()
+        self._starts: list[Chain] = []
+        self._seed, self._number = seed, 0
+        self._wiring = wiring_of(problem)
+        linear = problem.linear
+        self._enter, self._leave = float(linear.enter), float(linear.leave)
+        self._is_sum = problem.combine == "sum"
+        self._unit = _typical_share(problem)
+
+    @property
+    def best(self) -> Chain:
+        """The best schedule."""
+        return self.found[0]
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the best schedule is proved to be the best of all."""
+        return self.best.cost <= self.bound
+
+    def schedules(self) -> list[Ints]:
+        """Stages of the schedules found, and of the cuts of orders. Each int64 [num_items]."""
+        return [chain.stages for chain in (*self.found, *self._starts[:4])]
+
+    def add(self, chain: Chain | None) -> None:
+        """Take note of a schedule."""
+        if chain is None or any(np.array_equal(chain.stages, one.stages) for one in self.found):
+            return
+        self.found = sorted([*self.found, chain], key=_quality)[:_MOST_FOUND]
+
+    def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
+        """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
+        limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
+        worst = _WORST_START if self.problem.num_items < _LARGE else _WORST_LARGE
+        for order in orders:
+            if self._starts and time.perf_counter() > deadline:
+                break
+            if limit == np.inf and self.problem.num_items > _CUT_AT_ONCE:
+                balanced = balanced_chain(self.problem, order)
+                if balanced is not None:
+                    limit = self.linear_cost(balanced.stages) * (1 + 1e-9)
+            chain = self.cut(order, limit)
+            if chain is None:
+                continue
+            limit = min(limit, chain.cost * worst)
+            self.add(chain)
+            if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
+                self._starts.append(chain)
+        self._starts = sorted(self._starts, key=_quality)[:_MOST_STARTS]
+
+    def add_random_orders(self, deadline: float) -> None:
+        """Cut the orders that random priorities give.
+
+        Fewer of them where cuts take long, and there is less to gain.
+        """
+        num_orders = max(2, min(_MOST_RANDOM, _RANDOM_ITEMS // self.problem.num_items))
+        noise = (self._noise(-number) for number in range(num_orders))
+        self.add_orders([priority_order(self.problem, values) for values in noise], deadline)
+
+    def _noise(self, number: int) -> Floats:
+        """From 0 to 1, the same with every release of numpy. [num_items]."""
+        key = [self._seed, abs(number), int(number > 0)]
+        raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(self.problem.num_items)
+        noise: Floats = np.asarray(raw >> np.uint64(11), np.float64) / 2**53
+        return noise
+
+    def cut(self, order: Ints, limit: float) -> Chain | None:
+        """The best cut of an order, `None` if each costs more than the limit."""
+        from respect_tf.scheduling._search_cut import slice_order
+
+        stages = np.zeros(self.problem.num_items, np.int64)
+        linear = self._enter, self._leave, self._is_sum
+        cost, crossing = slice_order(*self._wiring, order, *linear, limit, stages)
+        return Chain(stages, cost, crossing) if np.isfinite(cost) else None
+
+    def run(self, num_moves: int, deadline: float, patience: int = 10) -> None:
+        """Go on until the moves or the time are spent.
+
+        Args:
+            num_moves: How many, where there is no deadline.
+            deadline: On `time.perf_counter()`'s clock in seconds, or infinite.
+            patience: Rounds after which to stop, without a deadline, if nothing better turned up.
+        """
+        limited = np.isfinite(deadline)
+        stale = 0
+        while self.found and self.best.cost > self.bound and (limited or stale < patience):
+            if time.perf_counter() > deadline or (not limited and num_moves <= 0):
+                return
+            before = _quality(self.best)
+            num_moves -= self.run_round(self.moves_per_round)
+            stale = 0 if _quality(self.best) < before else stale + 1
+
+    @property
+    def moves_per_round(self) -> int:
+        """How many moves a round has."""
+        return min(max(_LEAST_MOVES, _MOVES_PER_ITEM * self.problem.num_items), _MOST_MOVES)
+
+    def run_round(self, num_moves: int) -> int:
+        """Anneal once: from the best schedule or, every other time, from a cut of an order.
+
+        Returns:
+            The number of moves.
+        """
+        from respect_tf.scheduling._search_anneal import anneal
+
+        problem, number = self.problem, self._number
+        self._number += 1
+        chain = self.best
+        if number % 2 == 1 and self._starts:
+            chain = self._starts[number // 2 % len(self._starts)]
+        # Lehmer's numbers of neighbouring seeds run side by side, so rounds are set well apart.
+        random = (self._seed * 69621 + number * 16807 * 7919) % (MODULUS - 1) + 1
+        hot = _HEATS[number % len(_HEATS)] * self._unit
+        powers = (0, 0) if self._is_sum else (_FIRST_POWER, _LAST_POWER)
+        layout = layout_of(problem, self._wiring, chain.stages)
+        stages = np.empty(problem.num_items, np.int64)
+        moves_per_step = max(1, num_moves // _NUM_STEPS)
+        cost, crossing, random = anneal(
+            *self._wiring[:5],
+            *layout,
+            self._enter,
+            self._leave,
+            chain.cost or 1.0,
+            self._is_sum,
+            self.bound,
+            _NUM_STEPS,
+            moves_per_step,
+            hot,
+            hot * _COOLED,
+            *powers,
+            _exponential_draws(),
+            random,
+            stages,
+        )
+        found = Chain(stages, cost, crossing)
+        self.add(found)
+        self._vary(found if cost <= (1 + _SLACK) * self.best.cost else self.best, random)
+        return moves_per_step * _NUM_STEPS
+
+    def _vary(self, chain: Chain, random: int) -> None:
+        """Cut orders near one that a schedule is a cut of."""
+        from respect_tf.scheduling._search_cut import vary_order
+
+        num_items = self.problem.num_items
+        stages = chain.stages.copy()
+        cost, crossing, _ = vary_order(
+            *self._wiring,
+            np.lexsort((np.arange(num_items), stages)),
+            self._enter,
+            self._leave,
+            self._is_sum,
+            chain.cost,
+            chain.crossing,
+            _SLACK,
+            self.bound,
+            max(1, min(_MOST_VARIED, _VARIED_ITEMS // num_items)),
+            np.array(_BLURS),
+            random,
+            stages,
+        )
+        self.add(Chain(stages, cost, crossing))
+
+    def linear_cost(self, stages: Ints) -> float:
+        """Linear cost of a schedule of items."""
+        sums = layout_of(self.problem, self._wiring, stages).sums
+        costs = self.problem.cost(sums[:, OP_COSTS], sums[:, ENTERING], sums[:, LEAVING])
+        return float(costs.sum() if self._is_sum else costs.max())
+
+
+def is_loaded_soon() -> bool:
+    """Whether the compiled loops are loaded, or on disk: to compile them takes a minute."""
+    from respect_tf.scheduling import _search_anneal
+
+    loop: Any = _search_anneal.anneal
+    return bool(loop.signatures) or is_on_disk(loop.py_func)
+
+
+def _quality(chain: Chain) -> tuple[float, float]:
+    return chain.cost, chain.crossing
+
+
+def _typical_share(problem: Problem) -> float:
+    """What an item weighs as a part of a stage: between the mean and the mean by weight."""
+    weights = problem.weights
+    total = float(weights.sum())
+    mean = 1 / problem.num_items
+    heavy = float(weights @ weights) / total**2 if total > 0 else mean
+    return min(1.0, problem.num_stages * math.sqrt(mean * heavy))
+
+
+@functools.cache
+def _exponential_draws() -> Floats:
+    """Evenly spaced quantiles, rounded: logarithms differ from machine to machine. [4096]."""
+    count = 4096
+    quantiles: Floats = (np.arange(count, dtype=np.float64) + 0.5) / count
+    draws: Floats = np.round(-np.log(quantiles), 6).astype(np.float64)
+    return draws

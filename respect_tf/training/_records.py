@@ -1,0 +1,78 @@
+"""Labels as TFRecords of GraphTensors, for whoever trains a network of their own in TF-GNN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.graph._graph_tensor import graph_tensor_of, graph_tensor_spec
+from respect_tf.graph._tfgnn import load_tfgnn
+from respect_tf.policy._npz import written
+from respect_tf.training._batches import training_graph
+from respect_tf.training._labels import Label, load_labels
+
+STAGE = "stage"
+
+
+def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
+    """Write labels into one compressed TFRecord file, a `GraphTensor` each.
+
+    What `OpGraph.to_graph_tensor` gives for the label's objective, with one more feature of ops,
+    `"stage"`, int32 [num_ops]. Read them with `read_records`.
+
+    Raises:
+        PolicyFileError: The file cannot be written.
+    """
+    import tensorflow as tf
+
+    tfgnn = load_tfgnn()
+    with (
+        written(Path(path)) as partial,
+        tf.io.TFRecordWriter(str(partial), "GZIP") as writer,
+    ):
+        for label in labels:
+            features = training_graph(label.task, label).features
+            tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
+            writer.write(tfgnn.write_example(tensor).SerializeToString())
+
+
+def make_records(
+    paths: Sequence[str | os.PathLike[str]], *, verbose: Verbosity = "auto"
+) -> list[Path]:
+    """Write a file of records beside each file of labels that has none yet.
+
+    Args:
+        paths: Files of `make_labels`.
+        verbose: 0 for silence.
+
+    Returns:
+        The files, `labels-SEED-NNNNN.tfrecord.gz`, in order.
+
+    Raises:
+        DependencyError: TF-GNN is not installed.
+        PolicyFileError: A file of labels is damaged.
+    """
+    load_tfgnn()
+    made = [Path(path).with_suffix(".tfrecord.gz") for path in paths]
+    with progress("Writing records", verbose=verbose) as show:
+        for number, (source, target) in enumerate(zip(paths, made, strict=True)):
+            show(f"{number} of {len(made)}")
+            if not target.exists():
+                write_records(target, load_labels(source))
+    return made
+
+
+def read_records(paths: Sequence[str | os.PathLike[str]]) -> Any:
+    """A `tf.data.Dataset` of the scalar GraphTensors in files of `write_records`.
+
+    Batch them with `.batch(n).map(lambda graphs: graphs.merge_batch_to_components())`.
+    """
+    import tensorflow as tf
+
+    tfgnn = load_tfgnn()
+    spec = graph_tensor_spec({STAGE: tf.int32}, single=True)
+    records = tf.data.TFRecordDataset([os.fspath(path) for path in paths], "GZIP")
+    return records.map(lambda record: tfgnn.parse_single_example(spec, record))

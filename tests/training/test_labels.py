@@ -1,0 +1,117 @@
+"""Labels: optimal, reproducible, resumable, and back from files as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from respect_tf._errors import ArgumentError, PolicyFileError
+from respect_tf.scheduling import Schedule, check_schedule, schedule
+from respect_tf.training import _labels
+from respect_tf.training._labels import (
+    Label,
+    label_files,
+    label_task,
+    load_labels,
+    make_labels,
+    save_labels,
+    solve_task,
+)
+
+
+def solve_fast(index: int) -> Label:
+    task = label_task(index, 0, num_ops=(30, 31), mix=("levels",))
+    found = schedule(task.graph(), task.num_stages, "slicing", objective=task.objective)
+    return Label(task, found.stages, float(found.cost or 0), float(found.lower_bound or 0))
+
+
+def test_tasks_are_spread_and_sequences_share_none() -> None:
+    tasks = [label_task(index, seed) for seed in (0, 1) for index in range(200)]
+    assert len({task.seed for task in tasks}) == 400
+    assert {task.num_stages for task in tasks} == {2, 3, 4, 5, 6, 7, 8}
+    assert {task.communication_weight for task in tasks} == {0.0, 1.0}
+    assert {task.macs_per_byte for task in tasks} == {0.0, 100.0, 1000.0}
+    assert {task.num_ops for task in tasks} == set(range(30, 51))
+    assert len({task.family for task in tasks}) > 6
+    assert label_task(17, 1) == label_task(17, 1)
+
+
+@pytest.mark.parametrize("index", [2, 4])
+def test_a_label_is_the_proved_optimum(index: int) -> None:
+    label = solve_task(label_task(index, 7), cross_check=True)
+    task = label.task
+    assert label.cost == label.lower_bound
+    check_schedule(
+        task.graph(),
+        Schedule(label.stages, task.num_stages, cost=int(label.cost), objective="memory"),
+        task.objective,
+    )
+
+
+def test_files_bring_labels_back(tmp_path: Path) -> None:
+    labels = [solve_fast(index) for index in range(5)]
+    path = tmp_path / "labels.npz"
+    save_labels(path, labels)
+    found = load_labels([path, path])
+    assert len(found) == 10
+    for one, two in zip(labels * 2, found, strict=True):
+        assert (one.task, one.cost, one.lower_bound) == (two.task, two.cost, two.lower_bound)
+        assert np.array_equal(one.stages, two.stages)
+
+
+def test_a_run_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solved: list[int] = []
+
+    def solve(task: _labels.LabelTask, *, cross_check: bool) -> Label:
+        solved.append(task.seed)
+        return solve_fast(task.seed & 0xFF)
+
+    monkeypatch.setattr(_labels, "_SHARD", 3)
+    monkeypatch.setattr(_labels, "solve_task", solve)
+    first = make_labels(tmp_path, 3, verbose=0)
+    assert len(solved) == 3
+    every = make_labels(tmp_path, 8, verbose=0)
+    assert every[:1] == first
+    assert len(solved) == len(set(solved)) == 9
+    assert len(load_labels(every)) == 9
+    with pytest.raises(ArgumentError, match="num_labels"):
+        make_labels(tmp_path, 0)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npz"
+    save_labels(path, [solve_fast(0)])
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(PolicyFileError, match=r"labels\.npz"):
+        load_labels(path)
+
+
+@pytest.mark.slow
+def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
+    from respect_tf.training._batches import merged_tensor, training_graph
+    from respect_tf.training._records import make_records, read_records
+
+    labels = [solve_fast(index) for index in range(3)]
+    save_labels(tmp_path / "labels-0-00000.npz", labels)
+    (path,) = make_records(label_files(tmp_path, 0), verbose=0)
+    assert path.name == "labels-0-00000.tfrecord.gz"
+    written = path.stat().st_mtime_ns
+    assert make_records(label_files(tmp_path, 0), verbose=0) == [path]
+    assert path.stat().st_mtime_ns == written
+    batch = next(
+        iter(read_records([path]).batch(3).map(lambda graphs: graphs.merge_batch_to_components()))
+    )
+    expected = merged_tensor([training_graph(label.task, label) for label in labels])
+    ops, same = batch.node_sets["op"], expected.node_sets["op"]
+    assert np.array_equal(ops["features"], same["features"])
+    assert np.array_equal(ops.sizes, same.sizes)
+    assert np.array_equal(ops["stage"], np.concatenate([label.stages for label in labels]))
+    assert np.array_equal(batch.context["features"], expected.context["features"])
+    for name in ("feeds", "fed_by"):
+        one, two = batch.edge_sets[name].adjacency, expected.edge_sets[name].adjacency
+        assert np.array_equal(one.source, two.source)
+        assert np.array_equal(one.target, two.target)
