@@ -62,7 +62,7 @@ def compile_folder(
     repair_folder(path)
     before = read_pipeline(path)
     segments = {segment.index: _adopted(path, segment, verbose) for segment in before.segments}
-    missing = [segment for segment in segments.values() if segment.compiled is None]
+    missing = [s for s in segments.values() if s.compiled is None and not s.on_cpu]
     compilation = None
     if missing:
         compilation = compile_segments(
@@ -79,7 +79,7 @@ def compile_folder(
 def _adopted(folder: Path, segment: Segment, verbose: Verbosity) -> Segment:
     """A segment with the compiled model that lies in the folder; as it is if there is none."""
     path = folder / f"{segment.name}_edgetpu.tflite"
-    if segment.compiled is not None or not os.path.lexists(path):
+    if segment.compiled is not None or segment.on_cpu or not os.path.lexists(path):
         return segment
     try:
         compiled = read_regular(path, most=MOST_FILE_BYTES)

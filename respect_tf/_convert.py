@@ -194,7 +194,9 @@ def convert(
 
     def cut_by(schedule: Schedule) -> tuple[Segment, ...]:
         nonlocal interface
-        segments = cut(unpacked, graph, schedule.stages, name=whole.name)
+        segments = cut(
+            unpacked, graph, schedule.stages, name=whole.name, cpu_stages=schedule.cpu_stages
+        )
         if interface is None:
             interface = _interface(whole.content, segments, metadata, verbose=verbose)
         segments = write_metadata(segments, interface.inputs, interface.outputs, name=whole.name)
@@ -302,7 +304,7 @@ def segment_at(
     return _proved(
         content,
         graph,
-        cut(unpacked, graph, chosen.stages, name=name),
+        cut(unpacked, graph, chosen.stages, name=name, cpu_stages=chosen.cpu_stages),
         schedule=chosen,
         device=resolve_device(device),
         name=name,

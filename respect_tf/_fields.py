@@ -163,6 +163,18 @@ def whole(least: int, most: int) -> Kind:
     return Kind(expected, check)
 
 
+def boolean() -> Kind:
+    """True or false."""
+    expected = "true or false"
+
+    def check(value: Any, path: str, _version: int) -> Any:
+        if not isinstance(value, bool):
+            refuse(path, expected, shown(value))
+        return value
+
+    return Kind(expected, check)
+
+
 def number(least: float, most: float) -> Kind:
     """A number within limits."""
     expected = f"a number from {least:g} to {most:g}"

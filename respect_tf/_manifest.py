@@ -56,7 +56,11 @@ def _files(pipeline: Pipeline) -> dict[str, bytes]:
             files[f"{segment.name}_edgetpu.tflite"] = segment.compiled
         if segment.compile_log is not None:
             files[f"{segment.name}_edgetpu.log"] = segment.compile_log.encode()
-    uncompiled = [segment.name for segment in pipeline.segments if segment.compiled is None]
+    uncompiled = [
+        segment.name
+        for segment in pipeline.segments
+        if segment.compiled is None and not segment.on_cpu
+    ]
     if uncompiled:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
@@ -137,6 +141,7 @@ def _segment(pipeline: Pipeline, segment: Segment) -> dict[str, Any]:
         "ops": list(segment.ops),
         "inputs": [_tensor(spec) for spec in segment.inputs],
         "outputs": [_tensor(spec) for spec in segment.outputs],
+        "on_cpu": segment.on_cpu,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from respect_tf._fields import (
     Field,
+    boolean,
     changed,
     figures,
     list_of,
@@ -16,7 +17,7 @@ from respect_tf._fields import (
     whole,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What this release writes; it reads all versions up to it."""
 
 _MOST = 2**63 - 1  # bytes, milliseconds: what int64 holds, and no sum of them is infinite
@@ -130,6 +131,7 @@ _SEGMENT = (
     Field("ops", list_of(whole(0, _MOST_INDEX))),
     Field("inputs", list_of(record(_TENSOR))),
     Field("outputs", list_of(record(_TENSOR))),
+    Field("on_cpu", boolean(), since=3, default=False),
 )
 _CROSSING = (
     Field("name", _words),

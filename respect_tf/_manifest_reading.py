@@ -82,7 +82,11 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         name=manifest["name"],
         model=contents[manifest["model"]],
         segments=segments,
-        schedule=_schedule(manifest["schedule"], manifest["schema_version"]),
+        schedule=_schedule(
+            manifest["schedule"],
+            manifest["schema_version"],
+            cpu_stages=[segment.index for segment in segments if segment.on_cpu],
+        ),
         device=_device(manifest["device"], manifest["schema_version"]),
         parity=None if parity is None else ParityReport(**parity),
         warnings=tuple(manifest["warnings"]),
@@ -94,7 +98,7 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     return made
 
 
-def _schedule(entry: Mapping[str, Any], version: int) -> Schedule:
+def _schedule(entry: Mapping[str, Any], version: int, *, cpu_stages: Sequence[int]) -> Schedule:
     stages = np.array(entry["stages"], np.int32)
     if version == 1 and entry["device"] is not None:
         # Its cost is that of another model of devices; the cut is as good as it was.
@@ -115,6 +119,7 @@ def _schedule(entry: Mapping[str, Any], version: int) -> Schedule:
             objective=entry["objective"],
             device=device,
             optima=None if optima is None else tuple(optima),
+            cpu_stages=cpu_stages,
             scheduler=entry["scheduler"],
         )
 
@@ -208,6 +213,7 @@ def _read_segment(entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> Se
         inputs=tuple(_read_spec(spec) for spec in entry["inputs"]),
         outputs=tuple(_read_spec(spec) for spec in entry["outputs"]),
         ops=tuple(entry["ops"]),
+        on_cpu=entry["on_cpu"],
         compiled=None if compiled is None else contents[compiled],
         compile_log=None if log is None else contents[log].decode("utf-8", "backslashreplace"),
     )

@@ -97,6 +97,8 @@ def _check_names(manifest: Mapping[str, Any]) -> None:
             _equal(f"{where}.compile_log_file", entry["compile_log_file"], f"{base}_edgetpu.log")
             if entry["compiled_file"] is None:
                 refuse(f"{where}.compile_log_file", "null, as there is no compiled file", "a log")
+        if entry["on_cpu"] and entry["compiled_file"] is not None:
+            refuse(f"{where}.compiled_file", "null, as the segment runs on the CPU", "a file")
         roles = ("file", "compiled_file", "compile_log_file")
         wanted += [entry[role] for role in roles if entry[role] is not None]
     if len(set(wanted)) < len(wanted):

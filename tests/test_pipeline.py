@@ -306,6 +306,8 @@ def _constants(manifest):
         (lambda m: m["schedule"].update(cost=math.inf), "'schedule.cost'"),
         (lambda m: m["predicted"].update(device=-math.inf), r"'predicted\.device'"),
         (lambda m: m["packages"].update(numpy=2), r"'packages\.numpy'"),
+        (lambda m: m["segments"][0].update(on_cpu=1), r"'segments\[0\]\.on_cpu'"),
+        (lambda m: m["segments"][0].pop("on_cpu"), r"'segments\[0\]\.on_cpu'"),
     ],
 )
 def test_a_damaged_manifest_is_a_clear_error(pipeline, tmp_path, edit, match):
@@ -341,6 +343,8 @@ def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
     def age(manifest):
         manifest["schema_version"] = 1
         del manifest["schedule"]["optima"]
+        for entry in manifest["segments"]:
+            del entry["on_cpu"]
         manifest["device"] = manifest["schedule"]["device"] = device
         if device is None:  # the very first ones
             names = ["device", "predicted", "recuts"]
@@ -362,6 +366,20 @@ def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
     _edited(folder, lambda m: m["schedule"].update(optima=None))
     with pytest.raises(SavedPipelineError, match=r"optima': expected no such field in version 1"):
         respect_tf.load(folder)
+
+
+def test_folders_of_the_second_version_are_read(pipeline, tmp_path):
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+
+    def age(manifest):
+        manifest["schema_version"] = 2
+        for entry in manifest["segments"]:
+            del entry["on_cpu"]
+
+    _edited(folder, age)
+    loaded = respect_tf.load(folder)
+    assert loaded.segments == pipeline.segments
+    assert loaded.schedule.cpu_stages == ()
 
 
 def test_the_table_of_a_device_has_all_its_constants():

@@ -31,22 +31,24 @@ class SegmentCompilation:
 
     Attributes:
         segment: The segment, with the compiled model in it if it was compiled.
-        result: How the compiler ended.
+        result: How the compiler ended; None for a CPU stage, which is never compiled.
         failing_ops: The ops that it fails on; None if it did not fail, or they were not found.
     """
 
     segment: Segment
-    result: CompileResult
+    result: CompileResult | None
     failing_ops: FailingOps | None = None
 
     @property
     def log(self) -> ModelLog | None:
         """The figures that the compiler printed for the segment; None where there are none."""
-        return _only_model(self.result.log)
+        return None if self.result is None else _only_model(self.result.log)
 
     @property
     def streamed_bytes(self) -> int | None:
-        """Parameters that the segment streams; None if it was not compiled."""
+        """Parameters that the segment streams; None if it was not compiled, though it should."""
+        if self.result is None:
+            return 0
         if self.log is not None and self.log.off_chip_bytes is not None:
             return self.log.off_chip_bytes
         if self.result.content is None:
@@ -57,9 +59,12 @@ class SegmentCompilation:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         result = self.result
+        if result is None:
+            return {"segment": self.segment.index, "compiled": False, "on_cpu": True}
         return {
             "segment": self.segment.index,
             "compiled": result.content is not None,
+            "on_cpu": False,
             "attempts": result.attempts,
             "seconds": result.seconds,
             "exit_code": result.exit_code,
@@ -91,7 +96,11 @@ class Compilation:
     @property
     def failed(self) -> tuple[SegmentCompilation, ...]:
         """The segments that were not compiled."""
-        return tuple(result for result in self.results if result.result.failure is not None)
+        return tuple(
+            found
+            for found in self.results
+            if found.result is not None and found.result.failure is not None
+        )
 
     @property
     def streamed_bytes(self) -> tuple[int | None, ...]:
@@ -112,7 +121,7 @@ class Compilation:
             CompilerError: One was not; the message says which, why, and on which ops.
         """
         if self.failed:
-            total = len(self.results)
+            total = sum(found.result is not None for found in self.results)
             raise CompilerError(
                 f"{len(self.failed)} of {total} segments could not be compiled with "
                 f"edgetpu_compiler {self.compiler.version}. {self.describe_failures()}"
@@ -154,7 +163,8 @@ def compile_segments(
 ) -> Compilation:
     """Compile segments, each by itself and several at once.
 
-    A segment that fails does not keep the others from being compiled; see `Compilation.check`.
+    A segment that fails does not keep the others from being compiled; see `Compilation.check`. A
+    CPU stage stays as it is.
 
     Args:
         segments: The segments.
@@ -189,6 +199,8 @@ def compile_segments(
         )
 
     def one(segment: Segment) -> SegmentCompilation:
+        if segment.on_cpu:
+            return SegmentCompilation(segment, None)
         result = attempt(segment.content, segment.name)
         compiled = dataclasses.replace(
             segment,
@@ -205,7 +217,7 @@ def compile_segments(
         return SegmentCompilation(compiled, result, narrow(segment, result.failure.kind, probe))
 
     workers = num_workers or os.cpu_count() or 1
-    label = f"Compiling {len(segments)} segments"
+    label = f"Compiling {sum(not segment.on_cpu for segment in segments)} segments"
     with progress(label, verbose=verbose), concurrent.futures.ThreadPoolExecutor(workers) as pool:
         tasks = [pool.submit(one, segment) for segment in segments]
         try:
@@ -231,9 +243,9 @@ def _as_they_end(
 
 
 def _described(failed: SegmentCompilation) -> str:
-    failure = failed.result.failure
-    if failure is None:
+    if failed.result is None or failed.result.failure is None:
         return ""
+    failure = failed.result.failure
     attempts = failed.result.attempts
     often = "" if attempts == 1 else f", {attempts} times"
     message = failure.message.rstrip(" .!")

@@ -191,6 +191,7 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
         objective=schedule.objective,
         device=schedule.device,
         optima=schedule.optima,
+        cpu_stages=schedule.cpu_stages,
         scheduler=schedule.scheduler,
         solve_seconds=schedule.solve_seconds,
     )
@@ -206,11 +207,18 @@ def _limits(
 ) -> tuple[float, ...] | None:
     """The most parameter bytes of each stage by the logs; None if there is no room to gain."""
     logs = [result.log for result in compilation.results]
-    if any(log is None or log.room_bytes is None or log.off_chip_bytes is None for log in logs):
+    on_cpu = [result.segment.on_cpu for result in compilation.results]
+    if any(
+        not host and (log is None or log.room_bytes is None or log.off_chip_bytes is None)
+        for host, log in zip(on_cpu, logs, strict=True)
+    ):
         return None
     stage_of = attempt.schedule.stages
     limits, spare = [], 0.0
     for stage, log in enumerate(logs):
+        if on_cpu[stage]:
+            limits.append(math.inf)
+            continue
         raw = float(graph.parameter_bytes[stage_of == stage].sum())
         limit = _limit(raw, log, streams=stage in attempt.unexpected)
         if attempt.stage_bytes is not None:

@@ -21,6 +21,8 @@ def compilation_table(segments: Sequence[Segment]) -> str:
 
 
 def _figures(segment: Segment) -> list[str]:
+    if segment.on_cpu:
+        return ["runs on the CPU", *[""] * 4]
     if segment.compiled is None:
         return ["not compiled", *[""] * 4]
     log, model = logged_figures(segment), read_compiled(segment.compiled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -40,12 +41,14 @@ class Schedule:
             `None`.
         optima: Of several devices, the least that a schedule costs on each, in ms, which `cost` is
             relative to: the dearest, over them, of the schedule's own time divided by that.
+        cpu_stages: Stages, ascending, whose segments are never compiled and run on the host: they
+            hold ops that stop the compilation of a whole file. `()` for most models.
         scheduler: Name of the scheduler; `"user"` for a cut of one's own.
         solve_seconds: Wall time of the solver in seconds; `None` where nobody measured it.
 
     Raises:
-        ScheduleError: Stages are no vector of whole numbers from 0, one of them is empty, or cost,
-            bound and status contradict each other.
+        ScheduleError: Stages are no vector of whole numbers from 0, one of them is empty, a CPU
+            stage is none of them, or cost, bound and status contradict each other.
     """
 
     stages: IntArray
@@ -56,6 +59,7 @@ class Schedule:
     objective: str | None
     device: EdgeTpu | Hosts | None
     optima: tuple[float, ...] | None
+    cpu_stages: tuple[int, ...]
     scheduler: str
     solve_seconds: float | None
 
@@ -70,6 +74,7 @@ class Schedule:
         objective: str | None = None,
         device: EdgeTpu | Hosts | None = None,
         optima: tuple[float, ...] | None = None,
+        cpu_stages: Iterable[int] = (),
         scheduler: str = "user",
         solve_seconds: float | None = None,
     ) -> None:
@@ -84,6 +89,7 @@ class Schedule:
             "objective": objective,
             "device": device,
             "optima": optima,
+            "cpu_stages": _checked_cpu_stages(cpu_stages, count),
             "scheduler": scheduler,
             "solve_seconds": None if solve_seconds is None else float(solve_seconds),
         }.items():
@@ -111,6 +117,7 @@ class Schedule:
             self.objective,
             self.device,
             self.optima,
+            self.cpu_stages,
             self.scheduler,
         )
 
@@ -124,6 +131,8 @@ class Schedule:
         sizes = np.bincount(self.stages, minlength=self.num_stages).tolist()
         shown = ", ".join(map(str, sizes[:8])) + (", ..." if len(sizes) > 8 else "")
         text = f"Schedule({self.num_stages} stages of [{shown}] ops, {self.status}"
+        if self.cpu_stages:
+            text += f", on the CPU: {', '.join(map(str, self.cpu_stages))}"
         if self.cost is not None:
             text += f", {self.objective} cost {self.cost}"
         if self.gap is not None:
@@ -169,6 +178,20 @@ def _checked_stages(stages: npt.ArrayLike, num_stages: int | None) -> tuple[IntA
     array = array.astype(np.int32)
     array.flags.writeable = False
     return array, num_stages
+
+
+def _checked_cpu_stages(cpu_stages: Iterable[int], num_stages: int) -> tuple[int, ...]:
+    given: tuple[Any, ...] = tuple(cpu_stages) if isinstance(cpu_stages, Iterable) else (None,)
+    good = all(
+        isinstance(stage, int | np.integer) and not isinstance(stage, bool | np.bool_)
+        for stage in given
+    )
+    if not good or len(set(given)) < len(given) or not set(given) <= set(range(num_stages)):
+        raise ScheduleError(
+            f"cpu_stages must be stages, 0 to {num_stages - 1}, each once. Received: "
+            f"{cpu_stages!r}."
+        )
+    return tuple(sorted(map(int, given)))
 
 
 def _check_claims(

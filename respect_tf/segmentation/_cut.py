@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def cut(
     stages: npt.NDArray[np.int32],
     *,
     name: str,
+    cpu_stages: Collection[int] = (),
 ) -> tuple[Segment, ...]:
     """Cut a model. Neither `model` nor anything in it is changed.
 
@@ -64,6 +66,7 @@ def cut(
         graph: Its op graph.
         stages: int32 [num_ops], a valid schedule.
         name: Base name of the segments' files.
+        cpu_stages: The stages that are never compiled.
     """
     names = TensorNames(graph)
     plans = _plan(graph, stages, names)
@@ -79,6 +82,7 @@ def cut(
                 inputs=tuple(_spec(graph, border) for border in plan.inputs),
                 outputs=tuple(_spec(graph, border) for border in plan.outputs),
                 ops=plan.ops,
+                on_cpu=index in cpu_stages,
             )
         )
     return tuple(segments)

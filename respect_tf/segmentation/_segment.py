@@ -38,6 +38,7 @@ class Segment:
         outputs: What it makes for later segments or as the pipeline's result, in the model's order.
         ops: Indices of its ops in the whole model, in the order they run. Ops that only carry a
             tensor under a new name come after them in the file and are not listed.
+        on_cpu: Whether it is a CPU stage, which is never compiled and runs on the host.
         compiled: The bytes of its compiled model, or None.
         compile_log: What the compiler printed when it made it, or None.
     """
@@ -48,6 +49,7 @@ class Segment:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     ops: tuple[int, ...]
+    on_cpu: bool = False
     compiled: bytes | None = dataclasses.field(default=None, repr=False)
     compile_log: str | None = dataclasses.field(default=None, repr=False)
 

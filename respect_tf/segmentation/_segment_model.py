@@ -47,8 +47,8 @@ def segment(
     content = read_content(model)
     unpacked = read_model(content)
     graph = op_graph_of(unpacked)
-    stages = schedule_of(graph, schedule, cuts=cuts).stages
-    segments = cut(unpacked, graph, stages, name=name)
+    chosen = schedule_of(graph, schedule, cuts=cuts)
+    segments = cut(unpacked, graph, chosen.stages, name=name, cpu_stages=chosen.cpu_stages)
     if is_made_here(content):
         for part in segments:
             mark_made_here(part.content)

@@ -219,3 +219,28 @@ def test_what_lies_there_must_be_a_regular_file(folder: Path, pipeline, kind, en
         path.symlink_to("/dev/zero")
     with pytest.raises(respect_tf.CompilerError, match="regular file"):
         compile_folder(folder, verbose=0)
+
+
+def test_a_cpu_stage_is_never_compiled(
+    stand_in_program: Path, plan: Plan, tmp_path: Path
+) -> None:  # fmt: skip
+    builder = ModelBuilder()
+    made = builder.conv(builder.relu(builder.conv(builder.input())))
+    schedule = respect_tf.Schedule([0, 1, 2], cpu_stages=[1])
+    pipeline = respect_tf.convert(
+        builder.build([made]), scheduler=schedule, compile=False, verbose=0
+    )
+    assert [segment.on_cpu for segment in pipeline.segments] == [False, True, False]
+    folder = pipeline.save(tmp_path / "saved", verbose=0)
+    assert "_segment_1_of_3" not in (folder / "compile.sh").read_text()
+    made, compilation = compile_folder(folder, stand_in_program, verbose=0)
+    assert compilation.failed == ()
+    assert [segment.compiled is None for segment in made.segments] == [False, True, False]
+    loaded = respect_tf.load(folder)
+    assert loaded.segments == made.segments
+    assert loaded.schedule.cpu_stages == (1,)
+    assert "compile.sh" not in names(folder)
+    direct = pipeline.compile(stand_in_program, verbose=0)
+    assert [segment.compiled is None for segment in direct.segments] == [False, True, False]
+    assert "runs on the CPU" in CliRunner().invoke(main, ["compile", str(folder)]).output
+    assert compile_folder(folder, stand_in_program, verbose=0)[1] is None

@@ -94,3 +94,17 @@ def test_repr_is_short():
         "Schedule(1000 stages of [1, 1, 1, 1, 1, 1, 1, 1, ...] ops, feasible, memory cost 8, "
         "gap 100.00%, by 'slicing')"
     )
+
+
+def test_cpu_stages_are_a_part_of_the_value():
+    schedule = Schedule([0, 1, 2], cpu_stages=[np.int64(2), 0])
+    assert schedule.cpu_stages == (0, 2)
+    assert Schedule([0, 1, 2]).cpu_stages == ()
+    assert schedule != Schedule([0, 1, 2])
+    assert "on the CPU: 0, 2" in repr(schedule)
+
+
+@pytest.mark.parametrize("cpu_stages", [[3], [-1], [0, 0], [True], [0.0], ["0"], "0", 1])
+def test_cpu_stages_must_be_stages(cpu_stages):
+    with pytest.raises(ScheduleError, match="cpu_stages must be stages, 0 to 2"):
+        Schedule([0, 1, 2], cpu_stages=cpu_stages)
