@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from respect_tf._compiled import compiled, compiled_once, is_on_disk, loop
-from respect_tf.scheduling import _local_moves
 
 
 def add_one(number):
@@ -83,16 +82,3 @@ def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, 
         monkeypatch.setattr(module, "loop", lambda function, num_steps: function)
     for one, other in zip(fast, results(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_moves_are_found_on_disk_by_the_next_process():
-    code = (
-        "from respect_tf.training import random_graph;"
-        "from respect_tf.scheduling import PeakMemory, _local, _local_moves, improve, schedule;"
-        "_local._ROUNDS = 1; _local_moves.compile_moves();"
-        "g = random_graph('wide', 40, 0);"
-        "improve(g, schedule(g, 3, 'slicing', objective=PeakMemory(1.0)))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    if not _local_moves.is_compiled():
-        assert is_on_disk(_local_moves.search)

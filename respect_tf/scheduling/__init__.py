@@ -4,7 +4,7 @@ from respect_tf.scheduling._agreement import check_agreement
 from respect_tf.scheduling._check import check_schedule, stage_costs
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
-from respect_tf.scheduling._local import improve
+from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
 from respect_tf.scheduling._profile import Measure
 from respect_tf.scheduling._request import check_request

@@ -1,56 +1,39 @@
-"""`"exact"`: dynamic programming over order ideals, in windows that grow until they suffice."""
+"""`"exact"`: the best schedule that a search finds, and the proof that it is the best of all."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 import math
 import time
-from collections.abc import Iterator
 
-import numpy as np
-
-from respect_tf._errors import ScheduleError
-from respect_tf.scheduling._answers import Answer, with_load
-from respect_tf.scheduling._bounded import BoundedObjective
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, Reached, reach
-from respect_tf.scheduling._fallback import answer_without_proof, balanced, best_slicing
-from respect_tf.scheduling._ideal_boundaries import IdealBoundaries, stage_keys
-from respect_tf.scheduling._ideal_search import IdealSearch, is_worth_loading
-from respect_tf.scheduling._ideal_source import IdealSource
-from respect_tf.scheduling._ideal_table import IdealTable, ideal_table
-from respect_tf.scheduling._ideals import Ideals
-from respect_tf.scheduling._objective import LinearCost, PeakMemory
-from respect_tf.scheduling._pair_search import search_pairs
-from respect_tf.scheduling._pairs import Nodes, find_nodes
+from respect_tf._errors import ScheduleError, SolverError
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._milp import open_variables, search_window
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._slicing import balanced_chain
-from respect_tf.scheduling._true_costs import is_batched, with_true_costs
+from respect_tf.scheduling._proof import prove
+from respect_tf.scheduling._schedulers import solve_policy
+from respect_tf.scheduling._search import search_problem
 
-# What may be done without a time limit: some seconds of work, the same on every machine.
-_MAX_WORK = 300_000_000
-_MAX_CELLS = 300_000_000  # for all boundaries
+# Shares of the time left for the search, then for the proof, and then for an integer program.
+_SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
 
-# After so much work on an objective that is a sum, compiled loops go on, which take a second to
-# load; and how much these do without a time limit.
-_PLAIN_WORK, _LOOP_WORK = 10_000_000, 100_000_000
+# Integer programs are for what they solve in some seconds, and for twice as much where there is a
+# time limit; without one, they are given up after as many nodes.
+_MAX_OPEN, _MAX_NODES = 800, 20
 
-# How far the limit rises above the lower bound: at first a part of the way to a known cost, then so
-# far that the work should double, by its growth so far, but no more and no less than by factors.
-_FIRST_STEP, _FAR, _NEAR = 1 / 128, 8.0, 1.25
-_LITTLE_WORK, _NO_GROWTH = 1_000_000, 1e-3
+# Less than this is not worth building a program and loading HiGHS, in seconds.
+_LEAST_TIME = 1.5
 
-# The part of a time limit that is spent on the proof by dynamic programming.
-_SEARCH_SHARE = 0.5
+# Closures of larger graphs take too long to see how large a program would be.
+_MAX_ITEMS = 2000
 
 
 def solve_exact(problem: Problem, deadline: float) -> Answer:
-    """The optimum and, where the budget lasts, the proof of it.
+    """The optimum and, where time and work last, the proof of it.
 
-    A cost limit bounds the weight before and after each boundary, so that few ideals qualify
-    while the limit is low. Limits rise from the lower bound to the cost of a known schedule: the
-    first one that some chain keeps yields the optimum, and each one before it a better bound.
+    It begins with what `"policy"` does, and is never worse. What that leaves open is searched
+    completely, and at last by an integer program.
 
     Args:
         problem: The problem.
@@ -60,265 +43,43 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
-    budget = Budget(deadline, _MAX_WORK, _MAX_CELLS // problem.num_stages)
-    if math.isfinite(deadline):
-        # The rest is for other ways, if this one leads to no proof.
-        now = time.perf_counter()
-        budget.deadline, budget.work = now + _SEARCH_SHARE * (deadline - now), math.inf
-    has_loops = problem.linear.exact and is_worth_loading(budget.deadline)
-    first = dataclasses.replace(budget, work=min(budget.work, _PLAIN_WORK)) if has_loops else budget
-    search = _Proof(problem, first, deadline)
-    try:
-        return search.run()
-    except BudgetExceededError:
-        known = balanced(problem) if search.known is None else search.known
-        low = search.low
-        if has_loops and known is not None:
-            if not math.isfinite(deadline):
-                budget.work = min(budget.work, _LOOP_WORK)
-            known, low = _search_ideals(problem, known, low, budget)
-            if low >= known.cost:
-                return Answer(known, known.cost)
-        answer = answer_without_proof(problem, known, low, deadline)
-        if answer is None:
-            raise ScheduleError(
-                f"No schedule of {problem.num_stages} stages that keeps the constraints was found "
-                "before the exact search gave up, which does not prove that there is none. Loosen "
-                "the constraints, or set a longer time_limit."
-            ) from None
+    answer = solve_policy(problem, _part(deadline, _SEARCH_SHARE), 0)
+    if not _is_open(answer) or time.perf_counter() > deadline:
         return answer
+    answer = prove(problem, answer, _part(deadline, _PROOF_SHARE), math.inf)
+    if _is_open(answer) and _is_for_program(problem, answer.chain, deadline):
+        answer = _by_program(problem, answer, _part(deadline, _PROGRAM_SHARE))
+    if _is_open(answer) and time.perf_counter() < deadline < math.inf:
+        answer = search_problem(problem, start=answer, deadline=deadline, seed=1)
+    return answer
 
 
-def _search_ideals(
-    problem: Problem, known: Chain, low: float, budget: Budget
-) -> tuple[Chain, float]:
-    """A schedule, and a bound that is its cost if it is the one that the `_Proof` would find."""
-    search = IdealSearch(problem)
-    best, low = search.raise_bound(known, low, budget)
-    if low >= best.cost:
-        with contextlib.suppress(BudgetExceededError):
-            best = search.best_within(best.cost, budget, math.inf) or best
-    return best, low
+def _is_open(answer: Answer) -> bool:
+    return answer.chain.cost > answer.lower_bound
 
 
-def solve_quickly(problem: Problem, deadline: float, work: float) -> Answer | None:
-    """The optimum, if it can be proved with little work; None otherwise.
-
-    Args:
-        problem: The problem.
-        deadline: When to stop, on `time.perf_counter()`'s clock in seconds.
-        work: What may be done, in the unit of `Budget`.
-
-    Raises:
-        ScheduleError: No schedule keeps the constraints.
-    """
-    try:
-        budget = Budget(deadline, work, _MAX_CELLS // problem.num_stages)
-        return _Proof(problem, budget, deadline).run()
-    except BudgetExceededError:
-        return None
+def _part(deadline: float, share: float) -> float:
+    """The end of a part of the time left."""
+    now = time.perf_counter()
+    return now + share * (deadline - now) if math.isfinite(deadline) else deadline
 
 
-@dataclasses.dataclass
-class _Proof:
-    """A search for the optimum, and what it knows when it has to stop.
-
-    Attributes:
-        problem: The problem.
-        budget: What it may use.
-        deadline: When to settle which of several optimal schedules it is.
-        known: Some schedule.
-        low: What no schedule is below.
-    """
-
-    problem: Problem
-    budget: Budget
-    deadline: float
-    known: Chain | None = None
-    low: float = 0.0
-
-    def run(self) -> Answer:
-        """The optimum.
-
-        Raises:
-            BudgetExceededError: It was not found.
-            ScheduleError: No schedule keeps the constraints.
-        """
-        problem, budget = self.problem, self.budget
-        asks_pairs = isinstance(problem.objective, BoundedObjective)
-        self.low = problem.lower_bound()
-        # The search in pairs finds a schedule by itself, where there surely is one.
-        if not asks_pairs or problem.restrictions is not None:
-            self.known = balanced(problem)
-        budget.check_time()
-        if self.known is None and problem.restrictions is not None:
-            self.known = _any_chain(problem, budget)
-        known = self.known
-        if asks_pairs:
-            return _solve_pairs(find_nodes(problem, budget), known, budget)
-        if known is None:
-            raise _lost(known)
-        if not problem.linear.exact and is_batched(problem.objective):
-            table = ideal_table(problem, known.cost, budget)
-            if table is not None:
-                return _solve_table(table, known, budget)
-        source = IdealSource(problem, budget)
-        for limit in _rising_limits(problem, known, budget):
-            found = _search(source, limit, budget)
-            if found is not None:
-                budget.deadline = self.deadline
-                chain = with_load(problem, _settle(*found, known, budget))
-                return Answer(chain, found[1].total)
-            self.low = limit + 1.0 if problem.integral else limit
-        raise _lost(known)
+def _is_for_program(problem: Problem, known: Chain, deadline: float) -> bool:
+    """Whether an integer program may do some good in the time left."""
+    # The linear bound of another cost is too weak to prove anything by.
+    if not problem.linear.exact or problem.num_items > _MAX_ITEMS:
+        return False
+    if deadline - time.perf_counter() < _LEAST_TIME / _PROGRAM_SHARE:
+        return False
+    return open_variables(problem, known) <= (_MAX_OPEN if deadline == math.inf else 2 * _MAX_OPEN)
 
 
-def _any_chain(problem: Problem, budget: Budget) -> Chain:
-    """Some schedule that keeps the constraints, where no order at hand can be cut into one.
-
-    Bytes take the place of costs, so that the room of the stages narrows the search.
-
-    Raises:
-        ScheduleError: There is none.
-        BudgetExceededError: None was found, which is no proof.
-    """
-    restrictions = problem.restrictions
-    if restrictions is None:
-        raise _lost(None)
-    memory = dataclasses.replace(
-        problem,
-        objective=PeakMemory(),
-        linear=LinearCost(problem.graph.parameter_bytes),
-        integral=problem.graph.parameter_bytes.dtype.kind in "iu",
-        op_costs=restrictions.item_bytes,
-    )
-    total = float(restrictions.item_bytes.sum())
-    limit = total if problem.rooms is None else min(total, float(problem.rooms.max()))
-    found = _search(IdealSource(memory, budget), limit, budget)
-    if found is None:
-        raise ScheduleError(
-            f"No schedule of {problem.num_stages} stages keeps the constraints: the search over "
-            "all of them is complete. Allow more bytes per stage, unpin ops, let tensors be cut, "
-            "or ask for another number of stages."
-        )
-    stages = found[1].cheapest_chain(Budget()).stages
-    chain = balanced_chain(problem, np.argsort(stages, kind="stable"))
-    if chain is None:
-        raise _lost(None)
-    return chain
-
-
-def _rising_limits(problem: Problem, known: Chain, budget: Budget) -> Iterator[float]:
-    """Cost limits from the lower bound to that of a known schedule."""
-    start = problem.lower_bound()
-    limit, step = min(start, known.cost), _FIRST_STEP * (known.cost - start)
-    factor, last = _NEAR, 0.0
-    while True:
-        before = budget.spent
-        yield limit
-        if limit >= known.cost:
-            return
-        work = budget.spent - before
-        growth = math.log(work / last) if work > last > 0 else 0.0
-        if work < _LITTLE_WORK or growth < _NO_GROWTH:
-            factor = _FAR
-        else:
-            # Work that grew by growth when the step grew by its factor.
-            factor = max(math.exp(min(math.log(factor) / growth, 3.0) * math.log(2)), _NEAR)
-        step, last = factor * step, work
-        higher = math.floor(start + step) if problem.integral else start + step
-        limit = min(max(higher, limit + 1.0 if problem.integral else limit), known.cost)
-
-
-def _lost(known: Chain | None) -> ScheduleError:
-    cost = "" if known is None else f", of cost {known.cost}"
-    return ScheduleError(
-        f"The exact search did not find a schedule that is known{cost}. This is an error in "
-        "respect_tf: please report it with the graph."
-    )
-
-
-def _solve_table(table: IdealTable, known: Chain, budget: Budget) -> Answer:
-    reached = reach(table, known.cost, budget)
-    if reached is None:
-        raise _lost(known)
-    try:
-        chain = reached.best_chain(
-            budget, known.crossing if reached.total == known.cost else math.inf
-        )
-    except BudgetExceededError:
-        chain = reached.cheapest_chain(Budget())
-    return Answer(chain, reached.total)
-
-
-def _solve_pairs(nodes: Nodes | None, known: Chain | None, budget: Budget) -> Answer:
-    """The optimum of an objective that can bound its costs."""
-    if nodes is None:
-        raise BudgetExceededError
-    found = search_pairs(nodes, budget)
-    if found.chain is None:
-        raise _lost(known)
-    least = max(found.lower_bound, nodes.problem.lower_bound())
-    return Answer(found.chain, min(least, found.chain.cost))
-
-
-def _search(
-    source: IdealSource, limit: float, budget: Budget
-) -> tuple[IdealBoundaries, Reached] | None:
-    """Candidates and chains that keep a cost limit, `None` if there is no such chain."""
-    ideals = source.boundaries(limit, budget)
-    if ideals is None or not _thin(ideals, limit):
-        return None
-    boundaries = IdealBoundaries(ideals, budget)
-    reached = reach(with_true_costs(boundaries, budget), limit, budget)
-    return None if reached is None else (boundaries, reached)
-
-
-def _thin(ideals: list[Ideals], limit: float) -> bool:
-    """Drop candidates that no chain within a cost limit can have, by the keys of stages alone.
-
-    Forward and backward: a stage costs at least its column's key minus its row's, so the highest
-    row key of a boundary bounds the column keys of the next one, and so on.
-
-    Returns:
-        Whether candidates are left.
-    """
-    problem = ideals[0].problem
-    if problem.combine == "sum":
-        return True
-    limit += problem.slack
-    keys = [stage_keys(*pair) for pair in itertools.pairwise(ideals)]
-    kept = [np.ones(len(row), bool) for row in ideals]
-    for k, (rows, columns) in enumerate(keys):
-        kept[k + 1] &= columns <= limit + rows[kept[k]].max()
-        if not kept[k + 1].any():
-            return False
-    for k, (rows, columns) in reversed(list(enumerate(keys))):
-        kept[k] &= rows >= columns[kept[k + 1]].min() - limit
-        if not kept[k].any():
-            return False
-    ideals[:] = [row.select(keep) for row, keep in zip(ideals, kept, strict=True)]
-    return True
-
-
-def _settle(boundaries: IdealBoundaries, reached: Reached, known: Chain, budget: Budget) -> Chain:
-    """Break ties among the chains of least cost.
-
-    Where the budget does not last for that, the best chain known is as good in cost.
-    """
-    if known.cost > reached.total:
-        # Looks at one column per boundary only, and may not fail: the optimum is proved by now.
-        known = reached.cheapest_chain(Budget())
-    try:
-        kept = [
-            np.flatnonzero((costs <= reached.total) & (ideals.merged[2] <= known.crossing))
-            for ideals, costs in zip(boundaries.ideals, reached.costs, strict=True)
-        ]
-        fewer = IdealBoundaries(
-            [ideals.select(keep) for ideals, keep in zip(boundaries.ideals, kept, strict=True)],
-            budget,
-        )
-        costs = [costs[keep] for costs, keep in zip(reached.costs, kept, strict=True)]
-        return Reached(with_true_costs(fewer, budget), costs).best_chain(budget, known.crossing)
-    except BudgetExceededError:
-        return best_slicing(boundaries.problem, known, budget.deadline) or known
+def _by_program(problem: Problem, answer: Answer, deadline: float) -> Answer:
+    """The better of an answer and what an integer program finds."""
+    max_nodes = _MAX_NODES if deadline == math.inf else None
+    # HiGHS may contradict itself, or find nothing: what is known without it still holds.
+    with contextlib.suppress(SolverError, ScheduleError):
+        found = search_window(problem, answer.chain, None, deadline, max_nodes=max_nodes).answer
+        best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
+        return Answer(best, min(max(answer.lower_bound, found.lower_bound), best.cost))
+    return answer

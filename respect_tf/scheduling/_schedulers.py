@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
 
 from respect_tf._errors import SolverError
 from respect_tf.scheduling._answers import Answer
@@ -120,11 +119,3 @@ def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
 
 def _quality(chain: Chain) -> tuple[float, float]:
     return chain.cost, chain.crossing
-
-
-SOLVERS: dict[str, Callable[[Problem, float, int], Answer]] = {
-    "policy": solve_policy,
-    "policy-greedy": solve_greedy,
-    "policy+milp": solve_with_milp,
-}
-"""What `respect_tf.schedule` calls, by the name of the scheduler."""

@@ -18,7 +18,6 @@ from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._exact import solve_exact, solve_quickly
 from respect_tf.scheduling._guide import warm_up as warm_up_guide
 from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
 from respect_tf.scheduling._items import Ints
@@ -26,13 +25,14 @@ from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
 from respect_tf.scheduling._problem import Floats, Problem, build_problem
+from respect_tf.scheduling._proof import solve_directly, solve_quickly
+from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_ideals import has_few_ideals, neighbours
 from respect_tf.scheduling._search_linear import Advice, LinearSearch, advised_orders
 from respect_tf.scheduling._search_rounds import Rounds, is_loaded_soon
 from respect_tf.scheduling._slicing import slice_items
-from respect_tf.scheduling._solve import _checked_schedule
 from respect_tf.scheduling._true_costs import is_batched
 
 DEFAULT_BUDGET = 1000
@@ -119,13 +119,14 @@ def search(
         seed=checked_count("seed", seed, 0),
     )
     answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
-    return _checked_schedule(problem, answer, "search", started)
+    return checked_schedule(problem, answer, "search", started)
 
 
 def search_problem(
     problem: Problem,
     orders: Sequence[Ints] = (),
     *,
+    start: Answer | None = None,
     advice: Advice | None = None,
     budget: int = DEFAULT_BUDGET,
     deadline: float = math.inf,
@@ -137,6 +138,7 @@ def search_problem(
     Args:
         problem: The problem.
         orders: Topological orders of items, int64 [num_items] each.
+        start: A schedule to begin with, and a lower bound. Structural orders are then left out.
         advice: More orders, and probabilities [num_items, num_stages], for what little work does
             not solve.
         budget: See `search`.
@@ -147,18 +149,29 @@ def search_problem(
     Raises:
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
+    if start is not None and start.lower_bound >= start.chain.cost:
+        return start
     if _is_solved_exactly(problem, deadline):
-        return _solve_exactly(problem, deadline)
-    may_prove = budget > 0 or math.isfinite(deadline)
+        return _best_of(start, _solve_exactly(problem, deadline))
+    may_prove = start is None and (budget > 0 or math.isfinite(deadline))
     proved = _proved_quickly(problem, deadline) if may_prove else None
     if proved is not None:
         return proved
-    every = _orders(problem, orders, structural or not (len(orders) or advice is not None))
+    has_none = start is None and not len(orders) and advice is None
+    every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact:
-        return LinearSearch(problem, advice, budget, deadline, seed).run(every)
+        return LinearSearch(problem, advice, budget, deadline, seed).run(every, start)
     if advice is not None:
         every = itertools.chain(advised_orders(problem, advice)[0], every)
-    return _search_true_costs(problem, list(every), budget, deadline, seed)
+    return _search_true_costs(problem, list(every), start, budget, deadline, seed)
+
+
+def _best_of(start: Answer | None, found: Answer) -> Answer:
+    """The better of two schedules and the higher of two bounds."""
+    if start is None:
+        return found
+    chain = _better(start.chain, found.chain)
+    return Answer(chain or found.chain, max(start.lower_bound, found.lower_bound))
 
 
 def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
@@ -186,7 +199,7 @@ def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
 
 
 def _solve_exactly(problem: Problem, deadline: float) -> Answer:
-    """What `solve_exact` finds, by whichever way is faster at the moment."""
+    """What `solve_directly` finds, by whichever way is faster at the moment."""
     has_loops = problem.linear.exact and problem.combine == "max" and is_loaded()
     if has_loops and problem.num_stages > 1 and deadline == math.inf:
         rounds = Rounds(problem, seed=0)
@@ -195,7 +208,7 @@ def _solve_exactly(problem: Problem, deadline: float) -> Answer:
             with contextlib.suppress(BudgetExceededError):
                 best = IdealSearch(problem).optimum(rounds.best, Budget(work=_MOST_FEW_WORK))
                 return Answer(best, best.cost)
-    return solve_exact(problem, deadline)
+    return solve_directly(problem, deadline)
 
 
 def warm_up() -> None:
@@ -214,19 +227,27 @@ def warm_up() -> None:
 
 
 def _search_true_costs(
-    problem: Problem, orders: Sequence[Ints], budget: int, deadline: float, seed: int
+    problem: Problem,
+    orders: Sequence[Ints],
+    start: Answer | None,
+    budget: int,
+    deadline: float,
+    seed: int,
 ) -> Answer:
     """For objectives that are no sum: moves lower the linear bound, the rest asks the objective."""
     rounds = Rounds(problem, seed)
+    best, low = None, problem.lower_bound()
+    if start is not None:
+        best, low = start.chain, max(low, start.lower_bound)
+        rounds.add(Chain(best.stages, rounds.linear_cost(best.stages), best.crossing))
     rounds.add_orders(orders, deadline)
     limited = math.isfinite(deadline)
     until = time.perf_counter() + 0.3 * (deadline - time.perf_counter()) if limited else math.inf
-    if limited or budget > 0:
+    if start is None and (limited or budget > 0):
         rounds.add_random_orders(until)
     rounds.run(budget * problem.num_items // 4, until)
-    best: Chain | None = None
     most = len(orders) if is_batched(problem.objective) else _MOST_ASKED
-    for stages in rounds.schedules()[:most]:
+    for stages in rounds.schedules()[: max(most, _MOST_ASKED)]:
         if best is not None and time.perf_counter() > deadline:
             break
         by_stage = np.lexsort((np.arange(problem.num_items), stages))
@@ -237,7 +258,7 @@ def _search_true_costs(
             break
         best = _better(best, _sliced(problem, order, deadline))
     if best is None:
-        return solve_exact(problem, deadline)
+        return solve_directly(problem, deadline)
     work = Budget(deadline, math.inf if limited else 1e5 * budget, _MAX_CELLS)
     while problem.num_items <= _MOST_CLOSED:
         near = neighbours(problem, best.stages, best.cost, work)
@@ -247,7 +268,7 @@ def _search_true_costs(
         if _better(best, near) is best:
             break
         best = near
-    return Answer(best, min(problem.lower_bound(), best.cost))
+    return Answer(best, min(low, best.cost))
 
 
 def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:

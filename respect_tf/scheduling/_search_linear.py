@@ -10,11 +10,11 @@ import numpy as np
 
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._exact import solve_exact
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._orders import priority_order
 from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._proof import solve_directly
 from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_ideals import mix
 from respect_tf.scheduling._search_rounds import Rounds
@@ -68,12 +68,18 @@ class LinearSearch:
         self._ideals: IdealSearch | None = None
         self._bands: Bands | None = None
 
-    def run(self, orders: Iterable[Ints]) -> Answer:
-        """Search from the best cuts of some orders on."""
+    def run(self, orders: Iterable[Ints], start: Answer | None = None) -> Answer:
+        """Search from the best cuts of some orders on, or from what is known."""
         problem, rounds, deadline = self._problem, self._rounds, self._deadline
+        if start is not None:
+            rounds.add(start.chain)
+            rounds.bound = max(rounds.bound, start.lower_bound)
         rounds.add_orders(orders, deadline)
         if not rounds.found:
-            return solve_exact(problem, deadline)  # says why, or finds what no order at hand has
+            # Says why, or finds what no order at hand has.
+            start = solve_directly(problem, deadline)
+            rounds.add(start.chain)
+            rounds.bound = max(rounds.bound, start.lower_bound)
         probabilities = None
         if self._num_moves:
             self._prove(_FIRST_WORK, _PROOF_SHARE)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf._errors import ArgumentError
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._check import checked_cost
 from respect_tf.scheduling._compiler import solve_compiler
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
+from respect_tf.scheduling._device_objectives import Latency
 from respect_tf.scheduling._exact import solve_exact
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._objective import Objective, resolve_objective
@@ -29,7 +25,9 @@ from respect_tf.scheduling._optima import prepare, solve_latency
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._profile import Measure, solve_profile
 from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._schedulers import solve_greedy, solve_policy, solve_with_milp
 from respect_tf.scheduling._slicing import slice_items
 
 
@@ -112,7 +110,7 @@ def schedule(
     else:
         answer = _solver(scheduler, seed)(problem, deadline)
     answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
-    return _checked_schedule(problem, answer, scheduler, started)
+    return checked_schedule(problem, answer, scheduler, started)
 
 
 def _least_worst_latency(
@@ -162,7 +160,7 @@ def slice_order(
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     chain = slice_items(problem, problem.item_order(order))
     answer = Answer(chain, min(problem.lower_bound() * prepared.doubt, chain.cost))
-    return _checked_schedule(problem, answer, "slicing", started)
+    return checked_schedule(problem, answer, "slicing", started)
 
 
 def _solve_slicing(problem: Problem, deadline: float) -> Answer:
@@ -179,25 +177,25 @@ _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
     "slicing": _solve_slicing,
 }
 
-# Schedulers of a folder that builds on this one, by the module whose `SOLVERS` has them. It is
-# loaded when one of them is asked for, and never by importing this folder.
-_LATER = dict.fromkeys(
-    ("policy", "policy-greedy", "policy+milp"), "respect_tf.scheduling._schedulers"
-)
+_SEEDED: dict[str, Callable[[Problem, float, int], Answer]] = {
+    "policy": solve_policy,
+    "policy-greedy": solve_greedy,
+    "policy+milp": solve_with_milp,
+}
 
 _UNCONSTRAINED = ("compiler", "profile")
 
 
 def _solver(scheduler: str, seed: int) -> Callable[[Problem, float], Answer]:
-    if scheduler in _LATER:
-        solve = importlib.import_module(_LATER[scheduler]).SOLVERS[scheduler]
-        return functools.partial(solve, seed=seed)
-    return _SOLVERS[scheduler]
+    seeded = _SEEDED.get(scheduler)
+    if seeded is None:
+        return _SOLVERS[scheduler]
+    return lambda problem, deadline: seeded(problem, deadline, seed)
 
 
 def scheduler_names() -> tuple[str, ...]:
     """The names that `schedule` takes, sorted."""
-    return tuple(sorted({*_SOLVERS, *_LATER}))
+    return tuple(sorted({*_SOLVERS, *_SEEDED}))
 
 
 def check_scheduler(scheduler: Any, also: str = "") -> None:
@@ -215,37 +213,3 @@ def check_scheduler(scheduler: Any, also: str = "") -> None:
             f"Unknown scheduler. Expected one of {', '.join(map(repr, scheduler_names()))}{also}. "
             f"Received: {scheduler!r}."
         )
-
-
-def _checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
-    """Make the public value and have it checked."""
-    graph, objective = problem.graph, problem.objective
-    stages = problem.stages_of_ops(answer.chain.stages)
-    # What solvers add up may be rounded to their grid; the reported cost is not.
-    plain = Schedule(stages, problem.num_stages)
-    cost = checked_cost(graph, plain, objective, problem.constraints)
-    on_grid = problem.linear.exact and not problem.integral
-    tolerance = 0.0 if problem.integral else 1e-9
-    if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):
-        raise ScheduleError(
-            f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
-            f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
-        )
-    optimal = answer.lower_bound >= answer.chain.cost
-    lower_bound: int | float
-    if problem.integral:
-        cost, lower_bound = int(cost), int(answer.lower_bound)
-    else:
-        lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
-    return Schedule(
-        stages,
-        problem.num_stages,
-        cost=cost,
-        lower_bound=lower_bound,
-        status="optimal" if optimal else "feasible",
-        objective=objective.name,
-        device=objective.device,
-        optima=objective.optima if isinstance(objective, DeviceObjective) else None,
-        scheduler=scheduler,
-        solve_seconds=time.perf_counter() - started,
-    )

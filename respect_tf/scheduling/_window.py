@@ -18,8 +18,8 @@ from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._solve import _checked_schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def window_milp(
     stages = np.zeros(problem.num_items, np.int64)
     stages[problem.item_of] = schedule.stages
     near = search_window(problem, recount(problem, stages), stage_window, deadline)
-    found = _checked_schedule(problem, near.answer, "milp", started)
+    found = checked_schedule(problem, near.answer, "milp", started)
     if schedule.cost is not None and schedule.objective == found.objective:
         check_agreement(graph, schedule, found, resolved)
     optimal = near.window_bound >= near.answer.chain.cost

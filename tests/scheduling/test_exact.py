@@ -18,7 +18,9 @@ from benchmarks.scheduling import authors_graphs, placement_instances
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling import _exact as exact_module
-from respect_tf.scheduling import _fallback as fallback_module
+from respect_tf.scheduling import _proof as proof_module
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._schedulers import solve_policy
 from respect_tf.training import random_graph
 
 # Proved optima of the authors' graphs, peak parameter bytes for 4, 5 and 6 stages.
@@ -154,7 +156,7 @@ def test_giving_up_returns_a_valid_schedule_and_a_true_bound(objective, monkeypa
     found = schedule(graph, 4, "exact", objective=objective, time_limit=0)
     assert found.lower_bound <= found.cost
     assert (found.status == "optimal") == (found.lower_bound == found.cost)
-    monkeypatch.setattr(exact_module, "_MAX_WORK", 25_000_000)
+    monkeypatch.setattr(proof_module, "_LOOP_WORK", 25_000_000)
     limited = schedule(graph, 4, "exact", objective=objective)
     assert limited == schedule(graph, 4, "exact", objective=objective)
     assert found.lower_bound <= limited.lower_bound <= limited.cost <= found.cost
@@ -168,7 +170,7 @@ def test_no_budget_leads_to_a_wrong_claim(graph, num_stages, max_work):
     if expected is None:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_module, "_MAX_WORK", max_work)
+        patch.setattr(proof_module, "_MAX_WORK", max_work)
         found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.lower_bound <= expected[0] <= found.cost
     if found.status == "optimal":
@@ -217,24 +219,40 @@ def test_ten_thousand_ops_side_by_side_are_solved_to_proof():
     assert found.status == "optimal"
 
 
-def test_an_integer_program_proves_what_has_too_many_ideals(monkeypatch):
-    monkeypatch.setattr(exact_module, "is_worth_loading", lambda deadline: False)
+def test_an_integer_program_goes_on_where_the_search_gives_up(monkeypatch):
+    monkeypatch.setattr(exact_module, "prove", lambda problem, answer, deadline, work: answer)
     graph = random_graph("fpn", 100, seed=0)
+    asked = []
+    search_window = exact_module.search_window
+    monkeypatch.setattr(
+        exact_module, "search_window", lambda *a, **k: asked.append(a) or search_window(*a, **k)
+    )
+    monkeypatch.setattr(exact_module, "solve_policy", unproved)
     found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
-    assert (found.cost, found.status) == (4_122_334, "optimal")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fallback_module, "_MAX_OPEN", 0)
-        moved = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
-    assert moved.status == "feasible"
-    assert found.cost <= moved.cost < schedule(graph, 4, "slicing", objective=PeakMemory(1.0)).cost
+    assert (found.cost, found.status, len(asked)) == (4_122_334, "optimal", 1)
+
+
+def unproved(problem, deadline, seed):
+    """A good schedule, and no good bound."""
+    best = solve_policy(problem, deadline, seed)
+    return Answer(best.chain, problem.lower_bound())
+
+
+@pytest.mark.parametrize("family", ["wide", "levels", "towers", "randwire", "nasnet"])
+@pytest.mark.parametrize("objective", [PeakMemory(1.0), "throughput"])
+def test_it_is_never_worse_than_the_policy(family, objective):
+    graph = random_graph(family, 90, seed=3)
+    best = schedule(graph, 4, "policy", objective=objective, device="usb3-pi5")
+    found = schedule(graph, 4, "exact", objective=objective, device="usb3-pi5")
+    assert best.lower_bound <= found.lower_bound <= found.cost <= best.cost
 
 
 def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
     def lie(*arguments, **options):
         raise SolverError("HiGHS said two things")
 
-    monkeypatch.setattr(fallback_module, "search_window", lie)
-    monkeypatch.setattr(exact_module, "_MAX_WORK", 1_000_000)
+    monkeypatch.setattr(exact_module, "search_window", lie)
+    monkeypatch.setattr(proof_module, "_LOOP_WORK", 1_000_000)
     found = schedule(wide_graph(), 4, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"
     assert found.lower_bound < found.cost
@@ -242,7 +260,7 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
 
 def test_compiled_loops_prove_what_has_many_ideals(monkeypatch):
     graph = random_graph("fpn", 100, seed=0)
-    monkeypatch.setattr(fallback_module, "_MAX_OPEN", 0)  # no integer program
+    monkeypatch.setattr(exact_module, "_MAX_OPEN", 0)  # no integer program
     found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
     assert (found.cost, found.status) == (4_122_334, "optimal")
 

@@ -165,12 +165,6 @@ def test_few_ideals_need_no_compiled_code_and_no_tensorflow():
     assert run.stdout.strip() == "[]"
 
 
-def test_importing_the_folder_of_schedules_does_not_load_the_policy():
-    code = "import sys, respect_tf.scheduling; print('respect_tf.policy' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
-
-
 def test_missing_weights_are_named(tmp_path, monkeypatch):
     from respect_tf.policy import _weights
 

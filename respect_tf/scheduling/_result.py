@@ -1,0 +1,57 @@
+"""From what a solver found to a `Schedule` that was checked."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from respect_tf._errors import ScheduleError
+from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._check import checked_cost
+from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._problem import Problem
+from respect_tf.scheduling._schedule import Schedule
+
+
+def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
+    """Make the public value and have it checked.
+
+    Args:
+        problem: The problem.
+        answer: What a solver found.
+        scheduler: The solver's name.
+        started: When it began, on `time.perf_counter()`'s clock in seconds.
+
+    Raises:
+        ScheduleError: The schedule is not valid, or costs something else than the solver says.
+    """
+    graph, objective = problem.graph, problem.objective
+    stages = problem.stages_of_ops(answer.chain.stages)
+    # What solvers add up may be rounded to their grid; the reported cost is not.
+    plain = Schedule(stages, problem.num_stages)
+    cost = checked_cost(graph, plain, objective, problem.constraints)
+    on_grid = problem.linear.exact and not problem.integral
+    tolerance = 0.0 if problem.integral else 1e-9
+    if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):
+        raise ScheduleError(
+            f"The objective {objective.name} gives a schedule the cost {answer.chain.cost} in "
+            f"`batch_costs` and {cost} in `stage_cost`. Expected the same."
+        )
+    optimal = answer.lower_bound >= answer.chain.cost
+    lower_bound: int | float
+    if problem.integral:
+        cost, lower_bound = int(cost), int(answer.lower_bound)
+    else:
+        lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
+    return Schedule(
+        stages,
+        problem.num_stages,
+        cost=cost,
+        lower_bound=lower_bound,
+        status="optimal" if optimal else "feasible",
+        objective=objective.name,
+        device=objective.device,
+        optima=objective.optima if isinstance(objective, DeviceObjective) else None,
+        scheduler=scheduler,
+        solve_seconds=time.perf_counter() - started,
+    )
