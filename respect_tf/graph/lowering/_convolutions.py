@@ -1,0 +1,170 @@
+"""Layers with weights: convolutions, dense layers, normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from respect_tf.graph.lowering._activations import lower_activation
+from respect_tf.graph.lowering._form import Form, Shape, Value
+from respect_tf.graph.lowering._shapes import reshape
+
+_GROUPED = 6  # version of a CONV_2D with groups
+
+
+def conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """Conv2D, with or without groups."""
+    groups = int(getattr(layer, "groups", 1) or 1)
+    weights = (int(layer.filters), *_pair(layer.kernel_size), value.shape[-1] // groups)
+    made = _convolution(
+        form, "CONV_2D", layer, value, weights, shape, version=_GROUPED if groups > 1 else None
+    )
+    return _activated(form, layer, made)
+
+
+def depthwise_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """DepthwiseConv2D."""
+    weights = (1, *_pair(layer.kernel_size), shape[-1])
+    made = _convolution(form, "DEPTHWISE_CONV_2D", layer, value, weights, shape)
+    return _activated(form, layer, made)
+
+
+def separable_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """SeparableConv2D: depthwise without a bias, then 1x1."""
+    channels = value.shape[-1] * int(layer.depth_multiplier)
+    middle = (*shape[:-1], channels)
+    weights = (1, *_pair(layer.kernel_size), channels)
+    made = _convolution(form, "DEPTHWISE_CONV_2D", layer, value, weights, middle, bias=False)
+    made = form.op(
+        "CONV_2D",
+        [made, form.weights((shape[-1], 1, 1, channels)), form.weights((shape[-1],), "int32")],
+        shape,
+        has_bias=bool(layer.use_bias),
+        padding="VALID",
+    )
+    return _activated(form, layer, made)
+
+
+def transposed_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """Conv2DTranspose."""
+    if _pair(layer.dilation_rate) != (1, 1):
+        return None
+    weights = form.weights((int(layer.filters), *_pair(layer.kernel_size), value.shape[-1]))
+    inputs = [form.setting(*shape), weights, value]
+    if layer.use_bias:
+        inputs.append(form.weights((int(layer.filters),), "int32"))
+    made = form.op(
+        "TRANSPOSE_CONV",
+        inputs,
+        shape,
+        has_bias=bool(layer.use_bias),
+        padding=layer.padding.upper(),
+        strides=_pair(layer.strides),
+    )
+    return _activated(form, layer, made)
+
+
+def dense(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """Dense, over vectors, sequences and maps."""
+    units, read = int(layer.units), value.shape[-1]
+    inputs = [value, form.weights((units, read))]
+    if layer.use_bias:
+        inputs.append(form.weights((units,), "int32"))
+    version = 4 if len(value.shape) == 2 else 5
+    made = form.op("FULLY_CONNECTED", inputs, shape, version=version, has_bias=bool(layer.use_bias))
+    return _activated(form, layer, made)
+
+
+def batch_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """A factor and a summand per channel."""
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+    if int(axis) % len(shape) != len(shape) - 1:
+        return None
+    channels = (shape[-1],)
+    return form.op("BATCH_NORM", [value, form.weights(channels), form.weights(channels)], shape)
+
+
+def layer_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """Keras 3's: mean, variance, and a product and a sum with weights."""
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+    if int(axis) % len(shape) != len(shape) - 1 or not (layer.scale and layer.center):
+        return None
+    narrow = (*shape[:-1], 1)
+    axes = form.setting(len(shape) - 1)
+    mean = form.op("MEAN", [value, axes], narrow)
+    spread = form.op("SQUARED_DIFFERENCE", [value, mean], shape)
+    variance = form.op("MEAN", [spread, axes], narrow)
+    inverse = form.op("ADD", [variance, form.weights(())], narrow)
+    inverse = form.op("RSQRT", [inverse], narrow)
+    factor = form.op("MUL", [inverse, form.weights((shape[-1],))], shape)
+    moved = form.op("MUL", [form.op("MUL", [mean, form.weights(())], narrow), factor], shape)
+    moved = form.op("ADD", [moved, form.weights((shape[-1],))], shape)
+    return form.op("ADD", [form.op("MUL", [value, factor], shape), moved], shape)
+
+
+def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """Conv1D: a convolution over an image of height 1."""
+    step, window = _single(layer.strides), _single(layer.kernel_size)
+    spread, groups = _single(layer.dilation_rate), int(getattr(layer, "groups", 1) or 1)
+    padding = layer.padding
+    if padding == "causal":
+        before = (window - 1) * spread
+        longer = (1, value.shape[1] + before, value.shape[2])
+        value = form.op("PAD", [value, form.setting(0, 0, before, 0, 0, 0, shape=(3, 2))], longer)
+        padding = "valid"
+    value = form.op(
+        "RESHAPE", [value, form.setting(1, 1, *value.shape[1:])], (1, 1, *value.shape[1:])
+    )
+    made = form.op(
+        "CONV_2D",
+        [
+            value,
+            form.weights((int(layer.filters), 1, window, value.shape[-1] // groups)),
+            form.weights((int(layer.filters),), "int32"),
+        ],
+        (1, 1, *shape[1:]),
+        version=_GROUPED if groups > 1 else None,
+        has_bias=bool(layer.use_bias),
+        padding=padding.upper(),
+        strides=(1, step),
+        dilation=(1, spread),
+    )
+    done = _activated(form, layer, made)
+    return None if done is None else reshape(form, done, shape)
+
+
+def _convolution(
+    form: Form,
+    kind: str,
+    layer: Any,
+    value: Value,
+    weights: Shape,
+    shape: Shape,
+    *,
+    bias: bool | None = None,
+    version: int | None = None,
+) -> Value:
+    channels = shape[-1]
+    return form.op(
+        kind,
+        [value, form.weights(weights), form.weights((channels,), "int32")],
+        shape,
+        version=version,
+        has_bias=bool(layer.use_bias) if bias is None else bias,
+        padding=layer.padding.upper(),
+        strides=_pair(layer.strides),
+        dilation=_pair(layer.dilation_rate),
+    )
+
+
+def _activated(form: Form, layer: Any, value: Value) -> Value | None:
+    return lower_activation(form, layer.activation, value)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, (list, tuple)):
+        return int(value[0]), int(value[-1])
+    return int(value), int(value)
+
+
+def _single(value: Any) -> int:
+    return int(value[0]) if isinstance(value, (list, tuple)) else int(value)

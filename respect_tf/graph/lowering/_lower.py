@@ -1,0 +1,73 @@
+"""From a Keras model to the op graph that converting it would make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from respect_tf._errors import UnsupportedModelError
+from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph.lowering._form import Form, Value, op_graph
+from respect_tf.graph.lowering._fusing import fuse
+from respect_tf.graph.lowering._layers import lower_call
+from respect_tf.graph.lowering._walk import calls, flat, functional, static_shape
+
+
+class UnknownLayerError(UnsupportedModelError):
+    """A layer of which it is not known here what TFLite makes of it."""
+
+
+def lower(model: Any) -> OpGraph:
+    """The op graph of a model's architecture: no weights, no data, no conversion.
+
+    Args:
+        model: A functional or sequential model of Keras 3 or tf_keras, built.
+
+    Returns:
+        A graph with the ops, sizes and multiply-accumulates that converting the model to int8 with
+        a batch of 1 makes. Tensors have no quantisation, and ops are named after layers.
+
+    Raises:
+        UnknownLayerError: A layer that is not known here; the message names it.
+        UnsupportedModelError: A subclassed model, sizes other than the batch that are not known, or
+            a model without ops.
+    """
+    form = Form()
+    outer = functional(model)
+    values: dict[int, Value] = {}
+    for tensor in flat(outer.inputs):
+        value = Value(static_shape(tensor))
+        values[id(tensor)] = value
+        form.inputs.append(value)
+    _lower_calls(form, outer, values, prefix="")
+    form.outputs = [values[id(tensor)] for tensor in flat(outer.outputs)]
+    fuse(form)
+    if not form.ops:
+        raise UnsupportedModelError("The model has no ops, so there is nothing to cut.")
+    return op_graph(form)
+
+
+def _lower_calls(form: Form, model: Any, values: dict[int, Value], *, prefix: str) -> None:
+    """Add the ops of a model; `values` gets what its calls make."""
+    for call in calls(model):
+        read = [values[id(tensor)] for tensor in call.inputs]
+        layer = call.layer
+        form.layer = prefix + str(getattr(layer, "name", type(layer).__name__))
+        if _is_model(layer):
+            inner = functional(layer)
+            inside = dict(zip(map(id, flat(inner.inputs)), read, strict=True))
+            _lower_calls(form, inner, inside, prefix=f"{form.layer}/")
+            made = [inside[id(tensor)] for tensor in flat(inner.outputs)]
+        else:
+            shapes = [static_shape(tensor) for tensor in call.outputs]
+            found = lower_call(form, call, read, shapes)
+            if found is None:
+                raise UnknownLayerError(
+                    f"Layer '{form.layer}', a {type(layer).__name__}: what TFLite makes of it is "
+                    "not known without converting it. Convert the model, or leave the layer out."
+                )
+            made = found
+        values.update(zip(map(id, call.outputs), made, strict=True))
+
+
+def _is_model(layer: Any) -> bool:
+    return hasattr(layer, "_nodes_by_depth") or type(layer).__name__ == "Sequential"

@@ -1,0 +1,115 @@
+"""Layers that move, pool, resize or join, and those that do nothing when a model is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from respect_tf.graph.lowering._form import Form, Shape, Value
+
+
+def pool_2d(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) -> Value:
+    """MaxPooling2D and AveragePooling2D."""
+    return form.op(
+        kind,
+        [value],
+        shape,
+        padding=layer.padding.upper(),
+        strides=_pair(layer.strides),
+        window=_pair(layer.pool_size),
+    )
+
+
+def pool_1d(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) -> Value:
+    """MaxPooling1D and AveragePooling1D: over an image of height 1."""
+    step, window = _pair(layer.strides)[0], _pair(layer.pool_size)[0]
+    flat = reshape(form, value, (1, 1, *value.shape[1:]))
+    made = form.op(
+        kind,
+        [flat],
+        (1, 1, *shape[1:]),
+        padding=layer.padding.upper(),
+        strides=(1, step),
+        window=(1, window),
+    )
+    return reshape(form, made, shape)
+
+
+def global_pool(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) -> Value:
+    """Means and maxima over all places."""
+    del layer
+    axes = range(1, len(value.shape) - 1)
+    setting = form.setting(*axes, shape=() if len(value.shape) == 3 else None)
+    return form.op(kind, [value, setting], shape)
+
+
+def reshape_layer(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
+    """Flatten and Reshape."""
+    del layer
+    return reshape(form, value, shape)
+
+
+def reshape(form: Form, value: Value, shape: Shape) -> Value:
+    """RESHAPE; fusing removes those that change nothing."""
+    return form.op("RESHAPE", [value, form.setting(*shape)], shape)
+
+
+def pad_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
+    """ZeroPadding2D."""
+    (top, bottom), (left, right) = layer.padding
+    setting = form.setting(0, 0, top, bottom, left, right, 0, 0, shape=(4, 2))
+    return form.op("PAD", [value, setting], shape)
+
+
+def crop_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
+    """Cropping2D."""
+    (top, bottom), (left, right) = layer.cropping
+    begin, end = (0, top, left, 0), (0, -bottom, -right, 0)
+    settings = [form.setting(*begin), form.setting(*end), form.setting(1, 1, 1, 1)]
+    return form.op("STRIDED_SLICE", [value, *settings], shape)
+
+
+def upsample_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """UpSampling2D, as rewriting leaves it."""
+    way = str(layer.interpolation)
+    return resize(form, value, shape, way=way)
+
+
+def resize(form: Form, value: Value, shape: Shape, *, way: str) -> Value | None:
+    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR."""
+    kinds = {"bilinear": "RESIZE_BILINEAR", "nearest": "RESIZE_NEAREST_NEIGHBOR"}
+    if way not in kinds:
+        return None
+    return form.op(kinds[way], [value, form.setting(*shape[1:3])], shape)
+
+
+def transpose(form: Form, value: Value, order: Sequence[int], shape: Shape) -> Value:
+    """TRANSPOSE by an order of all axes, the batch first."""
+    return form.op("TRANSPOSE", [value, form.setting(*order)], shape)
+
+
+def join(form: Form, values: Sequence[Value], shape: Shape) -> Value:
+    """CONCATENATION."""
+    return values[0] if len(values) == 1 else form.op("CONCATENATION", values, shape)
+
+
+def elementwise(form: Form, kind: str, values: Sequence[Value]) -> Value:
+    """An op of two inputs, over any number of them, from the left."""
+    made = values[0]
+    for value in values[1:]:
+        size = tuple(_broadcast(made.shape, value.shape))
+        made = form.op(kind, [made, value], size)
+    return made
+
+
+def _broadcast(first: Shape, second: Shape) -> list[int]:
+    rank = max(len(first), len(second))
+    left = (1,) * (rank - len(first)) + first
+    right = (1,) * (rank - len(second)) + second
+    return [max(a, b) for a, b in zip(left, right, strict=True)]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, (list, tuple)):
+        return int(value[0]), int(value[-1])
+    return int(value), int(value)
