@@ -26,6 +26,9 @@ from respect_tf.segmentation import ParityReport, Segment, TensorSpec, check_run
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline
 
+# The first version whose segments keep ops away from borders where their CPU kernels go wrong.
+_SAFE_BORDERS = 3
+
 
 def read_pipeline(folder: str | os.PathLike[str]) -> Pipeline:
     """The pipeline in a saved folder. Nothing in the folder is trusted.
@@ -75,7 +78,8 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     graph = OpGraph.from_tflite(contents[manifest["model"]])
     _check_ops(manifest, graph)
     _check_tensors(manifest, graph)
-    check_runner_rules(segments)
+    is_old = manifest["schema_version"] < _SAFE_BORDERS
+    found = check_runner_rules(segments, stale_borders="warn" if is_old else "refuse")
     _check_compiled(segments)
     parity = manifest["parity"]
     made = Pipeline(
@@ -89,7 +93,7 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         ),
         device=_device(manifest["device"], manifest["schema_version"]),
         parity=None if parity is None else ParityReport(**parity),
-        warnings=tuple(manifest["warnings"]),
+        warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
     )

@@ -42,7 +42,13 @@ from respect_tf.run import (
     stream,
 )
 from respect_tf.scheduling import Schedule
-from respect_tf.segmentation import ParityReport, Segment, TensorSpec, verify
+from respect_tf.segmentation import (
+    ParityReport,
+    Segment,
+    TensorSpec,
+    check_runner_rules,
+    verify,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +116,11 @@ class Pipeline:
         )
 
     def predict(
-        self, x: Inputs, *, runner: CpuRunner | EdgeTpuRunner | None = None
+        self,
+        x: Inputs,
+        *,
+        runner: CpuRunner | EdgeTpuRunner | None = None,
+        reset_states: bool = True,
     ) -> Array | dict[str, Array]:
         """Run the segments one after another on the CPU, or in a runner.
 
@@ -121,6 +131,10 @@ class Pipeline:
                 or a dict by input name. Floats are quantised; arrays that already have the input's
                 integer type are taken as they are.
             runner: A fresh one from `Pipeline.runner`; its stream ends with these samples.
+            reset_states: Whether recurrent ops (LSTM) begin each sample with a fresh state, as in a
+                model that Keras calls stateless. With False they go on from the state that the
+                sample before has left, in this call and from call to call: Coral's pipeline runner
+                does that with those that stay on the CPU. A runner does as it does.
 
         Returns:
             The output [num_samples, ...], or a dict of them by name where there are several.
@@ -134,7 +148,7 @@ class Pipeline:
         """
         samples, real = split_samples(x, self.inputs)
         if runner is None:
-            rows = [self._chain.run(sample) for sample in samples]
+            rows = [self._chain.run(sample, reset_states=reset_states) for sample in samples]
             return stack_results(rows, self.outputs, real=real)
         names = [spec.name for spec in self.segments[0].inputs]
         pushed = (dict(zip(names, sample, strict=True)) for sample in samples)
@@ -187,7 +201,23 @@ class Pipeline:
             verbose=verbose,
         )
         compilation.check()
-        return dataclasses.replace(self, segments=compilation.segments)
+        return self.with_compiled(compilation.segments)
+
+    def with_compiled(self, segments: Sequence[Segment]) -> Pipeline:
+        """The same pipeline with segments that have been compiled.
+
+        Its warnings say what the compiled models show: an op that was left on the CPU at a border
+        where the pipeline runner computes it wrongly.
+
+        Args:
+            segments: The same segments, with compiled models in them.
+
+        Raises:
+            SegmentError: They break a rule of the pipeline runner.
+        """
+        found = check_runner_rules(segments, stale_borders="warn")
+        warnings = tuple(dict.fromkeys([*self.warnings, *found]))
+        return dataclasses.replace(self, segments=tuple(segments), warnings=warnings)
 
     def runner(
         self,

@@ -1,5 +1,6 @@
 """Cutting a model into segments, the runner's rules, and the proof that nothing changed."""
 
+from respect_tf.segmentation._copies import ops_of_file
 from respect_tf.segmentation._cut import cut
 from respect_tf.segmentation._part import part_of
 from respect_tf.segmentation._rules import check_runner_rules
@@ -14,6 +15,7 @@ __all__ = [
     "TensorSpec",
     "check_runner_rules",
     "cut",
+    "ops_of_file",
     "part_of",
     "random_inputs",
     "schedule_of",
