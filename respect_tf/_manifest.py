@@ -18,8 +18,8 @@ from respect_tf._manifest_fields import SCHEMA_VERSION
 from respect_tf._manifest_schema import MANIFEST, check_name, parse_manifest
 from respect_tf.compile import files_to_compile_elsewhere
 from respect_tf.device import devices_dict
-from respect_tf.run import RUN_SCRIPT, TensorDescription, run_script
-from respect_tf.segmentation import Segment, TensorSpec, check_runner_rules
+from respect_tf.run import RUN_SCRIPT, run_script
+from respect_tf.segmentation import Segment, TensorDescription, TensorSpec, check_runner_rules
 
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline

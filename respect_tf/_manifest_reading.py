@@ -19,9 +19,14 @@ from respect_tf._manifest_schema import MANIFEST
 from respect_tf.compile import check_same_interface
 from respect_tf.device import EdgeTpu, Hosts, devices_from, resolve_device
 from respect_tf.graph import OpGraph, Quantization
-from respect_tf.run import Interface
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.segmentation import ParityReport, Segment, TensorSpec, check_runner_rules
+from respect_tf.segmentation import (
+    Interface,
+    ParityReport,
+    Segment,
+    TensorSpec,
+    check_runner_rules,
+)
 
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline
@@ -91,13 +96,13 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
             manifest["schema_version"],
             cpu_stages=[segment.index for segment in segments if segment.on_cpu],
         ),
+        graph=graph,
         device=_device(manifest["device"], manifest["schema_version"]),
         parity=None if parity is None else ParityReport(**parity),
         warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
     )
-    made.__dict__["graph"] = graph  # what the property would read again
     _check_interface(manifest, made)
     return made
 

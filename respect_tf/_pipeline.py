@@ -13,7 +13,7 @@ from respect_tf._files import write_file
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
-from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
+from respect_tf._samples import Array, Inputs, split_samples, stack_results
 from respect_tf.compile import compile_segments, require_compiler, sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
 from respect_tf.device import predict as predict_pipeline
@@ -33,7 +33,6 @@ from respect_tf.report import (
 from respect_tf.run import (
     CpuRunner,
     EdgeTpuRunner,
-    Interface,
     RunnerDevice,
     SegmentChain,
     Simulation,
@@ -43,10 +42,12 @@ from respect_tf.run import (
 )
 from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import (
+    Interface,
     ParityReport,
     Segment,
     TensorSpec,
     check_runner_rules,
+    named_specs,
     verify,
 )
 
@@ -60,6 +61,7 @@ class Pipeline:
         model: Bytes of the whole int8 .tflite model.
         segments: The stages of the pipeline, in order.
         schedule: The stage of every op, and how good the cut is.
+        graph: The op graph of the whole model.
         device: What memory and time are predicted for: of several, figures are the first one's.
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
@@ -73,6 +75,7 @@ class Pipeline:
     model: bytes = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(repr=False)
     schedule: Schedule
+    graph: OpGraph = dataclasses.field(repr=False)
     device: EdgeTpu | Hosts = dataclasses.field(
         default_factory=lambda: resolve_device("usb3"), repr=False
     )
@@ -83,19 +86,14 @@ class Pipeline:
     conversion_seconds: float | None = None
 
     @functools.cached_property
-    def graph(self) -> OpGraph:
-        """The op graph of the whole model."""
-        return OpGraph.from_tflite(self.model)
-
-    @property
     def inputs(self) -> dict[str, TensorSpec]:
         """The model's inputs by the names its signature gives them, in the model's order."""
-        return named_specs(self.model, self.segments[0].inputs)
+        return named_specs(self.graph, self.segments[0].inputs)
 
-    @property
+    @functools.cached_property
     def outputs(self) -> dict[str, TensorSpec]:
         """The model's outputs by the names its signature gives them, in the model's order."""
-        return named_specs(self.model, self.segments[-1].outputs)
+        return named_specs(self.graph, self.segments[-1].outputs)
 
     @property
     def prediction(self) -> PipelinePrediction:

@@ -23,6 +23,7 @@ from respect_tf.tflite import (
     op_type,
     read_content,
     read_model,
+    signature_names,
     tensor_type_names,
     text,
 )
@@ -107,6 +108,7 @@ def op_graph_of(model: Any) -> OpGraph:
         model_outputs=np.array(ints(subgraph.outputs), np.int32),
         colocated=_colocated(op_types, tensors, inputs, outputs, constant),
         op_attributes=read_attributes(model, op_types),
+        signature_names=signature_names(model),
     )
 
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from respect_tf.graph import OpGraph
 from respect_tf.segmentation._build import SegmentBuilder
+from respect_tf.segmentation._metadata import Interface
+from respect_tf.segmentation._metadata_writer import write_with_metadata
 from respect_tf.segmentation._names import TensorNames
 from respect_tf.segmentation._plan import Border, plan_segments
 from respect_tf.segmentation._segment import Segment, TensorSpec
-from respect_tf.tflite import write_model
 
 
 def cut(
@@ -23,6 +24,7 @@ def cut(
     *,
     name: str,
     cpu_stages: Collection[int] = (),
+    interface: Interface | None = None,
 ) -> tuple[Segment, ...]:
     """Cut a model. Neither `model` nor anything in it is changed.
 
@@ -32,25 +34,34 @@ def cut(
         stages: int32 [num_ops], a valid schedule.
         name: Base name of the segments' files.
         cpu_stages: The stages that are never compiled.
+        interface: What the first segment says of the model's inputs, and the last of its outputs.
     """
     names = TensorNames(graph)
     plans = plan_segments(graph, stages, names)
     segments = []
     for index, plan in enumerate(plans):
-        builder = SegmentBuilder(model, graph, plan, names)
-        content = write_model(builder.build(whole=len(plans) == 1))
+        built = SegmentBuilder(model, graph, plan, names).build(whole=len(plans) == 1)
+        inputs = tuple(_spec(graph, border) for border in plan.inputs)
+        outputs = tuple(_spec(graph, border) for border in plan.outputs)
+        said = (interface or Interface()).of_segment(index, len(plans))
         segments.append(
             Segment(
                 index=index,
                 name=f"{name}_segment_{index}_of_{len(plans)}",
-                content=content,
-                inputs=tuple(_spec(graph, border) for border in plan.inputs),
-                outputs=tuple(_spec(graph, border) for border in plan.outputs),
+                content=write_with_metadata(built, inputs, outputs, said, name=name),
+                inputs=inputs,
+                outputs=outputs,
                 ops=plan.ops,
                 on_cpu=index in cpu_stages,
             )
         )
     return tuple(segments)
+
+
+def outer_tensors(graph: OpGraph) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """The inputs and the outputs of the whole model, as a pipeline of one segment has them."""
+    (plan,) = plan_segments(graph, np.zeros(graph.num_ops, np.int32), TensorNames(graph))
+    return [_spec(graph, one) for one in plan.inputs], [_spec(graph, one) for one in plan.outputs]
 
 
 def _spec(graph: OpGraph, border: Border) -> TensorSpec:

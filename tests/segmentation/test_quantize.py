@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from respect_tf.graph import Quantization
-from respect_tf.run import dequantize, quantize
+from respect_tf.segmentation import dequantize, quantize
 
 _AFFINE = Quantization((0.5,), (3,))
 

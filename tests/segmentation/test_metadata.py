@@ -15,9 +15,10 @@ from model_builder import ModelBuilder
 
 import respect_tf
 from respect_tf import ArgumentError, InvalidModelError, segment
-from respect_tf.run import CpuRunner, describe_interface, read_metadata, write_metadata
-from respect_tf.run._metadata_writer import MetadataWriter
-from respect_tf.segmentation import check_runner_rules, verify
+from respect_tf.graph import op_graph_of
+from respect_tf.run import CpuRunner
+from respect_tf.segmentation import Metadata, check_runner_rules, cut, read_metadata, verify
+from respect_tf.segmentation._metadata_writer import MetadataWriter
 from respect_tf.tflite import read_model, text, write_model
 
 
@@ -59,6 +60,9 @@ class _Reader:
         return self._table.GetVectorAsNumpy(number_types.Float32Flags, offset).tolist()
 
 
+_SHAPE = (1, 4, 4, 3)
+
+
 def _entries(model):
     return [entry for entry in model.metadata or [] if text(entry.name) == "TFLITE_METADATA"]
 
@@ -89,17 +93,20 @@ def segments(model):
 
 @pytest.fixture(scope="module")
 def described(segments):
-    return describe_interface(
-        {"image": segments[0].inputs[0]},
-        {"scores": segments[-1].outputs[0]},
-        mean=[1, 2, 3],
-        std=127.5,
-        labels=["ant", "bee", "größe", "dog", "elk"],
+    metadata = Metadata(mean=[1, 2, 3], std=127.5, labels=["ant", "bee", "größe", "dog", "elk"])
+    return metadata.describe(
+        {"image": segments[0].inputs[0].shape}, {"scores": segments[-1].outputs[0].shape}
     )
 
 
-def test_the_first_segment_describes_the_inputs(segments, described):
-    written = write_metadata(segments, *described, name="zoo")
+def _cut(model, stages, interface, name="zoo"):
+    unpacked = read_model(model)
+    stages = np.array(stages, np.int32)
+    return cut(unpacked, op_graph_of(unpacked), stages, name=name, interface=interface)
+
+
+def test_the_first_segment_describes_the_inputs(model, segments, described):
+    written = _cut(model, [0, 1, 2], described)
     subgraph, name = _metadata(written[0].content)
     assert name == "zoo"
     (image,) = subgraph.tables(2)
@@ -118,8 +125,8 @@ def test_the_first_segment_describes_the_inputs(segments, described):
     assert not made.tables(4)
 
 
-def test_the_last_segment_carries_the_labels(segments, described):
-    content = write_metadata(segments, *described, name="zoo")[-1].content
+def test_the_last_segment_carries_the_labels(model, described):
+    content = _cut(model, [0, 1, 2], described)[-1].content
     subgraph, _ = _metadata(content)
     (scores,) = subgraph.tables(3)
     (file,) = scores.tables(6)
@@ -133,21 +140,22 @@ def test_the_last_segment_carries_the_labels(segments, described):
 
 
 def test_nothing_else_changes(model, segments, described):
-    written = write_metadata(segments, *described, name="zoo")
-    assert written[1] == segments[1]
+    written = _cut(model, [0, 1, 2], described)
+    assert written[1].content == segments[1].content
     check_runner_rules(written)
     verify(model, written)
     with CpuRunner(written) as runner:
         runner.push({"input_0": np.zeros((1, 4, 4, 3), np.int8)})
         assert runner.pop() is not None
-    assert write_metadata(segments, *described, name="zoo") == written  # the same bytes
+    assert _cut(model, [0, 1, 2], described) == written  # the same bytes
     # Written again, it replaces what was there.
-    again = write_metadata(written, *described, name="other")
+    (whole,) = _cut(model, [0, 0, 0], described)
+    again = _cut(whole.content, [0, 1, 2], described, name="other")
     assert [_metadata(again[place].content)[1] for place in (0, -1)] == ["other", "other"]
 
 
 def test_a_single_segment_describes_both(model, described):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     subgraph, _ = _metadata(whole.content)
     assert subgraph.tables(2)[0].string(0) == "image"
     assert subgraph.tables(3)[0].string(0) == "scores"
@@ -155,14 +163,14 @@ def test_a_single_segment_describes_both(model, described):
 
 
 def test_the_manifest_gets_what_is_known(described):
-    (image,), (scores,) = described
+    (image,), (scores,) = described.inputs, described.outputs
     normalization = {"mean": [1.0, 2.0, 3.0], "std": [127.5]}
     assert image.to_dict() == {"normalization": normalization}
     assert scores.to_dict() == {"labels": ["ant", "bee", "größe", "dog", "elk"]}
 
 
 def test_metadata_can_be_read_back(model, described):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     found = read_metadata(whole.content, ["image"], ["scores"])
     assert found.mean == {"image": (1, 2, 3)}
     assert found.std == {"image": (127.5,)}
@@ -171,7 +179,7 @@ def test_metadata_can_be_read_back(model, described):
 
 
 def test_a_given_model_keeps_its_metadata(model, described):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     pipeline = respect_tf.convert(whole.content, 2, verbose=0)
     (image,), (scores,) = pipeline.interface.inputs, pipeline.interface.outputs
     assert (image.mean, image.std) == ((1, 2, 3), (127.5,))
@@ -181,7 +189,7 @@ def test_a_given_model_keeps_its_metadata(model, described):
 
 
 def test_damaged_metadata_is_left_out_with_a_warning(model, described, capfd):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     damaged = whole.content.replace(b"labels_0.txt", b"labels_9.txt", 1)
     pipeline = respect_tf.convert(damaged, 2)
     assert pipeline.interface.inputs == ()
@@ -199,7 +207,7 @@ def _with_labels(content, write):
 
 @pytest.mark.parametrize("told", [2**25, 10])
 def test_labels_unpack_to_a_limit_that_the_error_states(model, described, told):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
 
     def write(archive):
         archive.writestr("labels_0.txt", b"a\n" * 2**24, zipfile.ZIP_DEFLATED)
@@ -207,7 +215,7 @@ def test_labels_unpack_to_a_limit_that_the_error_states(model, described, told):
 
     hostile = _with_labels(whole.content, write)
     assert len(hostile) < len(whole.content) + 2**16
-    with pytest.raises(InvalidModelError, match="more than 4194304 bytes" if told > 10 else "read"):
+    with pytest.raises(InvalidModelError, match="4194304 bytes"):
         read_metadata(hostile, ["image"], ["scores"])
 
 
@@ -229,18 +237,18 @@ def test_outputs_that_share_a_file_of_labels_read_it_once(model, segments):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_methods_of_packing_are_refused(model, described, method):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     hostile = _with_labels(
         whole.content, lambda archive: archive.writestr("labels_0.txt", b"a\n" * 99, method)
     )
-    with pytest.raises(InvalidModelError, match="stored or deflated"):
+    with pytest.raises(InvalidModelError, match=r"stored.*deflated"):
         read_metadata(hostile, ["image"], ["scores"])
 
 
 @pytest.mark.parametrize("position", range(0, 60))
 @pytest.mark.parametrize("header", [b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"])
 def test_damaged_archives_are_clear_errors_or_harmless(model, described, header, position):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     damaged = bytearray(whole.content)
     place = damaged.index(header) + position
     for value in (0, 1, 0x63, 0xFF):
@@ -250,7 +258,7 @@ def test_damaged_archives_are_clear_errors_or_harmless(model, described, header,
 
 
 def test_metadata_in_no_buffer_of_the_model_is_refused(model, described):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     unpacked = read_model(whole.content)
     (entry,) = _entries(unpacked)
     entry.buffer = 10**6
@@ -263,7 +271,7 @@ def test_metadata_in_no_buffer_of_the_model_is_refused(model, described):
 @given(data=st.data())
 @settings(max_examples=60)
 def test_damaged_metadata_is_a_clear_error_or_harmless(model, described, data):
-    (whole,) = write_metadata(segment(model, [0, 0, 0]), *described, name="zoo")
+    (whole,) = _cut(model, [0, 0, 0], described)
     unpacked = read_model(whole.content)
     (entry,) = _entries(unpacked)
     packed = bytearray(unpacked.buffers[entry.buffer].data)
@@ -274,46 +282,54 @@ def test_damaged_metadata_is_a_clear_error_or_harmless(model, described, data):
         read_metadata(damaged, ["image"], ["scores"])
 
 
-def test_dicts_name_inputs_and_outputs(segments):
-    spec = segments[0].inputs[0]
-    inputs, outputs = describe_interface(
-        {"left": spec, "right": spec},
-        {"a": spec, "b": spec},
-        mean={"right": 1},
-        std={"right": [1, 2, 3]},
-        labels={"b": ["x", "y", "z"]},
-    )
-    assert [one.mean for one in inputs] == [(), (1.0,)]
-    assert [one.std for one in inputs] == [(), (1.0, 2.0, 3.0)]
-    assert [one.labels for one in outputs] == [(), ("x", "y", "z")]
-    nothing = describe_interface({"left": spec}, {"a": spec})
-    assert all(one.to_dict() == {} for side in nothing for one in side)
+def test_dicts_name_inputs_and_outputs():
+    metadata = Metadata(mean={"right": 1}, std={"right": [1, 2, 3]}, labels={"b": ["x", "y", "z"]})
+    found = metadata.describe({"left": _SHAPE, "right": _SHAPE}, {"a": _SHAPE, "b": _SHAPE})
+    assert [one.mean for one in found.inputs] == [(), (1.0,)]
+    assert [one.std for one in found.inputs] == [(), (1.0, 2.0, 3.0)]
+    assert [one.labels for one in found.outputs] == [(), ("x", "y", "z")]
+    nothing = Metadata().describe({"left": _SHAPE}, {"a": _SHAPE})
+    assert all(one.to_dict() == {} for one in (*nothing.inputs, *nothing.outputs))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": [1, 2], "std": 1}, "one per channel, 3"),
+        ({"mean": {"other": 1}, "std": {"other": 1}}, "names \\['other'\\]"),
+        ({"mean": {"in": 1}, "std": {}}, "Expected the same"),
+        ({"labels": ["a"]}, "3 strings"),
+        ({"labels": ["a"] * 4}, "3 strings.*Received: 4"),
+        ({"labels": {"other": []}}, "names"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused(arguments, message):
+    metadata = Metadata(**arguments)
+    with pytest.raises(ArgumentError, match=message):
+        metadata.describe({"in": _SHAPE}, {"out": _SHAPE})
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"mean": 1}, "both mean and std"),
-        ({"mean": [1, 2], "std": 1}, "one per channel, 3"),
-        ({"mean": "1", "std": 1}, "one per channel"),
+        ({"mean": "1", "std": 1}, "mean must be a number or one per channel"),
+        ({"mean": [[1], [1, 2]], "std": 1}, "mean must be a number or one per channel"),
         ({"mean": float("nan"), "std": 1}, "finite"),
-        ({"mean": 0, "std": 0}, "finite above 0"),
-        ({"mean": {"other": 1}, "std": {"other": 1}}, "names \\['other'\\]"),
-        ({"mean": {"in": 1}, "std": {}}, "Expected the same"),
-        ({"labels": ["a"]}, "3 strings"),
-        ({"labels": "abc"}, "3 strings"),
+        ({"mean": 0, "std": 0}, "std must be finite above 0"),
+        ({"mean": {"in": 0}, "std": {"in": -1}}, "std of input 'in' must be finite above 0"),
+        ({"labels": "abc"}, "list of strings"),
+        ({"labels": 3}, "list of strings"),
         ({"labels": ["a", "b", "c\nd"]}, "of one line"),
-        ({"labels": ["a", "b", 3]}, "3 strings"),
-        ({"labels": {"other": []}}, "names"),
+        ({"labels": {"out": ["a", 3]}}, "labels of output 'out' must be strings of one line"),
     ],
 )
-def test_what_does_not_fit_is_refused(segments, arguments, message):
-    spec = segments[0].inputs[0]
+def test_what_fits_no_model_is_refused_before_there_is_one(arguments, message):
     with pytest.raises(ArgumentError, match=message):
-        describe_interface({"in": spec}, {"out": spec}, **arguments)
+        Metadata(**arguments)
 
 
-def test_labels_of_several_outputs_need_their_names(segments):
-    spec = segments[0].inputs[0]
+def test_labels_of_several_outputs_need_their_names():
+    metadata = Metadata(labels=["x", "y", "z"])
     with pytest.raises(ArgumentError, match="dict by output name"):
-        describe_interface({"in": spec}, {"a": spec, "b": spec}, labels=["x", "y", "z"])
+        metadata.describe({"in": _SHAPE}, {"a": _SHAPE, "b": _SHAPE})

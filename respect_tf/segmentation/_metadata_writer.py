@@ -1,4 +1,4 @@
-"""The tables of TFLite's metadata, written with `flatbuffers`.
+"""TFLite's metadata, written with `flatbuffers`.
 
 Against the public `metadata_schema.fbs` 1.0 of tflite-support, whose own writers need a library for
 USB microphones and an old protobuf.
@@ -6,13 +6,18 @@ USB microphones and an old protobuf.
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from respect_tf.segmentation import TensorSpec
+from respect_tf.segmentation._metadata import Interface, TensorDescription
+from respect_tf.segmentation._segment import TensorSpec
+from respect_tf.tflite import schema, text, write_model
 
+ENTRY = "TFLITE_METADATA"  # the name under which TFLite's libraries look for it
 IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"  # all that is used here was there in the first version
 
@@ -21,6 +26,69 @@ _FEATURE, _IMAGE = 1, 2  # ContentProperties
 _RGB = 1  # ColorSpaceType
 NORMALIZATION = 1  # ProcessUnitOptions
 AXIS_LABELS = 2  # AssociatedFileType
+
+
+def write_with_metadata(
+    model: Any,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    interface: Interface,
+    *,
+    name: str,
+) -> bytes:
+    """Pack a model, and what is known of its inputs and outputs.
+
+    Args:
+        model: The schema's `ModelT`; it is changed where something is known.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        interface: One description per input and one per output, or none of either.
+        name: What the metadata call the model.
+    """
+    if not interface.inputs and not interface.outputs:
+        return write_model(model)
+    described = [
+        list(zip(known or [TensorDescription(spec.name) for spec in specs], specs, strict=True))
+        for known, specs in ((interface.inputs, inputs), (interface.outputs, outputs))
+    ]
+    files = {
+        f"labels_{index}.txt": "".join(f"{label}\n" for label in given.labels)
+        for index, (given, _) in enumerate(described[1])
+        if given.labels
+    }
+    writer = MetadataWriter()
+    packed = writer.model(
+        name,
+        [
+            writer.tensor(given.name, spec, mean=given.mean, std=given.std)
+            for given, spec in described[0]
+        ],
+        [
+            writer.tensor(
+                given.name, spec, labels_file=f"labels_{index}.txt" if given.labels else None
+            )
+            for index, (given, spec) in enumerate(described[1])
+        ],
+    )
+    kept = [entry for entry in model.metadata or [] if text(entry.name) != ENTRY]
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(packed, np.uint8)
+    entry = schema().MetadataT()
+    entry.name, entry.buffer = ENTRY, len(model.buffers)
+    model.buffers = [*model.buffers, buffer]
+    model.metadata = [*kept, entry]
+    return _with_files(write_model(model), files)
+
+
+def _with_files(content: bytes, files: Mapping[str, str]) -> bytes:
+    """A model with files behind it, as a zip archive: readers of either find their own."""
+    if not files:
+        return content
+    stream = io.BytesIO(content)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+        for name, written in files.items():
+            archive.writestr(zipfile.ZipInfo(name), written)  # dated 1980, so bytes stay the same
+    return stream.getvalue()
 
 
 class MetadataWriter:

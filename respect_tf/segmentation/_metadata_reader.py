@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from respect_tf._errors import InvalidModelError
-from respect_tf.run._metadata import ENTRY, Metadata
-from respect_tf.run._metadata_writer import AXIS_LABELS, IDENTIFIER, NORMALIZATION
+from respect_tf._archive import Archive, ArchiveError
+from respect_tf._errors import ArgumentError, InvalidModelError
+from respect_tf.segmentation._metadata import Metadata
+from respect_tf.segmentation._metadata_writer import (
+    AXIS_LABELS,
+    ENTRY,
+    IDENTIFIER,
+    NORMALIZATION,
+)
 from respect_tf.tflite import FlatBufferTable, read_model, text
 
 # Of all label files of a model. The 21,843 classes of ImageNet-21k take 0.7 MB, with synonyms.
 _MOST_LABEL_BYTES = 4 * 2**20
-# What Python unpacks no further than it is asked to.
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def read_metadata(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> Metadata | None:
+def read_metadata(
+    content: bytes, inputs: Sequence[str], outputs: Sequence[str], *, unpacked: Any = None
+) -> Metadata | None:
     """What a .tflite model says about normalisation and labels.
 
     Args:
         content: The model.
         inputs: Names of its inputs, in its order.
         outputs: Names of its outputs likewise.
+        unpacked: The model as `read_model` gives it, where it is at hand.
 
     Returns:
         None if it says nothing.
@@ -35,7 +40,7 @@ def read_metadata(content: bytes, inputs: Sequence[str], outputs: Sequence[str])
     """
     if ENTRY.encode() not in content:
         return None  # without unpacking a large model
-    model = read_model(content)
+    model = read_model(content) if unpacked is None else unpacked
     entries = [entry for entry in model.metadata or [] if text(entry.name) == ENTRY]
     if not entries:
         return None
@@ -61,11 +66,14 @@ def read_metadata(content: bytes, inputs: Sequence[str], outputs: Sequence[str])
     labels = _labels(content, files)
     if not numbers and not labels:
         return None
-    return Metadata(
-        mean={name: mean for name, (mean, _) in numbers.items()} or None,
-        std={name: std for name, (_, std) in numbers.items()} or None,
-        labels=labels or None,
-    )
+    try:
+        return Metadata(
+            mean={name: mean for name, (mean, _) in numbers.items()} or None,
+            std={name: std for name, (_, std) in numbers.items()} or None,
+            labels=labels or None,
+        )
+    except ArgumentError as error:
+        raise InvalidModelError(f"The model's metadata is damaged. {error}") from error
 
 
 def _normalization(
@@ -93,45 +101,14 @@ def _labels(content: bytes, files: Mapping[str, str]) -> dict[str, list[str]]:
     read: dict[str, list[str]] = {}
     left = _MOST_LABEL_BYTES
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for file in dict.fromkeys(files.values()):
-                unpacked = _unpacked(archive, file, left)
-                left -= len(unpacked)
-                read[file] = unpacked.decode("utf-8", "replace").splitlines()
-    except InvalidModelError:
-        raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        LookupError,
-        EOFError,
-        OSError,
-        RuntimeError,  # encrypted, and methods that are not implemented
-        ValueError,
-        OverflowError,
-        struct.error,
-    ) as error:
+        archive = Archive(io.BytesIO(content))
+        for file in dict.fromkeys(files.values()):
+            unpacked = archive.read(file, limit=left)
+            left -= len(unpacked)
+            read[file] = unpacked.decode("utf-8", "replace").splitlines()
+    except ArchiveError as error:
         raise InvalidModelError(
-            f"The model's metadata names the files {sorted(set(files.values()))}, which cannot be "
-            f"read: {error}. Expected them in a zip archive behind the model."
+            f"The model's metadata names the files {sorted(set(files.values()))}, of which at most "
+            f"{_MOST_LABEL_BYTES} bytes are read from the zip archive behind the model: {error}."
         ) from error
     return {output: read[file] for output, file in files.items()}
-
-
-def _unpacked(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """A file of the archive, of at most so many bytes."""
-    if archive.getinfo(name).compress_type not in _METHODS:
-        raise InvalidModelError(
-            f"The file '{name}' in the model's metadata is packed by another method than zip's "
-            "own. Expected it stored or deflated."
-        )
-    with archive.open(name) as stream:
-        # What is unpacked is counted; sizes in an archive can be untrue.
-        unpacked = stream.read(most + 1)
-    if len(unpacked) > most:
-        raise InvalidModelError(
-            f"The labels in the model's metadata unpack to more than {_MOST_LABEL_BYTES} bytes. "
-            f"Expected at most that many: remove the file '{name}' from the archive behind the "
-            "model."
-        )
-    return unpacked
