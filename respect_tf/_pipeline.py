@@ -443,7 +443,7 @@ class Pipeline:
     def _placed(self) -> PlacedGraph:
         return PlacedGraph.of(
             self.graph,
-            self.schedule.stages,
+            self.schedule,
             self.device,
             instruction_bytes=self._instruction_bytes,
         )

@@ -153,7 +153,7 @@ def compile_and_recut(
     compiled: list[Compilation] = []
     while True:
         compilation = compile_segments(cut(schedule))
-        prediction = predict(graph, schedule.stages, device)
+        prediction = predict(graph, schedule, device)
         attempt = CutAttempt(
             schedule=schedule,
             stage_bytes=limits,

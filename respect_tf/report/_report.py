@@ -152,7 +152,11 @@ def build_report(
             *mapping_remarks(graph, mapped),
             *warnings,
             *([speed.warning] if speed.warning else []),
-            *blocking_remarks(graph, range(graph.num_ops)),
+            *blocking_remarks(
+                graph,
+                range(graph.num_ops),
+                on_cpu=np.flatnonzero(np.isin(schedule.stages, schedule.cpu_stages)).tolist(),
+            ),
         ),
         recuts=recuts,
         placed=placed,
