@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.segmentation import TensorSpec, quantize
+from respect_tf.run._quantize import quantize
+from respect_tf.segmentation import TensorSpec
 
 Array = npt.NDArray[Any]
 
