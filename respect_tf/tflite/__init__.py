@@ -21,20 +21,23 @@ from respect_tf.tflite._schema import (
     tensor_type_names,
 )
 from respect_tf.tflite._silence import silenced
-from respect_tf.tflite._source import TFLiteContent, converter_name
+from respect_tf.tflite._source import FloatModel, TFLiteContent, converter_name, open_source
 from respect_tf.tflite._tables import FlatBufferTable
+from respect_tf.tflite._trust import Trust
 from respect_tf.tflite._worker_model import call_in_worker
 from respect_tf.tflite.rewrites import RewriteMode, Rewritten, describe_rewritten
 
 __all__ = [
     "EDGE_TPU_OP",
     "FlatBufferTable",
+    "FloatModel",
     "Int8Model",
     "Interpreter",
     "ReadingBudget",
     "RewriteMode",
     "Rewritten",
     "TFLiteContent",
+    "Trust",
     "call_in_worker",
     "check_saved_model",
     "converter_name",
@@ -45,6 +48,7 @@ __all__ = [
     "mark_made_here",
     "op_type",
     "op_type_names",
+    "open_source",
     "read_content",
     "read_model",
     "schema",

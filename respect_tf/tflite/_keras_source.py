@@ -50,7 +50,12 @@ def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> Float
         return list(zip(_output_names(model, outputs), _tensors(outputs), strict=True))
 
     return FloatModel(
-        kind, file_stem(name or model.name), inputs, call, tuple(sorted(_layer_names(model)))
+        kind,
+        file_stem(name or model.name),
+        inputs,
+        call,
+        tuple(sorted(_layer_names(model))),
+        keras_model=model,
     )
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class FloatModel:
         inputs: In Keras order, or in the order of the signature.
         call: Takes one tensor per input and returns (name, tensor) pairs, one per output.
         layer_names: Names of the Keras layers, nested ones included; empty where unknown.
+        keras_model: The Keras model; None for others.
     """
 
     kind: SourceKind
@@ -74,6 +75,7 @@ class FloatModel:
     inputs: tuple[ModelInput, ...]
     call: Callable[..., list[tuple[str, Any]]]
     layer_names: tuple[str, ...] = ()
+    keras_model: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,11 @@ MODELS = {
 }  # fmt: skip
 
 
-def _converted(model):
+def _converted(model, *, fresh=False):
     generator = np.random.default_rng(0)
-    for weight in model.weights:  # so that no bias is zero, and no channel equals another
+    for weight in (
+        () if fresh else model.weights
+    ):  # so that no bias is zero, and no channel equals another
         values = np.abs(generator.standard_normal(weight.shape)) * 0.3 + 0.1
         weight.assign(values)
     data = [generator.standard_normal((1, *t.shape[1:])).astype("float32") for t in model.inputs]
@@ -163,6 +165,15 @@ def test_an_architecture_has_the_ops_that_converting_it_makes(name):
     assert len(lowered.model_outputs) == len(converted.model_outputs)
 
 
+@pytest.mark.parametrize("name", ["folding", "dense", "one_dimension"])
+def test_zeros_of_a_fresh_model_are_removed_as_a_conversion_does(name):
+    keras.utils.clear_session()
+    model = MODELS[name]()
+    converted = _converted(model, fresh=True)
+    assert _ops(lower(model, trained=False)) == _ops(converted)
+    assert _ops(lower(model)) != _ops(converted)
+
+
 def test_ops_are_named_after_layers():
     model = _chain(IMAGE, layers.Conv2D(4, 3, name="stem"), layers.MaxPooling2D(2, name="pool"))
     assert lower(model).op_names == ("stem/CONV_2D", "pool/MAX_POOL_2D")
@@ -193,7 +204,7 @@ def test_a_subclassed_model_and_open_sizes_are_refused_with_the_remedy():
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(UnsupportedModelError, match=r"called by its own code.*convert it"):
+    with pytest.raises(UnsupportedModelError, match=r"by code of its own.*convert it"):
         lower(Mine(name="mine"))
     with pytest.raises(UnsupportedModelError, match="Only the batch may be unknown"):
         lower(_chain((None, None, 3), layers.Conv2D(4, 3)))

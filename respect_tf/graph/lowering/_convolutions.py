@@ -38,7 +38,7 @@ def separable_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Val
         "CONV_2D",
         [made, form.weights((shape[-1], 1, 1, channels)), form.weights((shape[-1],), "int32")],
         shape,
-        has_bias=bool(layer.use_bias),
+        has_bias=_has_bias(form, layer),
         padding="VALID",
     )
     return _activated(form, layer, made)
@@ -50,13 +50,14 @@ def transposed_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Va
         return None
     weights = form.weights((int(layer.filters), *_pair(layer.kernel_size), value.shape[-1]))
     inputs = [form.setting(*shape), weights, value]
-    if layer.use_bias:
+    has_bias = _has_bias(form, layer)
+    if has_bias:
         inputs.append(form.weights((int(layer.filters),), "int32"))
     made = form.op(
         "TRANSPOSE_CONV",
         inputs,
         shape,
-        has_bias=bool(layer.use_bias),
+        has_bias=has_bias,
         padding=layer.padding.upper(),
         strides=_pair(layer.strides),
     )
@@ -67,10 +68,11 @@ def dense(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """Dense, over vectors, sequences and maps."""
     units, read = int(layer.units), value.shape[-1]
     inputs = [value, form.weights((units, read))]
-    if layer.use_bias:
+    has_bias = _has_bias(form, layer)
+    if has_bias:
         inputs.append(form.weights((units,), "int32"))
     version = 4 if len(value.shape) == 2 else 5
-    made = form.op("FULLY_CONNECTED", inputs, shape, version=version, has_bias=bool(layer.use_bias))
+    made = form.op("FULLY_CONNECTED", inputs, shape, version=version, has_bias=has_bias)
     return _activated(form, layer, made)
 
 
@@ -80,6 +82,8 @@ def batch_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> V
     if int(axis) % len(shape) != len(shape) - 1:
         return None
     channels = (shape[-1],)
+    if not form.adds(layer.beta, layer.moving_mean):
+        return form.op("SCALE", [value, form.weights(channels)], shape)
     return form.op("BATCH_NORM", [value, form.weights(channels), form.weights(channels)], shape)
 
 
@@ -97,7 +101,8 @@ def layer_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> V
     inverse = form.op("RSQRT", [inverse], narrow)
     factor = form.op("MUL", [inverse, form.weights((shape[-1],))], shape)
     moved = form.op("MUL", [form.op("MUL", [mean, form.weights(())], narrow), factor], shape)
-    moved = form.op("ADD", [moved, form.weights((shape[-1],))], shape)
+    if form.adds(layer.beta):
+        moved = form.op("ADD", [moved, form.weights((shape[-1],))], shape)
     return form.op("ADD", [form.op("MUL", [value, factor], shape), moved], shape)
 
 
@@ -123,7 +128,7 @@ def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
         ],
         (1, 1, *shape[1:]),
         version=_GROUPED if groups > 1 else None,
-        has_bias=bool(layer.use_bias),
+        has_bias=_has_bias(form, layer),
         padding=padding.upper(),
         strides=(1, step),
         dilation=(1, spread),
@@ -149,11 +154,15 @@ def _convolution(
         [value, form.weights(weights), form.weights((channels,), "int32")],
         shape,
         version=version,
-        has_bias=bool(layer.use_bias) if bias is None else bias,
+        has_bias=_has_bias(form, layer) if bias is None else bias,
         padding=layer.padding.upper(),
         strides=_pair(layer.strides),
         dilation=_pair(layer.dilation_rate),
     )
+
+
+def _has_bias(form: Form, layer: Any) -> bool:
+    return bool(layer.use_bias) and form.adds(layer.bias)
 
 
 def _activated(form: Form, layer: Any, value: Value) -> Value | None:

@@ -77,9 +77,15 @@ _VERSIONS = {
 
 
 class Form:
-    """The ops of a model in the making, in an order in which they can run."""
+    """The ops of a model in the making, in an order in which they can run.
 
-    def __init__(self) -> None:
+    Args:
+        trained: Whether weights that are still zero count as trained; TFLite removes sums with
+            zeros.
+    """
+
+    def __init__(self, *, trained: bool) -> None:
+        self.trained = trained
         self.ops: list[Op] = []
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
@@ -111,6 +117,11 @@ class Form:
         )
         self.ops.append(Op(kind, list(inputs), [made], attributes, self.layer))
         return made
+
+    def adds(self, *variables: Any) -> bool:
+        """Whether what these variables add to a tensor is anything: None stands for no variable."""
+        given = [variable for variable in variables if variable is not None]
+        return bool(given) and (self.trained or any(np.any(np.asarray(v)) for v in given))
 
     def weights(self, shape: Iterable[int], dtype: str = "int8") -> Value:
         """A constant of which only the size is known."""

@@ -163,8 +163,6 @@ def _fold(before: Op, op: Op, graph: _Links) -> bool:
     if before.kind not in _CONVOLUTIONS or before.attributes.fused_activation != "NONE":
         return False
     units = before.made.shape[-1]
-    if op.kind == "SCALE" and before.kind == "TRANSPOSE_CONV":
-        return False
     if op.kind != "SCALE":
         before.attributes = dataclasses.replace(before.attributes, has_bias=True)
         place = 3 if before.kind == "TRANSPOSE_CONV" else 2
@@ -224,7 +222,8 @@ def _take_zeros(before: Op, op: Op, graph: _Links) -> bool:
 
 def _take_vectors(before: Op, op: Op, graph: _Links) -> bool:
     """A dense layer takes what its input is multiplied by and added to."""
-    op.attributes = dataclasses.replace(op.attributes, has_bias=True)
+    if before.kind != "SCALE":
+        op.attributes = dataclasses.replace(op.attributes, has_bias=True)
     if len(op.inputs) == 2 and before.kind != "SCALE":
         op.inputs.append(Value((op.made.shape[-1],), "int32", constant=True))
     graph.read_instead(op, before, before.inputs[0])

@@ -9,29 +9,33 @@ from respect_tf.graph._op_graph import OpGraph
 from respect_tf.graph.lowering._form import Form, Value, op_graph
 from respect_tf.graph.lowering._fusing import fuse
 from respect_tf.graph.lowering._layers import lower_call
-from respect_tf.graph.lowering._walk import calls, flat, functional, static_shape
+from respect_tf.graph.lowering._walk import (
+    UnknownLayerError,
+    calls,
+    flat,
+    functional,
+    static_shape,
+)
 
 
-class UnknownLayerError(UnsupportedModelError):
-    """A layer of which it is not known here what TFLite makes of it."""
-
-
-def lower(model: Any) -> OpGraph:
+def lower(model: Any, *, trained: bool = True) -> OpGraph:
     """The op graph of a model's architecture: no weights, no data, no conversion.
 
     Args:
         model: A functional or sequential model of Keras 3 or tf_keras, built.
+        trained: Whether weights that are zero count as trained. TFLite removes sums with zeros,
+            so a fresh model has fewer ops than the one that training makes of it.
 
     Returns:
         A graph with the ops, sizes and multiply-accumulates that converting the model to int8 with
         a batch of 1 makes. Tensors have no quantisation, and ops are named after layers.
 
     Raises:
-        UnknownLayerError: A layer that is not known here; the message names it.
-        UnsupportedModelError: A subclassed model, sizes other than the batch that are not known, or
-            a model without ops.
+        UnknownLayerError: A layer that is not known here, or a subclassed model; the message names
+            it.
+        UnsupportedModelError: Sizes other than the batch that are not known, or no ops.
     """
-    form = Form()
+    form = Form(trained=trained)
     outer = functional(model)
     values: dict[int, Value] = {}
     for tensor in flat(outer.inputs):
@@ -61,9 +65,11 @@ def _lower_calls(form: Form, model: Any, values: dict[int, Value], *, prefix: st
             shapes = [static_shape(tensor) for tensor in call.outputs]
             found = lower_call(form, call, read, shapes)
             if found is None:
+                what = f"Layer '{form.layer}', a {type(layer).__name__}"
                 raise UnknownLayerError(
-                    f"Layer '{form.layer}', a {type(layer).__name__}: what TFLite makes of it is "
-                    "not known without converting it. Convert the model, or leave the layer out."
+                    f"{what}: what TFLite makes of it is not known without converting it. Convert "
+                    "the model, or leave the layer out.",
+                    what=what,
                 )
             made = found
         values.update(zip(map(id, call.outputs), made, strict=True))

@@ -14,6 +14,18 @@ from typing import Any
 from respect_tf._errors import UnsupportedModelError
 
 
+class UnknownLayerError(UnsupportedModelError):
+    """A layer, or a model, of which it is not known without converting it what TFLite makes of it.
+
+    Attributes:
+        what: The layer or model, for messages.
+    """
+
+    def __init__(self, message: str, *, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """One call of a layer, or of a function of `keras.ops` or TensorFlow.
@@ -37,17 +49,18 @@ def functional(model: Any) -> Any:
     """A model as one that knows its calls.
 
     Raises:
-        UnsupportedModelError: A subclassed model, or one that is not built yet: what it computes is
+        UnknownLayerError: A subclassed model, or one that is not built yet: what it computes is
             known only when it runs.
     """
     inner = getattr(model, "_functional", None)
     if type(model).__name__ == "Sequential" and inner is not None:  # Keras 3
         return inner
     if not getattr(model, "_nodes_by_depth", None):
-        raise UnsupportedModelError(
-            f"'{getattr(model, 'name', model)}' is a {type(model).__name__}, whose layers are "
-            "called by its own code. Expected a functional or sequential model that is built: "
-            "give it an Input, or convert it."
+        what = f"'{getattr(model, 'name', model)}', a {type(model).__name__},"
+        raise UnknownLayerError(
+            f"{what} calls its layers by code of its own. Expected a functional or sequential "
+            "model that is built: give it an Input, or convert it.",
+            what=what.rstrip(","),
         )
     return model
 
