@@ -4,7 +4,7 @@
 # make oldest     all tests with the oldest versions that are allowed, likewise
 # make check      linter and type checker
 # make notebooks  all notebooks of examples/, executed (results in out/notebooks)
-# make docs       the API reference, made of docstrings (out/reference/index.html)
+# make docs       the documentation, with a search that needs no network (out/docs/index.html)
 # make bench      every number in the README, measured again (tables in benchmarks/)
 
 SHELL := /bin/bash
@@ -39,7 +39,7 @@ notebooks: $(VENV)/installed
 	$(BIN)/python -m examples.notebooks
 
 docs: $(VENV)/installed
-	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[1] / "docs" / "measured.md"
 
 
 def write_results(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str) -> None:

@@ -28,9 +28,11 @@ class QuantizationGap(ConvertingCallback):
     """Put the accuracy of the float and of the int8 model on a sample into `logs`.
 
     The metrics, with `NAME` that of the metric:
-        `float_NAME`: of the model as it is.
-        `int8_NAME`: of the model converted to int8.
-        `quantization_gap`: the first minus the second.
+
+    * `float_NAME`: of the model as it is.
+    * `int8_NAME`: of the model converted to int8.
+    * `quantization_gap`: the first minus the second.
+
     As with Keras's own `validation_freq`, epochs without a measurement lack them.
 
     >>> gap = QuantizationGap(x, y)

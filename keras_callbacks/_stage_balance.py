@@ -35,11 +35,12 @@ class StageBalance(ConvertingCallback):
     built by its first batch is converted after the first epoch.
 
     The metrics, the same in every epoch:
-        `bottleneck_ms`: predicted milliseconds between results: those of the slowest stage, or of
-            the bus or the host that all stages share where that takes longer.
-        `stage_balance`: mean of the stages' milliseconds / those of the slowest; 1 is ideal.
-        `streamed_bytes`: parameters, of all stages, that do not fit on the chips and come from the
-            host at every inference.
+
+    * `bottleneck_ms`: predicted milliseconds between results: those of the slowest stage, or of
+      the bus or the host that all stages share where that takes longer.
+    * `stage_balance`: mean of the stages' milliseconds / those of the slowest; 1 is ideal.
+    * `streamed_bytes`: parameters, of all stages, that do not fit on the chips and come from the
+      host at every inference.
 
     >>> balance = StageBalance(2, device="usb3", budget_ms=50.0)
     >>> history = model.fit(x, y, epochs=2, callbacks=[balance], verbose=0)

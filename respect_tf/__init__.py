@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from respect_tf.graph import OpGraph as OpGraph
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import inspect as inspect
-    from respect_tf.run import Metadata as Metadata
     from respect_tf.scheduling import Constraints as Constraints
     from respect_tf.scheduling import Latency as Latency
     from respect_tf.scheduling import LinearCost as LinearCost
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from respect_tf.scheduling import Throughput as Throughput
     from respect_tf.scheduling import check_schedule as check_schedule
     from respect_tf.scheduling import schedule as schedule
+    from respect_tf.segmentation import Metadata as Metadata
     from respect_tf.segmentation import Segment as Segment
     from respect_tf.segmentation import segment as segment
     from respect_tf.segmentation import verify as verify
@@ -96,7 +96,7 @@ _EXPORTS = {
     "Intercepted": "respect_tf._hook",
     "Latency": "respect_tf.scheduling",
     "LinearCost": "respect_tf.scheduling",
-    "Metadata": "respect_tf.run",
+    "Metadata": "respect_tf.segmentation",
     "Objective": "respect_tf.scheduling",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.scheduling",

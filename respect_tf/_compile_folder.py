@@ -69,7 +69,7 @@ def compile_folder(
             missing, require_compiler(compiler), timeout=timeout, retries=retries, verbose=verbose
         )
         segments |= {segment.index: segment for segment in compilation.segments}
-    after = dataclasses.replace(before, segments=tuple(segments.values()))
+    after = before.with_compiled(tuple(segments.values()))
     update_folder(path, pipeline_files(after))
     if compilation is not None:
         compilation.check()

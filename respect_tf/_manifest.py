@@ -18,8 +18,8 @@ from respect_tf._manifest_fields import SCHEMA_VERSION
 from respect_tf._manifest_schema import MANIFEST, check_name, parse_manifest
 from respect_tf.compile import files_to_compile_elsewhere
 from respect_tf.device import devices_dict
-from respect_tf.run import RUN_SCRIPT, TensorDescription, run_script
-from respect_tf.segmentation import Segment, TensorSpec, check_runner_rules
+from respect_tf.run import RUN_SCRIPT, run_script
+from respect_tf.segmentation import Segment, TensorDescription, TensorSpec, check_runner_rules
 
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline
@@ -36,7 +36,8 @@ def pipeline_files(pipeline: Pipeline) -> dict[str, bytes]:
         SegmentError: The segments break a rule of the pipeline runner.
         SavedPipelineError: A name or figure is none that `read_pipeline` would take.
     """
-    check_runner_rules(pipeline.segments)
+    # Segments of a folder of an earlier release may be saved again as they are.
+    check_runner_rules(pipeline.segments, stale_borders="warn")
     try:
         return _files(pipeline)
     except (FieldError, UnicodeEncodeError) as error:
@@ -124,7 +125,6 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
         },
         "warnings": list(pipeline.warnings),
         "recuts": list(pipeline.recuts),
-        "rewritten": list(pipeline.rewritten),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
 

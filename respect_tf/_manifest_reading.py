@@ -19,12 +19,20 @@ from respect_tf._manifest_schema import MANIFEST
 from respect_tf.compile import check_same_interface
 from respect_tf.device import EdgeTpu, Hosts, devices_from, resolve_device
 from respect_tf.graph import OpGraph, Quantization
-from respect_tf.run import Interface
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.segmentation import ParityReport, Segment, TensorSpec, check_runner_rules
+from respect_tf.segmentation import (
+    Interface,
+    ParityReport,
+    Segment,
+    TensorSpec,
+    check_runner_rules,
+)
 
 if TYPE_CHECKING:
     from respect_tf._pipeline import Pipeline
+
+# The first version whose segments keep ops away from borders where their CPU kernels go wrong.
+_SAFE_BORDERS = 3
 
 
 def read_pipeline(folder: str | os.PathLike[str]) -> Pipeline:
@@ -75,7 +83,8 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     graph = OpGraph.from_tflite(contents[manifest["model"]])
     _check_ops(manifest, graph)
     _check_tensors(manifest, graph)
-    check_runner_rules(segments)
+    is_old = manifest["schema_version"] < _SAFE_BORDERS
+    found = check_runner_rules(segments, stale_borders="warn" if is_old else "refuse")
     _check_compiled(segments)
     parity = manifest["parity"]
     made = Pipeline(
@@ -87,14 +96,13 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
             manifest["schema_version"],
             cpu_stages=[segment.index for segment in segments if segment.on_cpu],
         ),
+        graph=graph,
         device=_device(manifest["device"], manifest["schema_version"]),
         parity=None if parity is None else ParityReport(**parity),
-        warnings=tuple(manifest["warnings"]),
+        warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
-        rewritten=tuple(manifest["rewritten"]),
     )
-    made.__dict__["graph"] = graph  # what the property would read again
     _check_interface(manifest, made)
     return made
 

@@ -13,7 +13,7 @@ from respect_tf._files import write_file
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
-from respect_tf._samples import Array, Inputs, named_specs, split_samples, stack_results
+from respect_tf._samples import Array, Inputs, split_samples, stack_results
 from respect_tf.compile import compile_segments, require_compiler, sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
 from respect_tf.device import predict as predict_pipeline
@@ -33,7 +33,6 @@ from respect_tf.report import (
 from respect_tf.run import (
     CpuRunner,
     EdgeTpuRunner,
-    Interface,
     RunnerDevice,
     SegmentChain,
     Simulation,
@@ -42,7 +41,15 @@ from respect_tf.run import (
     stream,
 )
 from respect_tf.scheduling import Schedule
-from respect_tf.segmentation import ParityReport, Segment, TensorSpec, verify
+from respect_tf.segmentation import (
+    Interface,
+    ParityReport,
+    Segment,
+    TensorSpec,
+    check_runner_rules,
+    named_specs,
+    verify,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,13 +61,13 @@ class Pipeline:
         model: Bytes of the whole int8 .tflite model.
         segments: The stages of the pipeline, in order.
         schedule: The stage of every op, and how good the cut is.
+        graph: The op graph of the whole model.
         device: What memory and time are predicted for: of several, figures are the first one's.
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
         warnings: What the pipeline runner accepts, but a user may stumble over.
         interface: What the user said about inputs and outputs (`respect_tf.Metadata`).
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
-        rewritten: A line for each kind of op that was rewritten before the model was quantised.
         conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
     """
 
@@ -68,6 +75,7 @@ class Pipeline:
     model: bytes = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(repr=False)
     schedule: Schedule
+    graph: OpGraph = dataclasses.field(repr=False)
     device: EdgeTpu | Hosts = dataclasses.field(
         default_factory=lambda: resolve_device("usb3"), repr=False
     )
@@ -75,23 +83,17 @@ class Pipeline:
     warnings: tuple[str, ...] = ()
     interface: Interface = dataclasses.field(default_factory=Interface)
     recuts: tuple[str, ...] = ()
-    rewritten: tuple[str, ...] = ()
     conversion_seconds: float | None = None
 
     @functools.cached_property
-    def graph(self) -> OpGraph:
-        """The op graph of the whole model."""
-        return OpGraph.from_tflite(self.model)
-
-    @property
     def inputs(self) -> dict[str, TensorSpec]:
         """The model's inputs by the names its signature gives them, in the model's order."""
-        return named_specs(self.model, self.segments[0].inputs)
+        return named_specs(self.graph, self.segments[0].inputs)
 
-    @property
+    @functools.cached_property
     def outputs(self) -> dict[str, TensorSpec]:
         """The model's outputs by the names its signature gives them, in the model's order."""
-        return named_specs(self.model, self.segments[-1].outputs)
+        return named_specs(self.graph, self.segments[-1].outputs)
 
     @property
     def prediction(self) -> PipelinePrediction:
@@ -109,11 +111,14 @@ class Pipeline:
             parity=self.parity,
             warnings=self.warnings,
             recuts=self.recuts,
-            rewritten=self.rewritten,
         )
 
     def predict(
-        self, x: Inputs, *, runner: CpuRunner | EdgeTpuRunner | None = None
+        self,
+        x: Inputs,
+        *,
+        runner: CpuRunner | EdgeTpuRunner | None = None,
+        reset_states: bool = True,
     ) -> Array | dict[str, Array]:
         """Run the segments one after another on the CPU, or in a runner.
 
@@ -124,6 +129,10 @@ class Pipeline:
                 or a dict by input name. Floats are quantised; arrays that already have the input's
                 integer type are taken as they are.
             runner: A fresh one from `Pipeline.runner`; its stream ends with these samples.
+            reset_states: Whether recurrent ops (LSTM) begin each sample with a fresh state, as in a
+                model that Keras calls stateless. With False they go on from the state that the
+                sample before has left, in this call and from call to call: Coral's pipeline runner
+                does that with those that stay on the CPU. A runner does as it does.
 
         Returns:
             The output [num_samples, ...], or a dict of them by name where there are several.
@@ -137,7 +146,7 @@ class Pipeline:
         """
         samples, real = split_samples(x, self.inputs)
         if runner is None:
-            rows = [self._chain.run(sample) for sample in samples]
+            rows = [self._chain.run(sample, reset_states=reset_states) for sample in samples]
             return stack_results(rows, self.outputs, real=real)
         names = [spec.name for spec in self.segments[0].inputs]
         pushed = (dict(zip(names, sample, strict=True)) for sample in samples)
@@ -190,7 +199,23 @@ class Pipeline:
             verbose=verbose,
         )
         compilation.check()
-        return dataclasses.replace(self, segments=compilation.segments)
+        return self.with_compiled(compilation.segments)
+
+    def with_compiled(self, segments: Sequence[Segment]) -> Pipeline:
+        """The same pipeline with segments that have been compiled.
+
+        Its warnings say what the compiled models show: an op that was left on the CPU at a border
+        where the pipeline runner computes it wrongly.
+
+        Args:
+            segments: The same segments, with compiled models in them.
+
+        Raises:
+            SegmentError: They break a rule of the pipeline runner.
+        """
+        found = check_runner_rules(segments, stale_borders="warn")
+        warnings = tuple(dict.fromkeys([*self.warnings, *found]))
+        return dataclasses.replace(self, segments=tuple(segments), warnings=warnings)
 
     def runner(
         self,
@@ -418,7 +443,7 @@ class Pipeline:
     def _placed(self) -> PlacedGraph:
         return PlacedGraph.of(
             self.graph,
-            self.schedule.stages,
+            self.schedule,
             self.device,
             instruction_bytes=self._instruction_bytes,
         )

@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.run import dequantize, quantize
-from respect_tf.segmentation import TensorSpec
-from respect_tf.tflite import signature_names
+from respect_tf.segmentation import TensorSpec, dequantize, quantize
 
 Array = npt.NDArray[Any]
 Inputs = npt.ArrayLike | Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
@@ -78,17 +76,6 @@ def stack_results(
         stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
         results[name] = dequantize(stacked, spec.quantization) if real else stacked
     return results if len(results) > 1 else next(iter(results.values()))
-
-
-def named_specs(model: bytes, specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    """Inputs or outputs by the names that the model's signature gives them."""
-    names = signature_names(model)
-    named: dict[str, TensorSpec] = {}
-    for spec in specs:
-        name = names.get(spec.tensor, spec.name)
-        # A tensor that the model returns twice has one name in the signature.
-        named[name if name not in named else spec.name] = spec
-    return named
 
 
 def _by_input(x: Inputs, specs: Mapping[str, TensorSpec]) -> list[npt.ArrayLike]:

@@ -63,14 +63,6 @@ def main() -> None:
 @objective_option
 @device_option
 @time_limit_option
-@click.option(
-    "--rewrite",
-    type=click.Choice(["safe", "all", "off"]),
-    default="safe",
-    show_default=True,
-    help="Rewrite ops that an Edge TPU does not run: into equal forms; also into approximations; "
-    "not at all.",
-)
 @click.option("--input-type", type=_STORED_TYPE, default="int8", show_default=True)
 @click.option("--output-type", type=_STORED_TYPE, default="int8", show_default=True)
 @click.option(
@@ -110,7 +102,6 @@ def convert(
     objective: str,
     device: Any,
     time_limit: float | None,
-    rewrite: Any,
     input_type: Any,
     output_type: Any,
     compile_mode: str,
@@ -136,7 +127,6 @@ def convert(
             scheduler=scheduler,
             objective=objective,
             device=device,
-            rewrite=rewrite,
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],
@@ -191,7 +181,7 @@ def schedule(
     The JSON that --json prints is what `respect-tf segment --schedule` reads.
     """
     from respect_tf.report import format_bytes, format_cost, table
-    from respect_tf.run import measure_from_csv, measure_on_cpu
+    from respect_tf.run import measure_on_cpu
     from respect_tf.scheduling import Constraints
 
     with failing(as_json):
@@ -201,8 +191,8 @@ def schedule(
             colocate_children=colocate_children,
         )
         graph = respect_tf.OpGraph.from_tflite(model)
-        measure = None if times is None else measure_from_csv(times, graph, device=device)
-        if scheduler == "profile" and measure is None:
+        measure: Any = times
+        if scheduler == "profile" and times is None:
             measure = measure_on_cpu(model.read_bytes(), seed=seed)
         chosen = respect_tf.schedule(
             graph,

@@ -246,7 +246,7 @@ def test_our_converter_has_the_attributes_of_both():
     converter = TFLiteConverter.from_concrete_functions(
         [module.call.get_concrete_function()], module
     )
-    assert converter.seed == 0
+    assert converter.scheduler == "policy"
     assert converter.allow_custom_ops is False
     converter.allow_custom_ops = True
     assert converter.allow_custom_ops is True

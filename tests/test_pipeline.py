@@ -541,8 +541,6 @@ def test_a_folder_that_may_not_be_written(pipeline, tmp_path):
         ({"scheduler": "magic"}, "magic"),
         ({"objective": "beauty"}, "beauty"),
         ({"time_limit": -1}, "-1"),
-        ({"scheduler": respect_tf.Schedule([0, 0, 0, 1]), "num_segments": 3}, "2 stages"),
-        ({"scheduler": respect_tf.Schedule([1, 0, 0, 1]), "num_segments": 2}, "op"),
     ],
 )
 def test_bad_requests_are_clear_errors(kwargs, match):
@@ -550,6 +548,57 @@ def test_bad_requests_are_clear_errors(kwargs, match):
         respect_tf.convert(
             _model(), verbose=0, **({"num_segments": 2, "objective": "memory"} | kwargs)
         )
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"num_segments": 0}, "num_segments"),
+        ({"device": "no such host"}, "no such host"),
+        ({"constraints": {"stage_bytes": 3}}, "respect_tf.Constraints"),
+        ({"constraints": respect_tf.Constraints(stage_bytes=3), "scheduler": "compiler"}, "policy"),
+        ({"metadata": {"mean": 1}}, "respect_tf.Metadata"),
+        ({"measure": "times.csv"}, 'scheduler="profile"'),
+        ({"measure": "times.csv", "scheduler": "profile"}, "times.csv cannot be read"),
+        ({"measure": [{"ms": 1}], "scheduler": "profile"}, "has no column macs"),
+        ({"measure": 3, "scheduler": "profile"}, "measure must be a function.*int"),
+        ({"seed": -1}, "seed"),
+        ({"compile": "yes"}, "compile"),
+    ],
+)
+def test_arguments_are_refused_before_the_model_is_touched(kwargs, match, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(respect_tf.ArgumentError, match=match):
+        respect_tf.convert(object(), verbose=0, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"num_segments": 3}, "2 stages"),
+        ({"objective": "throughput"}, "objective='throughput' is for a scheduler"),
+        ({"constraints": respect_tf.Constraints()}, "constraints="),
+        ({"time_limit": 3}, "time_limit=3"),
+        ({"seed": 0}, "seed=0"),
+    ],
+)
+def test_a_given_schedule_stands_alone(kwargs, match):
+    with pytest.raises(respect_tf.ArgumentError, match=match):
+        respect_tf.convert(
+            _model(), scheduler=respect_tf.Schedule([0, 0, 0, 1]), verbose=0, **kwargs
+        )
+
+
+def test_a_given_schedule_has_to_be_valid():
+    with pytest.raises(respect_tf.ScheduleError, match="op"):
+        respect_tf.convert(_model(), scheduler=respect_tf.Schedule([1, 0, 0, 1]), verbose=0)
+
+
+def test_the_cut_keeps_constraints():
+    held = respect_tf.Constraints(pinned={1: 0, 2: 1})
+    made = respect_tf.convert(_model(), 2, constraints=held, objective="memory", verbose=0)
+    assert made.schedule.stages[1] == 0
+    assert made.schedule.stages[2] == 1
 
 
 def test_only_three_positional_arguments_and_no_unknown_keywords():

@@ -102,7 +102,7 @@ def _open_compiled(folder: Path, work: Path) -> None:
 
 
 def _open_metadata(folder: Path, work: Path) -> None:
-    from respect_tf.run import read_metadata
+    from respect_tf.segmentation import read_metadata
 
     read_metadata((folder / "model.tflite").read_bytes(), ["image"], ["scores"])
 

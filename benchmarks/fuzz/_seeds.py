@@ -49,13 +49,12 @@ def compiled_model() -> bytes:
 
 def metadata_model() -> bytes:
     """The model with normalisation and labels in its metadata."""
-    from respect_tf import segment
-    from respect_tf.run import describe_interface, write_metadata
+    from respect_tf import Metadata, Schedule, convert
 
-    (whole,) = segment(model(), [0] * 6)
-    specs = {"image": whole.inputs[0]}, {"scores": whole.outputs[0]}
-    described = describe_interface(*specs, mean=[127.5], std=[127.5], labels=list("abcdefgh"))
-    return write_metadata([whole], *described, name="zoo")[0].content
+    metadata = Metadata(mean=[127.5], std=[127.5], labels=list("abcdefgh"))
+    whole = Schedule([0] * 6)
+    pipeline = convert(model(), scheduler=whole, metadata=metadata, compile=False, verify=False)
+    return pipeline.segments[0].content
 
 
 @functools.cache

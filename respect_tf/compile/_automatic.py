@@ -13,7 +13,7 @@ from respect_tf.compile._compiler import Compiler, find_compiler, require_compil
 from respect_tf.compile._recut import CompiledCut, compile_and_recut
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling import Constraints, Schedule
+from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import Segment
 
 CompileMode = Literal["auto"] | bool
@@ -57,7 +57,7 @@ def compile_cut(
     *,
     compiler: Compiler,
     strict: bool,
-    reschedule: Callable[[Constraints], Schedule] | None = None,
+    reschedule: Callable[[Sequence[float]], Schedule] | None = None,
     device: DeviceLike = "usb3",
     verbose: Verbosity = "auto",
 ) -> CompiledCut:
@@ -69,7 +69,8 @@ def compile_cut(
         cut: Makes the segments of a schedule.
         compiler: The compiler.
         strict: Whether a segment that cannot be compiled is an error.
-        reschedule: Makes a schedule under constraints; None for a cut that is not to be changed.
+        reschedule: Makes a schedule that keeps within so many parameter bytes of each stage; None
+            for a cut that is not to be changed.
         device: The device that the prediction is for.
         verbose: 0 is silence.
 

@@ -9,7 +9,7 @@ from respect_tf._errors import RespectError
 from respect_tf.compile._compiler import CompileResult
 from respect_tf.compile._log import FailureKind
 from respect_tf.graph import OpGraph, op_graph_of
-from respect_tf.segmentation import Segment, part_of
+from respect_tf.segmentation import Segment, ops_of_file, part_of
 from respect_tf.tflite import read_model
 
 # Compiles a model; None once the time for it is over.
@@ -92,16 +92,17 @@ def narrow(segment: Segment, kind: FailureKind, probe: Probe) -> FailingOps | No
     if in_time and first > 0 and last > first and fails(first, last - 1) is not False:
         in_time = False
     found = range(first, last + 1)
+    ops = ops_of_file(model, segment.ops)
     return FailingOps(
-        ops=segment.ops[first : last + 1],
-        descriptions=tuple(_described(segment, graph, position) for position in found),
+        ops=tuple(op for op in ops[first : last + 1] if op is not None),
+        descriptions=tuple(_described(graph, position, ops[position]) for position in found),
         smallest=in_time,
         num_probes=num_probes,
     )
 
 
-def _described(segment: Segment, graph: OpGraph, position: int) -> str:
+def _described(graph: OpGraph, position: int, op: int | None) -> str:
     name = f"{graph.op_types[position]} '{graph.op_names[position]}'"
-    if position < len(segment.ops):
-        return f"op {segment.ops[position]} {name}"
+    if op is not None:
+        return f"op {op} {name}"
     return f"the {name} that carries a tensor through the segment"

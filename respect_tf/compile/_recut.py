@@ -12,7 +12,7 @@ from respect_tf.compile._compilation import Compilation
 from respect_tf.compile._log import ModelLog
 from respect_tf.device import DeviceLike, predict
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling import Constraints, Schedule
+from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import Segment
 
 # What the log may say beyond the prediction: it is printed with two decimals, and the prediction
@@ -121,7 +121,7 @@ def compile_and_recut(
     cut: Callable[[Schedule], Sequence[Segment]],
     *,
     compile_segments: Callable[[Sequence[Segment]], Compilation],
-    reschedule: Callable[[Constraints], Schedule] | None = None,
+    reschedule: Callable[[Sequence[float]], Schedule] | None = None,
     device: DeviceLike = "usb3",
     max_recuts: int = 3,
 ) -> CompiledCut:
@@ -136,7 +136,8 @@ def compile_and_recut(
         schedule: The cut to begin with.
         cut: Makes the segments of a schedule.
         compile_segments: Compiles them.
-        reschedule: Makes a schedule under constraints; None for a cut that is not to be changed.
+        reschedule: Makes a schedule that keeps within so many parameter bytes of each stage; None
+            for a cut that is not to be changed.
         device: The device that the prediction is for.
         max_recuts: How often to cut again at most.
 
@@ -152,7 +153,7 @@ def compile_and_recut(
     compiled: list[Compilation] = []
     while True:
         compilation = compile_segments(cut(schedule))
-        prediction = predict(graph, schedule.stages, device)
+        prediction = predict(graph, schedule, device)
         attempt = CutAttempt(
             schedule=schedule,
             stage_bytes=limits,
@@ -168,7 +169,7 @@ def compile_and_recut(
         if limits is None:
             break
         try:
-            schedule = _judged(reschedule(Constraints(stage_bytes=limits)), attempts[0].schedule)
+            schedule = _judged(reschedule(limits), attempts[0].schedule)
         except ScheduleError:
             break  # no cut keeps within what the log says; the best one so far stands
         if any((schedule.stages == before.schedule.stages).all() for before in attempts):

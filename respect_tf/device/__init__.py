@@ -3,6 +3,7 @@
 from respect_tf.device._calibrate import Calibration, calibrate
 from respect_tf.device._chip import ChipCosts
 from respect_tf.device._costs import DeviceCosts, StageCost
+from respect_tf.device._cpu_ops import CpuOp
 from respect_tf.device._edge_tpu import EdgeTpu
 from respect_tf.device._hosts import (
     DeviceLike,
@@ -18,7 +19,6 @@ from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
     MARGINS,
-    CpuOp,
     PipelinePrediction,
     StagePrediction,
     predict,

@@ -172,6 +172,23 @@ class ChipCosts:
             requests=int(self.requests[returned].sum()),
         )
 
+    def cpu_stage(self, ops: Sequence[int]) -> ChipStage:
+        """A stage of which nothing is on the chip."""
+        return ChipStage(
+            ops=tuple(ops),
+            mapped=(),
+            cached=(),
+            streamed=(),
+            on_cpu=tuple(sorted(ops)),
+            streamed_bytes=0,
+            activation_bytes=0.0,
+            room_bytes=0.0,
+            instruction_bytes=0.0,
+            sent_bytes=0.0,
+            returned_bytes=0,
+            requests=0,
+        )
+
     def on_cpu(self, ops: Sequence[int]) -> set[int]:
         """The ops of a stage that stay on the CPU."""
         if self.all_supported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from respect_tf.device._support import blocking_reason, mapping_doubts
 from respect_tf.graph import OpGraph
@@ -32,25 +32,32 @@ def mapping_remarks(graph: OpGraph, ops: Iterable[int]) -> tuple[str, ...]:
     )
 
 
-def blocking_remarks(graph: OpGraph, ops: Iterable[int]) -> tuple[str, ...]:
+def blocking_remarks(
+    graph: OpGraph, ops: Iterable[int], *, on_cpu: Collection[int] = ()
+) -> tuple[str, ...]:
     """Ops that stop the compilation of the whole file that holds them, by reason.
 
     Args:
         graph: The graph.
         ops: The ops.
+        on_cpu: Those of them that are in CPU stages, where nothing needs to be done.
 
     Returns:
         A sentence for each reason, with the ops that it is about and what may be done.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[tuple[str, bool], list[int]] = {}
     for op in ops:
         reason = blocking_reason(graph, op)
         if reason is not None:
-            found.setdefault(reason, []).append(op)
+            found.setdefault((reason, op in on_cpu), []).append(op)
     return tuple(
-        f"Google's compiler will refuse every file with {_named(graph, same)}: {reason}. Replace "
-        "the layer by one that it knows, or keep its segment on the CPU"
-        for reason, same in found.items()
+        f"Google's compiler will refuse every file with {_named(graph, same)}: {reason}. "
+        + (
+            "It is in a CPU stage, which is never compiled"
+            if in_cpu_stage
+            else "Replace the layer by one that it knows, or keep its segment on the CPU"
+        )
+        for (reason, in_cpu_stage), same in sorted(found.items(), key=lambda item: not item[0][1])
     )
 
 

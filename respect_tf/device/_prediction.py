@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device._chip import ChipCosts, ChipStage
 from respect_tf.device._costs import DeviceCosts, StageCost
+from respect_tf.device._cpu_ops import CpuOp, in_cpu_stage, left_on_cpu
 from respect_tf.device._edge_tpu import MIB, EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
 from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
-from respect_tf.device._support import unsupported_reason
+from respect_tf.device._stages import checked_replicas, checked_stages
 from respect_tf.device._transfers import stage_tensors
 from respect_tf.graph import OpGraph
 
 # Relative errors to expect, rounded up from what `benchmarks/device.py` prints for public data.
 # Of times: 9 of 10 models on a known host; 3 of 4 on an unknown one of a known link.
 MARGINS = {"stored_bytes": 0.01, "room_bytes": 0.05, "ms": 0.2, "ms_unknown_host": 0.4}
-
-
-@dataclasses.dataclass(frozen=True)
-class CpuOp:
-    """An op that stays on the CPU.
-
-    Attributes:
-        op: Its index.
-        description: Index, type and name.
-        reason: Why, in the compiler's words where it has some.
-    """
-
-    op: int
-    description: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +39,7 @@ class StagePrediction:
         warnings: What only the compiler can tell: ops of versions that no public model had when it
             was compiled, constants that must be zero. Equal ones are one, with the ops' names.
         blockers: Ops that stop the compilation of the whole file, by reason.
+        on_cpu: Whether it is a CPU stage: never compiled, it needs no Edge TPU.
     """
 
     stage: int
@@ -64,6 +50,7 @@ class StagePrediction:
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
     blockers: tuple[str, ...] = ()
+    on_cpu: bool = False
 
     @property
     def total_ms(self) -> float:
@@ -80,6 +67,7 @@ class StagePrediction:
         cost = self.cost
         return {
             "stage": self.stage,
+            "on_cpu": self.on_cpu,
             "predicted": {
                 "stored_bytes": self.stored_bytes,
                 "cached_bytes": cost.cached_bytes,
@@ -113,7 +101,7 @@ class PipelinePrediction:
 
     Attributes:
         device: The device.
-        replicas: Number of devices that run each stage.
+        replicas: Number of devices that run each stage; 1 for a CPU stage, which has none.
         stages: One per stage.
         latency_ms: One input alone, from its first stage to its last.
         interval_ms: Time between results when the pipeline is full: that of the stage that takes
@@ -134,6 +122,12 @@ class PipelinePrediction:
     dispatch_ms: float
     first_ms: float
     others: tuple[PipelinePrediction, ...] = dataclasses.field(default=(), repr=False)
+
+    @property
+    def num_devices(self) -> int:
+        """Edge TPUs, replicas included; CPU stages have none."""
+        parts = zip(self.replicas, self.stages, strict=True)
+        return sum(count for count, stage in parts if not stage.on_cpu)
 
     @property
     def by_host(self) -> dict[str, PipelinePrediction]:
@@ -194,6 +188,7 @@ def predict(
     *,
     replicas: Sequence[int] | None = None,
     instruction_bytes: Sequence[int | None] | None = None,
+    cpu_stages: Collection[int] | None = None,
 ) -> PipelinePrediction:
     """What the model predicts for a graph in stages.
 
@@ -203,25 +198,32 @@ def predict(
             no op reads from a later one. All zero asks for one stage.
         device: A preset's name, a file of constants (.json), an `EdgeTpu`, or several: then the
             figures are those of the first, and `by_host` has all.
-        replicas: Number of devices of each stage; one each if left out.
+        replicas: Number of devices of each stage; one each if left out. 1 for CPU stages.
         instruction_bytes: Of each stage, the bytes that its compiled file sends at every inference;
             predicted where that is None or left out.
+        cpu_stages: The stages that run on the host; those of a `Schedule` if left out.
 
     Raises:
         ArgumentError: There is no such preset, the file describes no device, or the stages or
             replicas are not as said.
     """
     devices = devices_of(resolve_device(device))
-    stage_of = _checked_stages(graph, getattr(schedule, "stages", schedule))
+    stage_of = checked_stages(graph, getattr(schedule, "stages", schedule))
     num_stages = int(stage_of.max()) + 1
-    counts = _checked_replicas(replicas, num_stages)
+    on_host = getattr(schedule, "cpu_stages", ()) if cpu_stages is None else cpu_stages
+    if not set(on_host) <= set(range(num_stages)):
+        raise ArgumentError(
+            f"cpu_stages must be stages, 0 to {num_stages - 1}. Received: {cpu_stages!r}."
+        )
+    counts = checked_replicas(replicas, num_stages, on_host)
     chip = ChipCosts.of(graph, devices[0])
     notes = []
     for stage in range(num_stages):
         ops = np.flatnonzero(stage_of == stage).tolist()
-        note = _notes(chip, ops, *stage_tensors(graph, stage_of, stage))
+        moved = stage_tensors(graph, stage_of, stage)
+        note = _notes(chip, ops, *moved, on_host=stage in on_host)
         known = None if instruction_bytes is None else instruction_bytes[stage]
-        if known is not None:
+        if known is not None and not note.on_host:
             on_chip = dataclasses.replace(note.on_chip, instruction_bytes=float(known))
             note = dataclasses.replace(note, on_chip=on_chip)
         notes.append(note)
@@ -237,25 +239,37 @@ class _Notes:
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
     blockers: tuple[str, ...]
+    on_host: bool
 
 
 def _notes(
-    chip: ChipCosts, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
+    chip: ChipCosts,
+    ops: Sequence[int],
+    entering: Sequence[int],
+    leaving: Sequence[int],
+    *,
+    on_host: bool,
 ) -> _Notes:
-    on_chip = chip.stage(ops, entering, leaving)
     graph = chip.graph
+    if on_host:
+        return _Notes(chip.cpu_stage(ops), in_cpu_stage(graph, ops), (), (), True)
+    on_chip = chip.stage(ops, entering, leaving)
     return _Notes(
         on_chip,
-        _cpu_ops(graph, on_chip.on_cpu),
+        left_on_cpu(graph, on_chip.on_cpu),
         mapping_remarks(graph, on_chip.mapped),
         blocking_remarks(graph, on_chip.ops),
+        False,
     )
 
 
 def _predict(
     graph: OpGraph, notes: Sequence[_Notes], device: EdgeTpu, replicas: tuple[int, ...]
 ) -> PipelinePrediction:
-    num_stages, num_devices = len(notes), sum(replicas)
+    num_stages = len(notes)
+    num_devices = sum(
+        count for count, note in zip(replicas, notes, strict=True) if not note.on_host
+    )
     costs = DeviceCosts.of(graph, device, num_devices)
     slowdown = device.slowdown(num_devices)
     stages, moved_mib, alone = [], 0.0, 0.0
@@ -265,7 +279,7 @@ def _predict(
         moved_mib += cost.moved_bytes / MIB
         transfers = cost.input_ms + cost.output_ms
         alone += cost.total_ms - transfers + transfers / slowdown
-    dispatch = device.stage_ms * num_stages if num_devices > 1 else 0.0
+    dispatch = device.stage_ms * num_stages if num_devices > 1 or num_stages > 1 else 0.0
     bus = device.bus_ms_per_mib * moved_mib if num_devices > 1 else 0.0
     shares = (stage.cost.total_ms / count for stage, count in zip(stages, replicas, strict=True))
     return PipelinePrediction(
@@ -280,47 +294,6 @@ def _predict(
     )
 
 
-def _checked_replicas(replicas: Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
-    if replicas is None:
-        return (1,) * num_stages
-    counts = tuple(replicas)
-    good = all(
-        isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= 1 for n in counts
-    )
-    if len(counts) != num_stages or not good:
-        raise ArgumentError(
-            f"replicas must be whole numbers, 1 or more, one for each of {num_stages} stages. "
-            f"Received: {replicas!r}."
-        )
-    return tuple(int(n) for n in counts)
-
-
-def _checked_stages(graph: OpGraph, stages: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    given = np.asarray(stages)
-    if given.shape != (graph.num_ops,) or given.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"Stages must be whole numbers, one for each of {graph.num_ops} ops. Received: shape "
-            f"{given.shape}, dtype {given.dtype}."
-        )
-    stage_of = given.astype(np.int64)
-    if set(stage_of.tolist()) != set(range(int(stage_of.max(initial=-1)) + 1)) or not len(stage_of):
-        raise ArgumentError(
-            "Every stage from 0 on must have an op. Received the stages "
-            f"{sorted(set(stage_of.tolist()))}."
-        )
-    ops, tensors = graph.reads
-    makers = graph.producer[tensors]
-    late = np.flatnonzero((makers >= 0) & (stage_of[makers] > stage_of[ops]))
-    if len(late):
-        reader, maker = int(ops[late[0]]), int(makers[late[0]])
-        raise ArgumentError(
-            f"{graph.describe_op(reader)} is in stage {stage_of[reader]} and reads from "
-            f"{graph.describe_op(maker)} in stage {stage_of[maker]}. Expected no op to read from a "
-            "later stage."
-        )
-    return stage_of
-
-
 def _stage_prediction(
     costs: DeviceCosts, stage: int, cost: StageCost, notes: _Notes
 ) -> StagePrediction:
@@ -333,20 +306,5 @@ def _stage_prediction(
         cpu_ops=notes.cpu_ops,
         warnings=notes.warnings,
         blockers=notes.blockers,
+        on_cpu=notes.on_host,
     )
-
-
-def _cpu_ops(graph: OpGraph, ops: Sequence[int]) -> tuple[CpuOp, ...]:
-    on_cpu = set(ops)
-    found = []
-    for op in ops:
-        reason = unsupported_reason(graph, op)
-        if reason is None:
-            makers = {int(graph.producer[t]) for t in graph.inputs_of(op).tolist()}
-            before = min(makers & on_cpu)
-            reason = (
-                f"More than one subgraph is not supported: it follows {graph.describe_op(before)}, "
-                "which stays on the CPU; a cut right after that op brings it back"
-            )
-        found.append(CpuOp(op, graph.describe_op(op), reason))
-    return tuple(found)

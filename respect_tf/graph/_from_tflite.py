@@ -23,6 +23,7 @@ from respect_tf.tflite import (
     op_type,
     read_content,
     read_model,
+    signature_names,
     tensor_type_names,
     text,
 )
@@ -107,6 +108,7 @@ def op_graph_of(model: Any) -> OpGraph:
         model_outputs=np.array(ints(subgraph.outputs), np.int32),
         colocated=_colocated(op_types, tensors, inputs, outputs, constant),
         op_attributes=read_attributes(model, op_types),
+        signature_names=signature_names(model),
     )
 
 
@@ -205,14 +207,23 @@ def _colocated(
     """Pairs of ops that no cut may part. int32 [num_pairs, 2].
 
     A DEQUANTIZE that reads a segment's input is right only for the first inference on the CPU, so
-    it stays with the op that makes its input. Ops that share a variable tensor share its state.
+    it stays with the op that makes its input; one of a constant (float16 weights) whose output is
+    the segment's is, too, so it stays with the ops that read it. Ops that share a variable tensor
+    share its state.
     """
     maker = {tensor: op for op, made in enumerate(outputs) for tensor in made}
+    unpacking = {
+        op
+        for op, kind in enumerate(op_types)
+        if kind == "DEQUANTIZE" and constant[inputs[op][:1]].all()
+    }
     pairs: set[tuple[int, int]] = set()
     first_reader: dict[int, int] = {}
     for op, read in enumerate(inputs):
         for tensor in read:
             if op_types[op] == "DEQUANTIZE" and tensor in maker:
+                pairs.add((maker[tensor], op))
+            if maker.get(tensor) in unpacking:
                 pairs.add((maker[tensor], op))
             if tensors[tensor].isVariable and not constant[tensor]:
                 first = first_reader.setdefault(tensor, op)

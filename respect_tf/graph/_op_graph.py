@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,8 @@ class OpGraph:
             stage (a DEQUANTIZE with the op before it, ops that share a state).
         op_attributes: One per op (version, bias, strides, padding and so on); empty where the
             graph does not come from a file.
+        signature_names: What the model's signature calls its inputs and outputs, by tensor; empty
+            where there is none.
     """
 
     op_names: tuple[str, ...]
@@ -89,6 +91,7 @@ class OpGraph:
     model_outputs: IntArray
     colocated: IntArray
     op_attributes: tuple[OpAttributes, ...] = ()
+    signature_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -131,7 +131,7 @@ def inspect(model: bytes | str | os.PathLike[str]) -> Inspection:
     main = unpacked.subgraphs[0]
     made = {tensor for op in main.operators for tensor in ints(op.outputs)}
     active = made | set(ints(main.inputs))
-    names = signature_names(content)
+    names = signature_names(unpacked)
     constants = _constants(unpacked, active)
     compiled = compiled_of(unpacked)
     macs, obstacle = None, None

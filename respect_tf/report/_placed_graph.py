@@ -12,6 +12,7 @@ import numpy.typing as npt
 from respect_tf.device import DeviceCosts, DeviceLike, PipelinePrediction, predict
 from respect_tf.graph import OpGraph
 from respect_tf.report._text import format_bytes
+from respect_tf.scheduling import Schedule
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class PlacedGraph:
     def of(
         cls,
         graph: OpGraph,
-        stages: npt.ArrayLike,
+        schedule: Schedule | npt.ArrayLike,
         device: DeviceLike,
         *,
         instruction_bytes: Sequence[int | None] | None = None,
@@ -41,14 +42,15 @@ class PlacedGraph:
 
         Args:
             graph: The graph.
-            stages: int [num_ops], see `respect_tf.device.predict`.
+            schedule: The schedule, or its stages: see `respect_tf.predict`.
             device: The kind of Edge TPU.
             instruction_bytes: See `respect_tf.predict`.
 
         Raises:
             ArgumentError: There is no such device, or the stages are not valid.
         """
-        prediction = predict(graph, stages, device, instruction_bytes=instruction_bytes)
+        prediction = predict(graph, schedule, device, instruction_bytes=instruction_bytes)
+        stages = getattr(schedule, "stages", schedule)
         return cls(graph, np.asarray(stages, np.int32), prediction)
 
     @property
@@ -98,9 +100,10 @@ class PlacedGraph:
         ops = self.stages == stage
         held = float(self.graph.parameter_bytes[ops].sum())
         num_ops = int(ops.sum())
+        on_host = " on the CPU" if self.prediction.stages[stage].on_cpu else ""
         return (
-            f"stage {stage}: {num_ops} op{'s' if num_ops > 1 else ''}, {format_bytes(held)} of "
-            f"parameters, {self.prediction.stages[stage].cost.total_ms:.3g} ms"
+            f"stage {stage}{on_host}: {num_ops} op{'s' if num_ops > 1 else ''}, "
+            f"{format_bytes(held)} of parameters, {self.prediction.stages[stage].total_ms:.3g} ms"
         )
 
     def _marked(self, ops_of_stages: list[tuple[int, ...]]) -> npt.NDArray[np.bool_]:

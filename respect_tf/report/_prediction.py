@@ -98,6 +98,7 @@ class StageOnDevice:
         time: How long it takes.
         cpu_ops: Ops that stay on the CPU, with reasons.
         warnings: Ops of versions that the compiler may refuse.
+        on_cpu: Whether it is a CPU stage: never compiled, it needs no Edge TPU.
         logged: The compiler's own figures; None for a stage that is not compiled.
     """
 
@@ -105,6 +106,7 @@ class StageOnDevice:
     time: StageTime
     cpu_ops: tuple[CpuOp, ...]
     warnings: tuple[str, ...]
+    on_cpu: bool = False
     logged: LoggedMemory | None = None
 
 
@@ -200,7 +202,10 @@ def predict_speed(graph: OpGraph, schedule: Schedule, prediction: PipelinePredic
         one_tpu_frames_per_second=alone.frames_per_second,
         compiler_frames_per_second=1000.0 / stock_ms if stock_ms else math.inf,
         by_host=_by_host(schedule, prediction),
-        fewest_tpus=_fewest(graph, num_stages, device, prediction.interval_ms),
+        # Of CPU stages, nobody needs fewer to save an Edge TPU.
+        fewest_tpus=None
+        if schedule.cpu_stages
+        else _fewest(graph, num_stages, device, prediction.interval_ms),
     )
 
 
@@ -274,4 +279,5 @@ def _stage(prediction: StagePrediction) -> StageOnDevice:
         ),
         cpu_ops=prediction.cpu_ops,
         warnings=prediction.warnings,
+        on_cpu=prediction.on_cpu,
     )

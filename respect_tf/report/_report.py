@@ -67,7 +67,6 @@ class Report:
         parity: What was compared to prove the segments, None where that was not done.
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
-        rewritten: A line for each kind of op that was rewritten before the model was quantised.
         placed: What the pictures of `to_html` are drawn from; None for none.
     """
 
@@ -85,7 +84,6 @@ class Report:
     parity: ParityReport | None
     warnings: tuple[str, ...]
     recuts: tuple[str, ...] = ()
-    rewritten: tuple[str, ...] = ()
     placed: PlacedGraph | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -131,7 +129,6 @@ def build_report(
     parity: ParityReport | None,
     warnings: tuple[str, ...],
     recuts: tuple[str, ...] = (),
-    rewritten: tuple[str, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
     graph = placed.graph
@@ -155,10 +152,13 @@ def build_report(
             *mapping_remarks(graph, mapped),
             *warnings,
             *([speed.warning] if speed.warning else []),
-            *blocking_remarks(graph, range(graph.num_ops)),
+            *blocking_remarks(
+                graph,
+                range(graph.num_ops),
+                on_cpu=np.flatnonzero(np.isin(schedule.stages, schedule.cpu_stages)).tolist(),
+            ),
         ),
         recuts=recuts,
-        rewritten=rewritten,
         placed=placed,
     )
 

@@ -50,7 +50,12 @@ def report_tables(report: Report) -> list[ReportTable]:
         ReportTable(
             f"parameters on each Edge TPU ({report.speed.device})",
             ["stage", "stored", "cached", "streamed", "activations", "room left", "source"],
-            [row for stage in report.stages for row in _memory_rows(stage)],
+            [
+                row
+                for stage in report.stages
+                if not stage.on_device.on_cpu
+                for row in _memory_rows(stage)
+            ],
         ),
         ReportTable(
             "milliseconds per inference",
@@ -92,6 +97,7 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
     total = sum(stage.parameter_bytes for stage in report.stages)
     lines = [
         *_speed_lines(report),
+        *_cpu_stage_lines(report),
         (
             "largest stage",
             f"{format_bytes(report.peak_parameter_bytes)} of {format_bytes(total)} parameters",
@@ -124,7 +130,6 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
                 f"inputs, {report.parity.num_bytes:,} bytes compared",
             )
         )
-    lines += [("rewritten", line) for line in report.rewritten]
     lines += [("compiled", line) for line in report.recuts]
     lines += _streaming_lines(report)
     lines += _cpu_lines(report)
@@ -184,6 +189,19 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
     ]
 
 
+def _cpu_stage_lines(report: Report) -> list[tuple[str, str]]:
+    """Which stages need no Edge TPU."""
+    return [
+        (
+            "CPU stage",
+            f"stage {stage.index} runs on the host and is never compiled: "
+            f"{stage.on_device.time.total_ms:.3f} ms ({stage.on_device.time.source})",
+        )
+        for stage in report.stages
+        if stage.on_device.on_cpu
+    ]
+
+
 def _streaming_lines(report: Report) -> list[tuple[str, str]]:
     """Why parameters are streamed where there is room left."""
     return [
@@ -214,7 +232,7 @@ def _cpu_lines(report: Report) -> list[tuple[str, str]]:
 
 def _model_row(stage: StageReport) -> list[Any]:
     return [
-        stage.index,
+        _named(stage),
         stage.num_ops,
         format_bytes(stage.parameter_bytes),
         format_bytes(stage.input_bytes),
@@ -260,4 +278,9 @@ def _time_row(stage: StageReport) -> list[Any]:
         ms.cpu_ms,
         ms.total_ms,
     )
-    return [stage.index, *(f"{part:.3f}" for part in parts), ms.source]
+    return [_named(stage), *(f"{part:.3f}" for part in parts), ms.source]
+
+
+def _named(stage: StageReport) -> Any:
+    """A stage in the first column of a table."""
+    return f"{stage.index} (CPU)" if stage.on_device.on_cpu else stage.index

@@ -1,21 +1,12 @@
 """Running a pipeline."""
 
-from respect_tf.run._bundle import RUN_SCRIPT, measure_from_csv, run_script
+from respect_tf.run._bundle import RUN_SCRIPT, run_script
 from respect_tf.run._chain import SegmentChain
 from respect_tf.run._cpu_runner import CpuRunner, SegmentStatistics
 from respect_tf.run._create_runner import RunnerDevice, create_runner
 from respect_tf.run._edge_tpu_runner import EdgeTpuRunner
 from respect_tf.run._edge_tpus import DeviceCheck, check_edge_tpus, list_edge_tpus
 from respect_tf.run._measure import measure_on_cpu
-from respect_tf.run._metadata import (
-    Interface,
-    Metadata,
-    TensorDescription,
-    describe_interface,
-    write_metadata,
-)
-from respect_tf.run._metadata_reader import read_metadata
-from respect_tf.run._quantize import dequantize, quantize
 from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
 from respect_tf.run._simulator import simulate, stage_times
 from respect_tf.run._stream import stream
@@ -26,26 +17,17 @@ __all__ = [
     "DeviceCheck",
     "EdgeTpuRunner",
     "GanttBar",
-    "Interface",
-    "Metadata",
     "RunnerDevice",
     "SegmentChain",
     "SegmentStatistics",
     "Simulation",
     "StageTimes",
-    "TensorDescription",
     "check_edge_tpus",
     "create_runner",
-    "dequantize",
-    "describe_interface",
     "list_edge_tpus",
-    "measure_from_csv",
     "measure_on_cpu",
-    "quantize",
-    "read_metadata",
     "run_script",
     "simulate",
     "stage_times",
     "stream",
-    "write_metadata",
 ]

@@ -29,17 +29,22 @@ class SegmentChain:
             Interpreter(segment.content, label=segment.label) for segment in segments
         ]
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    def run(
+        self, inputs: Sequence[npt.NDArray[Any]], *, reset_states: bool = True
+    ) -> list[npt.NDArray[Any]]:
         """Run once.
 
         Args:
             inputs: One array per input of the model, with its exact shape and dtype.
+            reset_states: See `Interpreter.run`.
 
         Returns:
             One array per output of the model.
         """
         values = dict(zip((spec.name for spec in self._segments[0].inputs), inputs, strict=True))
         for segment, interpreter in zip(self._segments, self._interpreters, strict=True):
-            made = interpreter.run([values[spec.name] for spec in segment.inputs])
+            made = interpreter.run(
+                [values[spec.name] for spec in segment.inputs], reset_states=reset_states
+            )
             values.update(zip((spec.name for spec in segment.outputs), made, strict=True))
         return [values[spec.name] for spec in self._segments[-1].outputs]

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.run._quantize import quantize
-from respect_tf.segmentation import TensorSpec
+from respect_tf.segmentation import TensorSpec, quantize
 
 Array = npt.NDArray[Any]
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf.scheduling import stages_around
 from respect_tf.segmentation import cut, random_inputs
 from respect_tf.tflite import (
     Interpreter,
@@ -55,7 +56,7 @@ def measure_on_cpu(
     def measure(segment_ops: npt.NDArray[np.int64]) -> float:
         stages, place = stages_around(graph, segment_ops)
         part = cut(unpacked, graph, stages, name="measured")[place].content
-        label = f"the segment of the ops {_shown(segment_ops)}"
+        label = f"the segment of the ops {np.asarray(segment_ops)[:8].tolist()}"
         if made_here:
             mark_made_here(part)
         (inputs,) = random_inputs(OpGraph.from_tflite(part), 1, seed=seed)
@@ -68,44 +69,3 @@ def measure_on_cpu(
         return 1000 * statistics.median(times)
 
     return measure
-
-
-def stages_around(
-    graph: OpGraph, segment_ops: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int32], int]:
-    """A schedule that has some ops as a stage: what they need goes before, the rest behind.
-
-    Returns:
-        int32 [num_ops], and which stage it is.
-    """
-    ops = np.asarray(segment_ops)
-    if ops.ndim != 1 or len(ops) == 0 or ops.dtype.kind not in "iu":
-        raise ArgumentError(
-            "segment_ops must be integers of the shape [num_segment_ops]. "
-            f"Received: {ops.dtype} {list(ops.shape)}."
-        )
-    if ops.min() < 0 or ops.max() >= graph.num_ops:
-        raise ArgumentError(
-            f"segment_ops must be from 0 to {graph.num_ops - 1}. Received: {_shown(ops)}."
-        )
-    position = np.empty(graph.num_ops, np.int64)
-    position[graph.topological_order] = np.arange(graph.num_ops)
-    edges = graph.edges[np.argsort(-position[graph.edges[:, 1]], kind="stable")]
-    stages = np.full(graph.num_ops, 2, np.int32)
-    stages[ops] = 1
-    for maker, reader in edges.tolist():
-        # Readers come in reverse order, so what a reader needs is known before its makers' turn.
-        if stages[reader] < 2 and stages[maker] == 2:
-            stages[maker] = 0
-        if stages[reader] == 0 and stages[maker] == 1:
-            raise ArgumentError(
-                f"{graph.describe_op(reader)} lies between ops of the segment {_shown(ops)} and is "
-                "not one of them. Expected ops without a gap."
-            )
-    present = np.unique(stages)
-    return np.searchsorted(present, stages).astype(np.int32), int(np.searchsorted(present, 1))
-
-
-def _shown(ops: npt.NDArray[np.int64]) -> str:
-    values = np.asarray(ops)[:8].tolist()
-    return f"{values[0]} to {values[-1]}" if len(values) == 1 else str(values)

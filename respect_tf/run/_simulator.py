@@ -101,7 +101,7 @@ def simulate(
 def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
     """What the simulator needs of each stage that a device model predicts."""
     device, num_stages = prediction.device, len(prediction.stages)
-    slowdown = device.slowdown(num_stages)
+    slowdown = device.slowdown(prediction.num_devices)
     dispatch = prediction.dispatch_ms / num_stages
     moved: list[float] = []
     for stage in prediction.stages:

@@ -5,9 +5,9 @@ from respect_tf.scheduling._check import check_schedule, stage_costs
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._improve import improve
+from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
 from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
-from respect_tf.scheduling._profile import Measure
-from respect_tf.scheduling._request import check_request
+from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solve import schedule, scheduler_names, slice_order
 from respect_tf.scheduling._stage_batch import StageBatch
@@ -18,14 +18,16 @@ __all__ = [
     "Latency",
     "LinearCost",
     "Measure",
+    "MeasureLike",
+    "MeasuredTimes",
     "Objective",
     "PeakMemory",
     "Schedule",
+    "ScheduleRequest",
     "StageBatch",
     "Throughput",
     "WindowResult",
     "check_agreement",
-    "check_request",
     "check_schedule",
     "improve",
     "resolve_objective",
@@ -33,5 +35,6 @@ __all__ = [
     "scheduler_names",
     "slice_order",
     "stage_costs",
+    "stages_around",
     "window_milp",
 ]

@@ -56,7 +56,7 @@ def check_schedule(
         )
     _check_edges(graph, schedule.stages)
     for first, second in graph.colocated.tolist():
-        if stages[first] != stages[second]:
+        if stages[first] != stages[second] and not _may_part(graph, schedule, first, second):
             raise ScheduleError(
                 f"{graph.describe_op(first)} is in stage {stages[first]} and "
                 f"{graph.describe_op(second)} in stage {stages[second]}. Expected one stage for "
@@ -87,6 +87,18 @@ def check_schedule(
             f"The schedule says that it costs {schedule.cost} ({resolved.name}). Its stages cost "
             f"[{shown}], and it therefore {total}."
         )
+
+
+def _may_part(graph: OpGraph, schedule: Schedule, maker: int, op: int) -> bool:
+    """Whether an op may be parted from the one before it that it shall share a stage with.
+
+    A CPU stage may begin with a DEQUANTIZE: cutting puts a copy between it and the border.
+    """
+    return (
+        graph.op_types[op] == "DEQUANTIZE"
+        and maker in graph.producer[graph.inputs_of(op)].tolist()
+        and int(schedule.stages[op]) in schedule.cpu_stages
+    )
 
 
 def _check_edges(graph: OpGraph, stages: npt.NDArray[np.int32]) -> None:
@@ -136,7 +148,7 @@ def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> lis
         objective: Whose costs to compute.
 
     Returns:
-        One number per stage.
+        One number per stage; 0 for CPU stages.
     """
     objective = objective.for_stages(schedule.num_stages)
     stages: list[int] = schedule.stages.tolist()
@@ -159,6 +171,10 @@ def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> lis
         if producer[tensor] >= 0:
             leaving[stages[producer[tensor]]].add(tensor)
     return [
-        objective.stage_cost(graph, ops[stage], sorted(entering[stage]), sorted(leaving[stage]))
+        0
+        if stage in schedule.cpu_stages
+        else objective.stage_cost(
+            graph, ops[stage], sorted(entering[stage]), sorted(leaving[stage])
+        )
         for stage in range(schedule.num_stages)
     ]

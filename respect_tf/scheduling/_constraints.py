@@ -98,6 +98,12 @@ class Constraints:
             return list(self.stage_bytes)
         return [self.stage_bytes] * num_stages
 
+    def within(self, rooms: Sequence[float]) -> Constraints:
+        """The same, and no stage may hold more parameter bytes than `rooms` says for it."""
+        own = self.rooms(len(rooms)) or rooms
+        least = tuple(min(pair) for pair in zip(own, rooms, strict=True))
+        return dataclasses.replace(self, stage_bytes=least)
+
     def shared(self, graph: OpGraph) -> list[tuple[list[int], str]]:
         """Groups of ops that share a stage, each with the reason."""
         groups = [(list(group), "they are a group of `colocated`") for group in self.colocated]

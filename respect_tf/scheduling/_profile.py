@@ -5,19 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._compiler import compiler_stages, partition_order
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._measure import Measure
 from respect_tf.scheduling._problem import Problem
-
-Measure = Callable[[npt.NDArray[np.int64]], float]
-"""Takes the ops of a segment, ascending, and returns its time in milliseconds."""
 
 # Targets closer than this part of the time that is too short are one: timers are no better.
 _TOLERANCE = 1e-3

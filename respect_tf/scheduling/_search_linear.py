@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._orders import priority_order
@@ -25,6 +26,9 @@ from respect_tf.scheduling._search_rounds import Rounds
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 4_000_000, 60, 40
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
+
+# What may be spent on fewer crossing bytes once the cost is proved.
+_SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
 # Moves per item from which on random orders and parts of the problem are looked at, too.
 _THOROUGH = 1000
@@ -97,6 +101,7 @@ class LinearSearch:
         self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
         if self._is_limited:
             self._explore(self._num_moves, 1.0)
+        self._settle()
         # Sums of compiled loops may be rounded otherwise than those of the checker.
         best = answer_of(problem, rounds.best.stages).chain
         return Answer(best, best.cost if rounds.is_solved else min(rounds.bound, best.cost))
@@ -157,6 +162,15 @@ class LinearSearch:
             rounds.best, rounds.bound, self._part_of_work(work, share)
         )
         rounds.add(chain)
+
+    def _settle(self) -> None:
+        """Of the schedules of least cost, take the one of fewest crossing bytes."""
+        rounds, ideals = self._rounds, self._complete() if self._rounds.is_solved else None
+        if ideals is None or self._problem.combine == "sum" or self._num_moves == 0:
+            return
+        with contextlib.suppress(BudgetExceededError):
+            part = self._part_of_work(_SETTLING_WORK, _SETTLING_SHARE)
+            rounds.add(ideals.best_within(rounds.best.cost, part, math.inf))
 
     def _combine(self, probabilities: Floats | None) -> None:
         """Look at what lies between good schedules, and at what is open where they agree."""

@@ -254,7 +254,7 @@ def _typical_share(problem: Problem) -> float:
     weights = problem.weights
     total = float(weights.sum())
     mean = 1 / problem.num_items
-    heavy = float(weights @ weights) / total**2 if total > 0 else mean
+    heavy = math.fsum((weights / total) ** 2) if total > 0 else mean  # the same on every machine
     return min(1.0, problem.num_stages * math.sqrt(mean * heavy))
 
 

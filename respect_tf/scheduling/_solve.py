@@ -19,11 +19,12 @@ from respect_tf.scheduling._compiler import solve_compiler
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency
 from respect_tf.scheduling._exact import solve_exact
+from respect_tf.scheduling._measure import MeasuredTimes, MeasureLike, read_measure
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare, solve_latency
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._profile import Measure, solve_profile
+from respect_tf.scheduling._profile import solve_profile
 from respect_tf.scheduling._recount import recount
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
@@ -41,7 +42,7 @@ def schedule(
     constraints: Constraints | None = None,
     time_limit: float | None = None,
     seed: int = 0,
-    measure: Measure | None = None,
+    measure: MeasureLike | None = None,
 ) -> Schedule:
     """Give each op of a graph a stage.
 
@@ -70,9 +71,9 @@ def schedule(
             `"profile"` no more is measured; `"compiler"` needs none. Without a limit, the others
             give up after a fixed amount of work, and the result is the same on every run.
         seed: For `"policy"` and `"policy+milp"`, which use chance.
-        measure: For `"profile"`, and needed there: takes the ops of a segment, int64
-            [num_segment_ops], and returns its time in milliseconds;
-            `respect_tf.run.measure_on_cpu(model)` makes one.
+        measure: For `"profile"`, and needed there: the CSV file that `run_pipeline.py --benchmark`
+            wrote on the device, or its rows; or a function from the ops of a segment, int64
+            [num_segment_ops], to milliseconds: `respect_tf.run.measure_on_cpu(model)` makes one.
 
     Returns:
         A valid schedule, checked by code of its own.
@@ -89,22 +90,16 @@ def schedule(
     check_scheduler(scheduler)
     deadline = deadline_after(time_limit, started)
     checked_count("seed", seed, 0)
-    if constraints and scheduler in _UNCONSTRAINED:
-        others = [name for name in scheduler_names() if name not in _UNCONSTRAINED]
-        raise ArgumentError(
-            f"constraints are for the schedulers {', '.join(map(repr, others))}. "
-            f"Received: scheduler={scheduler!r}."
-        )
-    if measure is not None and scheduler != "profile":
-        raise ArgumentError(
-            f'measure is for scheduler="profile". Received: scheduler={scheduler!r}.'
-        )
+    check_constraints(constraints, scheduler)
+    times = read_measure(measure, scheduler, device)
     prepared = prepare(
         resolve_objective(objective, device), graph, num_stages, constraints, deadline
     )
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     if scheduler == "profile":
-        answer = solve_profile(problem, deadline, measure)
+        answer = solve_profile(
+            problem, deadline, times.of(graph) if isinstance(times, MeasuredTimes) else times
+        )
     elif isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
         answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
     else:
@@ -183,7 +178,7 @@ _SEEDED: dict[str, Callable[[Problem, float, int], Answer]] = {
     "policy+milp": solve_with_milp,
 }
 
-_UNCONSTRAINED = ("compiler", "profile")
+UNCONSTRAINED = ("compiler", "profile")
 
 
 def _solver(scheduler: str, seed: int) -> Callable[[Problem, float], Answer]:
@@ -212,4 +207,23 @@ def check_scheduler(scheduler: Any, also: str = "") -> None:
         raise ArgumentError(
             f"Unknown scheduler. Expected one of {', '.join(map(repr, scheduler_names()))}{also}. "
             f"Received: {scheduler!r}."
+        )
+
+
+def check_constraints(constraints: Any, scheduler: str) -> None:
+    """Check that constraints are some, and for a scheduler that can keep them.
+
+    Raises:
+        ArgumentError: They are not.
+    """
+    if constraints is not None and not isinstance(constraints, Constraints):
+        raise ArgumentError(
+            "constraints must be None or respect_tf.Constraints(...). "
+            f"Received: {type(constraints).__name__}."
+        )
+    if constraints and scheduler in UNCONSTRAINED:
+        others = [name for name in scheduler_names() if name not in UNCONSTRAINED]
+        raise ArgumentError(
+            f"constraints are for the schedulers {', '.join(map(repr, others))}. "
+            f"Received: scheduler={scheduler!r}."
         )

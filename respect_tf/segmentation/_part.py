@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from respect_tf.graph import OpGraph
-from respect_tf.segmentation._cut import _Border, _Builder, _Plan
+from respect_tf.segmentation._build import SegmentBuilder
 from respect_tf.segmentation._names import TensorNames
+from respect_tf.segmentation._plan import Border, SegmentPlan
 from respect_tf.tflite import write_model
 
 
@@ -31,15 +32,13 @@ def part_of(model: Any, graph: OpGraph, ops: Sequence[int]) -> bytes:
     read = set(tensors[inside[readers]].tolist())
     wanted = set(tensors[~inside[readers]].tolist()) | set(graph.model_outputs.tolist())
     names = TensorNames(graph)
-    plan = _Plan(
+    plan = SegmentPlan(
         ops=tuple(ops),
-        inputs=tuple(_Border(tensor, names[tensor]) for tensor in sorted(read - made)),
+        inputs=tuple(Border(tensor, names[tensor]) for tensor in sorted(read - made)),
         outputs=tuple(
-            _Border(tensor, names[tensor])
+            Border(tensor, names[tensor])
             for tensor in sorted(made)
             if tensor in wanted or tensor not in read
         ),
-        read_as={},
-        carries=(),
     )
-    return write_model(_Builder(model, graph, plan, names).build(whole=False))
+    return write_model(SegmentBuilder(model, graph, plan, names).build(whole=False))

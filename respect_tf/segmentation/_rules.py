@@ -1,24 +1,35 @@
 """The rules of Coral's PipelinedModelRunner, checked on the segments' own bytes.
 
 This shares nothing with the code that cuts: it reads every file again and looks at it as the runner
-does. Breaking most of these rules makes the real runner abort the whole process.
+does. Breaking most of these rules makes the real runner abort the whole process; those about ops at
+a segment's borders make it compute wrong results in silence.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from respect_tf._errors import SegmentError
+from respect_tf.segmentation._border_rules import border_faults, kept_states
 from respect_tf.segmentation._segment import Segment
-from respect_tf.tflite import ints, op_type, read_model, tensor_type_names, text
+from respect_tf.tflite import ints, read_model, tensor_type_names, text
 
 _EDGE_TPU_TYPES = ("int8", "uint8")
 
 
-def check_runner_rules(segments: Sequence[Segment]) -> tuple[str, ...]:
-    """Check that the pipeline runner will take these segments.
+def check_runner_rules(
+    segments: Sequence[Segment], *, stale_borders: Literal["refuse", "warn"] = "refuse"
+) -> tuple[str, ...]:
+    """Check that the pipeline runner will take these segments, and compute right results.
+
+    Args:
+        segments: The segments. Of those that are compiled, the compiled model is looked at as well,
+            which says what stayed on the CPU.
+        stale_borders: Whether an op at a border of an uncompiled model, whose CPU kernel would go
+            wrong there, is an error. Folders of earlier releases have such ops, and some of them
+            run on the Edge TPU, where nothing goes wrong.
 
     Returns:
         Warnings: what the runner accepts, but a user may stumble over.
@@ -65,8 +76,14 @@ def check_runner_rules(segments: Sequence[Segment]) -> tuple[str, ...]:
             if not name.isascii():
                 raise SegmentError(f"{view.where}: output name {name!r} is not ASCII.")
     for view, segment in zip(views, segments, strict=True):
-        _check_borders(view, segment)
-    return tuple(warning for view in views for warning in _warnings(view, last))
+        _check_interface(view, segment)
+    stale = [fault for segment in segments for fault in _stale_borders(segment, stale_borders)]
+    states = [
+        told
+        for segment in segments
+        for told in kept_states(segment.content, f"segment {segment.index}")
+    ]
+    return (*stale, *states, *_wide_outputs(views[-1]))
 
 
 class _View:
@@ -85,10 +102,6 @@ class _View:
         both = self.inputs.keys() & self.outputs.keys()
         if both:
             raise SegmentError(f"{self.where}: '{min(both)}' is both input and output.")
-        makers, self.dequantized_inputs = _makers(model, subgraph, inputs)
-        self.output_makers = {
-            name: makers.get(tensor) for name, tensor in zip(self.outputs, outputs, strict=True)
-        }
 
     def _named(self, role: str, subgraph: Any, indices: list[int]) -> dict[str, tuple[Any, ...]]:
         named: dict[str, tuple[Any, ...]] = {}
@@ -104,7 +117,7 @@ class _View:
         return named
 
 
-def _check_borders(view: _View, segment: Segment) -> None:
+def _check_interface(view: _View, segment: Segment) -> None:
     """The file has the inputs and outputs that the segment says, in its order."""
     for role, specs in (("inputs", segment.inputs), ("outputs", segment.outputs)):
         found = [(name, kind[0], kind[1]) for name, kind in getattr(view, role).items()]
@@ -115,20 +128,6 @@ def _check_borders(view: _View, segment: Segment) -> None:
                     f"{view.where}: its file does not have the {role} that it should. Expected: "
                     f"{right}. Received: {received}."
                 )
-
-
-def _makers(model: Any, subgraph: Any, inputs: list[int]) -> tuple[dict[int, str], list[str]]:
-    """The type of the op that makes each tensor, and the inputs that a DEQUANTIZE reads."""
-    makers: dict[int, str] = {}
-    dequantized = []
-    entering = set(inputs)
-    for operator in subgraph.operators:
-        kind = op_type(model, operator)
-        makers.update(dict.fromkeys(ints(operator.outputs), kind))
-        read = ints(operator.inputs)[:1]
-        if kind == "DEQUANTIZE" and read and read[0] in entering:
-            dequantized.append(text(subgraph.tensors[read[0]].name))
-    return makers, dequantized
 
 
 def _affine(tensor: Any) -> tuple[Any, ...]:
@@ -142,26 +141,28 @@ def _shown(kind: tuple[Any, ...]) -> str:
     return f"{kind[0]} {list(kind[1])}"
 
 
-def _warnings(view: _View, last: int) -> list[str]:
-    found = []
-    for name in view.dequantized_inputs:
-        found.append(
-            f"{view.where}: a DEQUANTIZE reads the segment's input '{name}'. Where it runs on the "
-            "CPU, the runner computes it for the first inference only; convert with "
-            "inference_input_type='int8' instead."
+def _stale_borders(segment: Segment, treatment: str) -> tuple[str, ...]:
+    where = f"segment {segment.index}"
+    faults = border_faults(segment.content, where)
+    if faults and treatment == "refuse":
+        raise SegmentError(
+            f"{faults[0]} Expected a RESHAPE between that op and the border, as respect_tf.segment "
+            "makes it. Cut the model again."
         )
-    for name, kind in view.output_makers.items():
-        if kind == "CONCATENATION" and view.outputs[name][0] not in _EDGE_TPU_TYPES:
-            found.append(
-                f"{view.where}: output '{name}' is made by a CONCATENATION of "
-                f"{view.outputs[name][0]}, which stays on the CPU, where the runner never computes "
-                "it. Cut elsewhere."
-            )
-    if view.index == last:
-        wide = [name for name, kind in view.outputs.items() if kind[0] not in _EDGE_TPU_TYPES]
-        if wide:
-            found.append(
-                f"{view.where}: final output '{wide[0]}' is {view.outputs[wide[0]][0]}. pycoral's "
-                "pop() returns int8 and uint8 only; convert with inference_output_type='int8'."
-            )
-    return found
+    if segment.compiled is None:
+        return tuple(f"{fault} Cut the model again." for fault in faults)
+    # What was compiled says which ops stayed on the CPU; the others do no harm.
+    return tuple(
+        f"{fault} The compiler left it there: run this pipeline with another backend than pycoral, "
+        "whose runner this is about, or cut elsewhere."
+        for fault in border_faults(segment.compiled, f"{where}, compiled")
+    )
+
+
+def _wide_outputs(view: _View) -> list[str]:
+    wide = [name for name, kind in view.outputs.items() if kind[0] not in _EDGE_TPU_TYPES]
+    return [
+        f"{view.where}: final output '{name}' is {view.outputs[name][0]}. pycoral's "
+        "pop() returns int8 and uint8 only; convert with inference_output_type='int8'."
+        for name in wide[:1]
+    ]

@@ -18,6 +18,7 @@ from respect_tf._errors import (
     UnsupportedModelError,
 )
 from respect_tf.graph import OpGraph
+from respect_tf.segmentation._copies import ops_of_file
 from respect_tf.segmentation._segment import Segment, TensorSpec
 from respect_tf.tflite import Interpreter, read_model
 
@@ -246,12 +247,13 @@ def _first_difference(
     graph: OpGraph, whole: Interpreter, segment: Segment, given: list[Array]
 ) -> tuple[int, int, Array, Array] | None:
     """The first op of a segment whose result differs, when its ops can still be matched."""
-    part = read_model(segment.content).subgraphs[0]
-    if len(part.operators) < len(segment.ops):
-        return None
+    part = read_model(segment.content)
+    operators = part.subgraphs[0].operators
     with Interpreter(segment.content, keep_inner_tensors=True, label=segment.label) as interpreter:
         interpreter.run(given)
-        for op, operator in zip(segment.ops, part.operators, strict=False):
+        for op, operator in zip(ops_of_file(part, segment.ops), operators, strict=True):
+            if op is None:
+                continue
             for tensor, inner in zip(graph.outputs_of(op).tolist(), operator.outputs, strict=False):
                 made, expected = interpreter.tensor(int(inner)), whole.tensor(tensor)
                 if not _same_bytes(made, expected):

@@ -37,8 +37,6 @@ from respect_tf.tflite._precision import (
     left_by_chance,
     non_int8_tensors,
 )
-from respect_tf.tflite._quantizer import edited_before_quantizing
-from respect_tf.tflite._rewriter import Rewriter
 from respect_tf.tflite._schema import schema, tensor_type_names
 from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
@@ -50,14 +48,16 @@ from respect_tf.tflite._source import (
     keras_kind,
     open_source,
 )
-from respect_tf.tflite._static_batch import fix_batch, fix_batch_if_computed
+from respect_tf.tflite._static_batch import fix_batch
 from respect_tf.tflite._trace import placeholder, trace
 from respect_tf.tflite._trust import Trust
-from respect_tf.tflite.rewrites import REWRITE_MODES, RewriteMode, Rewritten
 
 _IO_TYPES = ("int8", "uint8", "float32")
 _KEPT_SAMPLES = 8
 _SIGNATURE = "serving_default"
+
+CheckInterface = Callable[[Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]], object]
+"""Takes the shapes of a model's inputs and those of its outputs, by name."""
 
 # How often a model is quantised at most where TFLite leaves splits in float by chance: in up to
 # half of the conversions of an LSTM or GRU, and mostly the same split of a model.
@@ -79,7 +79,8 @@ class Int8Model:
         samples: A few calibration samples, input name -> array of batch 1 with the dtype of the
             float model; empty for a .tflite file or a configured converter.
         layer_names: Names of the Keras layers; empty where unknown.
-        rewritten: Ops that were rewritten before the model was quantised.
+        unpacked: The file as the schema's `ModelT`, so that nobody has to read it again. Not to be
+            changed.
     """
 
     content: bytes = field(repr=False)
@@ -90,7 +91,7 @@ class Int8Model:
     seconds: float = field(default=0.0, compare=False)
     samples: tuple[dict[str, npt.NDArray[Any]], ...] = field(default=(), compare=False, repr=False)
     layer_names: tuple[str, ...] = field(default=(), repr=False)
-    rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
+    unpacked: Any = field(default=None, compare=False, repr=False)
 
 
 def to_int8(
@@ -99,10 +100,10 @@ def to_int8(
     *,
     inference_input_type: str = "int8",
     inference_output_type: str = "int8",
-    rewrite: RewriteMode = "safe",
     strict: bool = True,
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
+    check_interface: CheckInterface | None = None,
     verbose: Verbosity = "auto",
 ) -> Int8Model:
     """Convert a model to full-integer int8, batch 1.
@@ -115,11 +116,11 @@ def to_int8(
             `calibration_samples`.
         inference_input_type: `"int8"`, `"uint8"` or `"float32"`.
         inference_output_type: The same for the outputs.
-        rewrite: What becomes of ops that an Edge TPU does not run: `"safe"` for equal forms that
-            it runs, `"all"` for approximations too, `"off"` to leave them.
         strict: Whether tensors that are not 8 bit are an error; else they are only reported.
         custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
         trusted: Whether a model file may run code of its own.
+        check_interface: Called with the shapes of a float model's inputs and outputs by name, as
+            soon as they are known and before the model is quantised. What it raises is passed on.
         verbose: `0` silent, `1` or `"auto"` progress and warnings, `2` TensorFlow's output too.
 
     Raises:
@@ -133,9 +134,6 @@ def to_int8(
     """
     input_type = _io_type(inference_input_type, "inference_input_type")
     output_type = _io_type(inference_output_type, "inference_output_type")
-    if rewrite not in REWRITE_MODES:
-        raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
-    rewriter = Rewriter(rewrite, verbose)
     trust = Trust.of(custom_objects, trusted)
     with silenced(verbose=verbose):
         source = open_source(model, trust)
@@ -146,19 +144,17 @@ def to_int8(
         with silenced(verbose=verbose) if is_dataset(representative_dataset) else nullcontext():
             samples = calibration_samples(representative_dataset, source.inputs, verbose=verbose)
         with silenced(verbose=verbose) as chatter, progress(progress_label, verbose=verbose):
-            result, parsed = _convert_float(
-                source, samples, (input_type, output_type), chatter, rewriter
+            result = _convert_float(
+                source, samples, (input_type, output_type), chatter, check_interface
             )
         float_io = (input_type == "float32", output_type == "float32")
     else:
         _refuse_data(source, representative_dataset)
-        content, seconds = _given_content(source, progress_label, verbose, rewriter)
-        parsed = read_model(content)
-        result = _as_given(source, content, seconds, parsed, rewriter)
-        _refuse_other_types(parsed, label, input_type, output_type)
+        result = _as_given(source, *_given_content(source, progress_label, verbose))
+        _refuse_other_types(result.unpacked, label, input_type, output_type)
         float_io = (True, True)
     tensors = non_int8_tensors(
-        parsed,
+        result.unpacked,
         float_input=float_io[0],
         float_output=float_io[1],
         layer_names=result.layer_names,
@@ -172,9 +168,9 @@ def _convert_float(
     samples: Sequence[Sample],
     io_types: tuple[str, str],
     chatter: Chatter,
-    rewriter: Rewriter,
-) -> tuple[Int8Model, Any]:
-    """Trace, convert, and write the names into the file; also returns the file unpacked."""
+    check_interface: CheckInterface | None,
+) -> Int8Model:
+    """Trace, convert, and write the names into the file."""
     import tensorflow as tf
 
     def representative_dataset() -> Any:
@@ -184,6 +180,12 @@ def _convert_float(
 
     started = time.perf_counter()
     function, output_names = trace(source)
+    shapes = [tensor.shape for tensor in function.graph.structured_outputs]
+    if check_interface is not None and all(shape.is_fully_defined() for shape in shapes):
+        check_interface(
+            {spec.name: spec.shape for spec in source.inputs},
+            dict(zip(output_names, map(tuple, shapes), strict=True)),
+        )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     freeze_without_a_function(converter, function)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -193,15 +195,13 @@ def _convert_float(
     converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
     # The Edge TPU compiler dates from when dense weights had one scale per tensor.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    rewriter.use(source.name, source.layer_names, representative_dataset)
-    with edited_before_quantizing(converter, rewriter.edit, rewriter.refused):
-        _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
+    _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
     give_freed_memory_back()
     seconds = time.perf_counter() - started
     _write_names(parsed, source, output_names)
     content = write_model(parsed)
     mark_made_here(content)  # by TensorFlow, which has run it to calibrate it
-    result = Int8Model(
+    return Int8Model(
         content=content,
         name=source.name,
         source=source.kind,
@@ -210,39 +210,34 @@ def _convert_float(
         seconds=seconds,
         samples=tuple(cast_sample(sample, source.inputs) for sample in samples[:_KEPT_SAMPLES]),
         layer_names=source.layer_names,
-        rewritten=rewriter.applied,
+        unpacked=parsed,
     )
-    return result, parsed
 
 
 def _given_content(
-    source: TFLiteContent | ConfiguredConverter,
-    label: str,
-    verbose: Verbosity,
-    rewriter: Rewriter,
-) -> tuple[bytes, float]:
-    """The bytes of a .tflite file, or what a configured converter makes, and its seconds."""
+    source: TFLiteContent | ConfiguredConverter, label: str, verbose: Verbosity
+) -> tuple[bytes, Any, float]:
+    """A .tflite file, or what a configured converter makes: its bytes, unpacked, and seconds."""
     if isinstance(source, TFLiteContent):
-        return _marked_like(source.content, fix_batch_if_computed(source.content)), 0.0
+        parsed = read_model(source.content)
+        return *_fixed(source.content, parsed, only_if_computed=True), 0.0
     _refuse_keras_3_on_2_16(source)
     started = time.perf_counter()
-    rewriter.use(source.name, (), source.converter.representative_dataset)
-    with (
-        silenced(verbose=verbose) as chatter,
-        progress(label, verbose=verbose),
-        edited_before_quantizing(source.converter, rewriter.edit, rewriter.refused),
-    ):
-        content, _ = _quantized(source.converter.convert, source.name, (), chatter)
+    with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
+        content, parsed = _quantized(source.converter.convert, source.name, (), chatter)
         seconds = time.perf_counter() - started
         mark_made_here(content)
-        return _marked_like(content, fix_batch(content)), seconds
+        return *_fixed(content, parsed), seconds
 
 
-def _marked_like(content: bytes, changed: bytes) -> bytes:
-    """What was made of a model that was made here is made here."""
-    if changed is not content and is_made_here(content):
+def _fixed(content: bytes, parsed: Any, *, only_if_computed: bool = False) -> tuple[bytes, Any]:
+    """A model with a batch of 1, and unpacked; what was made of one that was made here, is, too."""
+    changed = fix_batch(content, parsed, only_if_computed=only_if_computed)
+    if changed is content:
+        return content, parsed
+    if is_made_here(content):
         mark_made_here(changed)
-    return changed
+    return changed, read_model(changed)
 
 
 def _refuse_keras_3_on_2_16(source: ConfiguredConverter) -> None:
@@ -356,11 +351,7 @@ def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -
 
 
 def _as_given(
-    source: TFLiteContent | ConfiguredConverter,
-    content: bytes,
-    seconds: float,
-    parsed: Any,
-    rewriter: Rewriter,
+    source: TFLiteContent | ConfiguredConverter, content: bytes, parsed: Any, seconds: float
 ) -> Int8Model:
     subgraph = parsed.subgraphs[0]
     known: dict[int, str] = {}
@@ -381,7 +372,7 @@ def _as_given(
         input_names=names(subgraph.inputs),
         output_names=names(subgraph.outputs),
         seconds=seconds,
-        rewritten=rewriter.applied,
+        unpacked=parsed,
     )
 
 

@@ -254,16 +254,10 @@ def _in_range(what: str, values: list[int], count: int, lowest: int = 0) -> None
             )
 
 
-def signature_names(content: bytes) -> dict[int, str]:
-    """What the model's first signature calls its inputs and outputs: tensor index -> name.
-
-    Raises:
-        InvalidModelError: Not a TFLite file, or damaged.
-    """
-    with _reading(content), bounded(ReadingBudget(len(content), "TFLite model")):
-        model = schema().Model.GetRootAs(content, 0)
-        if not model.SignatureDefsLength():
-            return {}
-        signature = schema().SignatureDefT.InitFromObj(model.SignatureDefs(0))
+def signature_names(model: Any) -> dict[int, str]:
+    """What the model's first signature calls its inputs and outputs: tensor index -> name."""
+    if not model.signatureDefs:
+        return {}
+    signature = model.signatureDefs[0]
     entries = [*(signature.inputs or []), *(signature.outputs or [])]
     return {int(entry.tensorIndex): text(entry.name) for entry in entries}

@@ -73,21 +73,26 @@ class Interpreter:
         self._end = weakref.finalize(self, self._model.close)
         _open.add(self)
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Run once, from a fresh state.
+    def run(
+        self, inputs: Sequence[npt.NDArray[Any]], *, reset_states: bool = True
+    ) -> list[npt.NDArray[Any]]:
+        """Run once.
 
         Args:
             inputs: One array per model input, with its exact shape and dtype.
+            reset_states: Whether recurrent ops begin with a fresh state; else with the one that the
+                run before has left.
 
         Returns:
             One array per model output.
 
         Raises:
             InterpreterError: An op fails, an input does not fit, or the worker died of the model
-                or took longer or more memory than it may; another call may follow.
+                or took longer or more memory than it may; another call may follow. Or the state to
+                go on from is gone, with the worker that had it.
         """
         with self._lock:
-            return self._model.run(inputs)
+            return self._model.run(inputs, reset_states=reset_states)
 
     def tensor(self, index: int) -> npt.NDArray[Any]:
         """A copy of a tensor of the last run, by its index in the file."""

@@ -50,12 +50,14 @@ class LocalModel:
         except (RuntimeError, ValueError) as error:
             raise InterpreterError(f"TFLite cannot load {label}: {error}") from error
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Run once, from a fresh state; see `Interpreter`."""
+    def run(
+        self, inputs: Sequence[npt.NDArray[Any]], *, reset_states: bool = True
+    ) -> list[npt.NDArray[Any]]:
+        """Run once; see `Interpreter`."""
         started = time.perf_counter()
         try:
-            # Recurrent ops keep state between runs; every run here starts anew.
-            self.tf_interpreter.reset_all_variables()
+            if reset_states:
+                self.tf_interpreter.reset_all_variables()
             for detail, value in zip(self._inputs, inputs, strict=True):
                 self.tf_interpreter.set_tensor(detail["index"], np.asarray(value, order="C"))
             self.tf_interpreter.invoke()

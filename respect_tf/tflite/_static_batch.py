@@ -17,7 +17,6 @@ from respect_tf.tflite._flatbuffer import (
     has_data,
     ints,
     op_type,
-    read_model,
     text,
     write_model,
 )
@@ -28,23 +27,22 @@ from respect_tf.tflite._schema import schema, tensor_type_names
 _VALUE_SHAPED = ("WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "CUSTOM:")
 
 
-def fix_batch_if_computed(content: bytes) -> bytes:
-    """`fix_batch` for a given model; it stays as it is unless ops compute its shapes."""
-    model = read_model(content)
-    operators = model.subgraphs[0].operators
-    if not any(op_type(model, operator) == "SHAPE" for operator in operators):
-        return content
-    return fix_batch(content)
-
-
-def fix_batch(content: bytes) -> bytes:
+def fix_batch(content: bytes, model: Any, *, only_if_computed: bool = False) -> bytes:
     """The same model with a batch of 1, or the same bytes if its batch is fixed already.
+
+    Args:
+        content: The model.
+        model: The same, unpacked; it is changed, unless the same bytes are returned.
+        only_if_computed: Whether a model stays as it is unless ops compute its shapes.
 
     Raises:
         UnsupportedModelError: An input has unknown dimensions other than the batch.
         InterpreterError: TFLite cannot run the model, which is how the shapes are found.
     """
-    model = read_model(content)
+    if only_if_computed and all(
+        op_type(model, operator) != "SHAPE" for operator in model.subgraphs[0].operators
+    ):
+        return content
     subgraph = model.subgraphs[0]
     inputs = [int(index) for index in ints(subgraph.inputs)]
     open_inputs = [index for index in inputs if _unknown_axes(subgraph.tensors[index])]

@@ -242,7 +242,7 @@ class _Worker:
         model, inputs = self._loaded(), []
         if self._shared is not None:
             inputs = self._shared.views(message["inputs"])
-        outputs = model.run(inputs)
+        outputs = model.run(inputs, reset_states=message["reset_states"])
         return self._reply(outputs)
 
     def _tensor(self, message: Message) -> Message:

@@ -53,8 +53,8 @@ class WorkerModel:
         """The worker's process; None while there is none."""
         return None if self._worker is None else self._worker.pid
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run once, from a fresh state; see `Interpreter`."""
+    def run(self, inputs: Sequence[Array], *, reset_states: bool = True) -> list[Array]:
+        """Run once; see `Interpreter`."""
         arrays = [np.asarray(value, order="C") for value in inputs]
         for array in arrays:
             if array.dtype.kind not in "biufc":
@@ -62,23 +62,36 @@ class WorkerModel:
                     f"TFLite cannot run {self._label}: an input is {array.dtype}, expected numbers."
                 )
         if self._worker is None:
-            self._load()
+            self._load_again(reset_states=reset_states)
         try:
-            outputs = self._run(arrays, may_be_gone=True)
+            outputs = self._run(arrays, reset_states=reset_states, may_be_gone=True)
         except WorkerGoneError:  # before it was asked: somebody else has ended it
-            self._load()
-            outputs = self._run(arrays)
+            self._load_again(reset_states=reset_states)
+            outputs = self._run(arrays, reset_states=reset_states)
         self.run_seconds = 0.0 if self._shared is None else self._shared.seconds
         return outputs
 
-    def _run(self, arrays: Sequence[Array], *, may_be_gone: bool = False) -> list[Array]:
+    def _load_again(self, *, reset_states: bool) -> None:
+        self._load()
+        if not reset_states:
+            raise InterpreterError(
+                f"The worker of {self._label} is gone, and with it the state that its recurrent "
+                "ops were to go on from. Begin again with reset_states=True."
+            )
+
+    def _run(
+        self, arrays: Sequence[Array], *, reset_states: bool, may_be_gone: bool = False
+    ) -> list[Array]:
         files: list[int] = []
         if self._shared is None or not self._shared.has_room(arrays):
             self._shared, file = self._room_for(space_for(arrays))
             files.append(file)
         places = self._shared.write(arrays)
-        if self._run_message.get("inputs") is not places:
-            self._run_message = self._message("run", inputs=places, size=self._shared.size)
+        last = self._run_message
+        if last.get("inputs") is not places or last["reset_states"] != reset_states:
+            self._run_message = self._message(
+                "run", inputs=places, size=self._shared.size, reset_states=reset_states
+            )
         return self._arrays(self._ask(self._run_message, files, may_be_gone=may_be_gone))
 
     def tensor(self, index: int) -> Array:

@@ -10,7 +10,7 @@ from model_builder import ModelBuilder
 from respect_tf._errors import ArgumentError, CompilerError
 from respect_tf.compile import Compiler, compile_cut, resolve_compiler
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling import Schedule, schedule
+from respect_tf.scheduling import Constraints, Schedule, schedule
 from respect_tf.segmentation import segment
 
 Plan = Callable[..., Path]
@@ -85,7 +85,7 @@ def test_a_new_cut_is_told(stand_in_program: Path, plan: Plan, capsys) -> None:
         compiler=Compiler(stand_in_program, "16.0.384591198"),
         strict=True,
         reschedule=lambda limits: schedule(
-            graph, 2, "exact", objective="memory", constraints=limits
+            graph, 2, "exact", objective="memory", constraints=Constraints(stage_bytes=limits)
         ),
     )
     assert found.compilation.streamed_bytes == (0, 0)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,9 @@ class Device:
 def recut(model: bytes, graph: OpGraph, device, *, first=None, constrained=True, **options):
     first = first or schedule(graph, 3, "exact", objective="memory")
 
-    def again(constraints: Constraints) -> Schedule:
-        return schedule(graph, 3, "exact", objective="memory", constraints=constraints)
+    def again(rooms: Sequence[float]) -> Schedule:
+        kept = Constraints(stage_bytes=rooms)
+        return schedule(graph, 3, "exact", objective="memory", constraints=kept)
 
     return compile_and_recut(
         graph,
@@ -140,7 +141,7 @@ def test_a_cut_of_ones_own_is_not_changed(model, graph) -> None:
 
 
 def test_no_schedule_within_the_limits_leaves_the_best_so_far(model, graph) -> None:
-    def refuse(constraints: Constraints) -> Schedule:
+    def refuse(rooms: Sequence[float]) -> Schedule:
         raise ScheduleError("none")
 
     first = schedule(graph, 3, "exact", objective="memory")
@@ -162,7 +163,7 @@ def test_the_best_attempt_is_returned_not_the_last(model, graph) -> None:
         schedule(graph, 3, "exact", objective="memory"),
         lambda chosen: segment(model, chosen),
         compile_segments=Device([150_000, 900_000, 900_000]),
-        reschedule=lambda constraints: worse,
+        reschedule=lambda rooms: worse,
     )
     assert found.chosen == 0
     assert found.attempts[1].streamed_bytes > found.attempts[0].streamed_bytes

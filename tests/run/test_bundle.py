@@ -14,10 +14,12 @@ import pytest
 from model_builder import ModelBuilder
 
 import respect_tf
-from respect_tf import ArgumentError, OpGraph, schedule
+from respect_tf import ArgumentError, OpGraph, convert, schedule
 from respect_tf._convert import segment_at
 from respect_tf.device import calibrate
-from respect_tf.run import dequantize, measure_from_csv, quantize, run_script
+from respect_tf.run import run_script
+from respect_tf.scheduling import MeasuredTimes
+from respect_tf.segmentation import dequantize, quantize
 
 _STAND_IN = Path(__file__).parent / "stand_in"
 _SPEC = importlib.util.spec_from_file_location(
@@ -189,12 +191,18 @@ def test_times_come_back_to_calibrate_and_to_the_profile_scheduler(folder):
         assert times[0] > 2
     assert calibrate(path).measured_ms.tolist() == [float(row["ms"]) for row in rows]
     graph = OpGraph.from_tflite(folder.pipeline.model)
-    measure = measure_from_csv(path, graph)
+    measure = MeasuredTimes.read(path).of(graph)
     for op, row in enumerate(rows):
         assert measure(np.array([op])) == float(row["ms"])
     assert measure(np.array([0, 1])) > 0
     found = schedule(graph, 2, "profile", measure=measure)
     assert found.num_stages == 2
+    as_rows = [row | {"model": str(path.parent / row["model"])} for row in rows]
+    for given in (path, str(path), as_rows):
+        again = schedule(graph, 2, "profile", measure=given, device=calibrate(path).base)
+        assert again.stages.tolist() == found.stages.tolist()
+    made = convert(folder.pipeline.model, 2, scheduler="profile", measure=path, verbose=0)
+    assert made.schedule.num_stages == 2
 
 
 def test_a_csv_file_elsewhere_still_finds_the_models(folder, tmp_path):
@@ -210,7 +218,7 @@ def test_ops_that_are_none_of_the_model_are_refused(folder, tmp_path):
         broken = folder.path / "broken.csv"
         broken.write_text(text.replace(",usb:0,1,", f",usb:0,{wrong},"))
         with pytest.raises(ArgumentError, match="line 3, column ops"):
-            measure_from_csv(broken, graph)
+            MeasuredTimes.read(broken).of(graph)
 
 
 def test_devices_are_listed_and_chosen(folder, tmp_path):

@@ -16,8 +16,8 @@ from random_models import models, stages
 import respect_tf.run._cpu_runner as module
 from respect_tf import ArgumentError, OpGraph, RespectError, segment
 from respect_tf._errors import RunnerError
-from respect_tf.run import CpuRunner, quantize
-from respect_tf.segmentation import cut, random_inputs
+from respect_tf.run import CpuRunner
+from respect_tf.segmentation import cut, quantize, random_inputs
 from respect_tf.tflite import Interpreter, read_model
 
 _WAIT = 600  # seconds after which a test gives up on a thread

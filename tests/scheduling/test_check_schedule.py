@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from model_builder import ModelBuilder
 from schedule_reference import (
     cost_and_crossing,
     graphs,
@@ -11,6 +12,7 @@ from schedule_reference import (
     valid_stages,
 )
 
+from respect_tf import EdgeTpu, OpGraph, predict
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling import PeakMemory, Schedule, check_schedule
 
@@ -73,3 +75,35 @@ def test_costs_agree_with_the_definitions(graph, num_stages, weight, data):
     check_schedule(graph, Schedule(stages, cost=cost, objective=objective.name))
     with pytest.raises(ScheduleError):
         check_schedule(graph, Schedule(stages, cost=cost + 1, objective=objective.name))
+
+
+def _float_tail():
+    builder = ModelBuilder()
+    first = builder.relu(builder.input())
+    return OpGraph.from_tflite(builder.build([builder.dequantize(builder.relu(first))]))
+
+
+def test_a_cpu_stage_may_begin_with_a_dequantize():
+    graph = _float_tail()
+    check_schedule(graph, Schedule([0, 0, 1], cpu_stages=[1]))
+    for bad in ((), (0,)):
+        with pytest.raises(ScheduleError, match="DEQUANTIZE"):
+            check_schedule(graph, Schedule([0, 0, 1], cpu_stages=bad))
+
+
+def test_a_cpu_stage_costs_nothing_where_the_objective_knows_the_chip_alone():
+    graph = OpGraph.from_arrays([10, 30, 5], [1, 1, 1], [[0, 1], [1, 2]])
+    kwargs = {"objective": "memory", "lower_bound": None}
+    check_schedule(graph, Schedule([0, 1, 2], cpu_stages=[1], cost=10, **kwargs))
+    with pytest.raises(ScheduleError, match="costs 30"):
+        check_schedule(graph, Schedule([0, 1, 2], cpu_stages=[1], cost=30, **kwargs))
+
+
+def test_the_time_of_a_cpu_stage_is_part_of_the_cost():
+    graph = _float_tail()
+    plain = Schedule([0, 0, 1], cpu_stages=[1])
+    cost = predict(graph, plain, "usb3-pc").interval_ms
+    kwargs = {"objective": "throughput", "device": EdgeTpu.preset("usb3-pc")}
+    check_schedule(graph, Schedule([0, 0, 1], cpu_stages=[1], cost=cost, **kwargs))
+    with pytest.raises(ScheduleError, match="costs"):
+        check_schedule(graph, Schedule([0, 0, 1], cpu_stages=[1], cost=2 * cost, **kwargs))

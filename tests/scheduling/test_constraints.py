@@ -17,7 +17,7 @@ from respect_tf.scheduling import (
     schedule,
     slice_order,
 )
-from respect_tf.scheduling import _exact as exact_module
+from respect_tf.scheduling import _proof as proof_module
 
 OBJECTIVES = [
     PeakMemory(),
@@ -86,7 +86,7 @@ def test_windows_of_ideals_agree_with_enumeration_too(data, graph, num_stages, o
     num_stages = min(num_stages, graph.num_ops)
     constraints = data.draw(constraints_for(graph, num_stages))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_module, "ideal_table", lambda *_: None)
+        patch.setattr(proof_module, "ideal_table", lambda *_: None)
         check_against_enumeration(graph, num_stages, objective, constraints)
 
 

@@ -109,8 +109,8 @@ def test_one_stage_needs_no_measurement():
 
 
 def test_without_a_measure_the_error_says_what_is_needed():
-    for given_measure in (None, 5):
-        with pytest.raises(ArgumentError, match="measure_on_cpu"):
+    for given_measure, message in ((None, "measure_on_cpu"), (5, "a function.*int")):
+        with pytest.raises(ArgumentError, match=message):
             schedule(chain([1, 1]), 2, "profile", measure=given_measure, objective="memory")
     with pytest.raises(ArgumentError, match=r"scheduler=\"profile\".*'exact'"):
         schedule(chain([1, 1]), 2, "exact", measure=Stopwatch([1, 1]), objective="memory")

@@ -9,7 +9,7 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf import InvalidModelError, OpGraph
 from respect_tf.compile import read_compiled
-from respect_tf.tflite import read_model, schema, signature_names, write_model
+from respect_tf.tflite import read_model, schema, write_model
 from respect_tf.tflite._budget import ReadingBudget
 
 _AGAIN = "again and again"
@@ -97,11 +97,6 @@ def test_a_part_that_is_pointed_at_again_and_again_is_refused(content, size):
         with pytest.raises(InvalidModelError, match=_AGAIN) as caught:
             read(content)
         assert f"{len(content)} bytes" in str(caught.value)
-
-
-def test_names_of_signatures_are_counted_too():
-    with pytest.raises(InvalidModelError, match=_AGAIN):
-        signature_names(_one_entry_of_a_signature(1000))
 
 
 def test_bytes_behind_the_flatbuffer_count_for_each_buffer_that_has_them():

@@ -1,0 +1,319 @@
+"""The best way to share out devices: boundaries and replicas together, on one host or several."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.device import EdgeTpu, Hosts, devices_of
+from respect_tf.graph import OpGraph
+from respect_tf.scheduling._bounded import Floats
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._orders import structural_orders
+from respect_tf.scheduling._pairs import IntervalNodes, Nodes, find_nodes
+from respect_tf.scheduling._plan_chains import TIE, SharedChains
+from respect_tf.scheduling._plan_table import HostTimes, StageTable
+from respect_tf.scheduling._plan_ties import FoundChain, best_chain
+from respect_tf.scheduling._problem import build_problem
+
+# A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
+# a second.
+_FEW = 64
+
+# Stages times hosts that a table may hold: 64 MB.
+_MAX_CELLS = 1 << 23
+
+# Work without a time limit, as `Budget` counts it: some seconds.
+_MAX_WORK = 300_000_000
+
+# Bounds are loosened by so much against rounding.
+_LOOSER = 1 - 1e-12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cut:
+    """A way to use devices.
+
+    Attributes:
+        stages: Stage of each op, int32 [num_ops].
+        replicas: Number of devices of each stage.
+        cost: What it costs: ms, or of several hosts the worst ratio to their optima.
+        lower_bound: No way to use as many devices costs less.
+        optima: Of several hosts, the least interval on each with as many devices, in ms.
+    """
+
+    stages: npt.NDArray[np.int32]
+    replicas: tuple[int, ...]
+    cost: float
+    lower_bound: float
+    optima: tuple[float, ...] | None
+
+
+class PlanSearch:
+    """A graph on one host or several, and the best ways to use some devices.
+
+    Of several hosts, that is what has the least worst ratio of the interval on a host to the least
+    one that as many devices can have there.
+
+    Args:
+        graph: The graph.
+        device: The host or hosts.
+        num_devices: Number of devices at most.
+        deadline: On `time.perf_counter()`'s clock in seconds. Without one, the search gives up
+            after a fixed amount of work.
+        known: Orders of items that are worth a look where there are too many sets of items to look
+            at all of them, each int64 [num_items].
+    """
+
+    def __init__(
+        self,
+        graph: OpGraph,
+        device: EdgeTpu | Hosts,
+        num_devices: int,
+        deadline: float = math.inf,
+        known: tuple[Ints, ...] = (),
+    ) -> None:
+        self.graph, self.num_devices = graph, num_devices
+        self.devices = devices_of(device)
+        self._times = HostTimes(device)
+        self.problem = build_problem(graph, 1, self._times)
+        self._budget = Budget(deadline, _MAX_WORK)
+        nodes = self._all_nodes()
+        self.is_complete = nodes is not None
+        """Whether all boundaries are looked at."""
+        chosen = list(self._some_nodes(known)) if nodes is None else [nodes]
+        self._whole = [_Part(one, self._times, self._budget, num_devices) for one in chosen]
+        self._first: list[_Part] = []
+        for one in chosen:
+            if len(one) > 2 * _FEW:
+                few = _Part(one.few(_FEW), self._times, self._budget, num_devices)
+                few.table.ask(np.arange(len(few.table)))
+                self._first.append(few)
+        self._optima: Floats | None = None
+        self.doubt = 1.0
+
+    def _all_nodes(self) -> Nodes | None:
+        try:
+            nodes = find_nodes(self.problem, self._budget)
+        except BudgetExceededError:
+            return None
+        if nodes is None or len(nodes) ** 2 * len(self.devices) > 2 * _MAX_CELLS:
+            return None
+        return nodes
+
+    def _some_nodes(self, known: tuple[Ints, ...]) -> Iterator[Nodes]:
+        orders = [*structural_orders(self.problem).values(), *known]
+        most = max(_FEW, math.isqrt(2 * _MAX_CELLS // (len(self.devices) * len(orders))))
+        for order in orders:
+            nodes: Nodes = IntervalNodes(self.problem, order)
+            yield nodes if len(nodes) <= most else nodes.few(most)
+
+    @property
+    def optima(self) -> Floats:
+        """The least interval on each host, in ms, by number of devices.
+
+        float64 [num_devices + 1, num_hosts], of which the first row is infinite.
+        """
+        if self._optima is None:
+            self._optima = self._find_optima()
+        return self._optima
+
+    def _find_optima(self) -> Floats:
+        num_hosts = len(self.devices)
+        best = np.full((self.num_devices + 1, num_hosts), np.inf)
+        for host in range(num_hosts):
+            scales = np.zeros(num_hosts)
+            scales[host] = 1.0
+            for count in range(1, self.num_devices + 1):
+                value, low = self._least(scales, count, count, float(best[count - 1, host]))
+                best[count, host] = value
+                if num_hosts > 1:
+                    self.doubt = min(self.doubt, low / value if value > 0 else 1.0)
+        return best
+
+    def _least(
+        self, scales: Floats, num_devices: int, most_replicas: int, upper: float
+    ) -> tuple[float, float]:
+        """The least cost where so many devices work, and a bound of it.
+
+        Args:
+            scales: See `StageTable.column`.
+            num_devices: Number of devices.
+            most_replicas: Number of devices of one stage at most.
+            upper: What is known to be possible.
+        """
+        low = upper
+        for part in self._first:
+            upper = min(upper, part.optimum(scales, num_devices, most_replicas, upper))
+        for part in self._whole:
+            found, bound = part.improve(scales, num_devices, most_replicas, upper)
+            upper, low = min(upper, found), min(low, bound)
+        return upper, min(low, upper)
+
+    def best(self, num_devices: int, most_replicas: int | None = None) -> Cut:
+        """The best way to use up to so many devices.
+
+        Args:
+            num_devices: Number of devices.
+            most_replicas: Number of devices of one stage at most.
+        """
+        most = num_devices if most_replicas is None else most_replicas
+        scales, optima = np.ones(1), None
+        if len(self.devices) > 1:
+            optima = tuple(self.optima[num_devices].tolist())
+            scales = 1.0 / np.maximum(self.optima[num_devices], math.ulp(0.0))
+        # Contention differs by the devices at work; without it, as many as allowed are the best.
+        has_contention = any(one.contention for one in self.devices)
+        counts = range(1, num_devices + 1) if has_contention else sorted({1, num_devices})
+        best: Cut | None = None
+        lower = math.inf
+        for count in counts:
+            upper = math.inf if best is None else best.cost
+            value, low = self._least(scales, count, min(most, count), upper)
+            lower = min(lower, low)
+            if best is None or value < best.cost * (1 - TIE):
+                best = self._cut(scales, count, min(most, count), value)
+        if best is None:
+            raise BudgetExceededError
+        bound = min(lower * self.doubt, best.cost) if self.is_complete else 0.0
+        return dataclasses.replace(best, lower_bound=bound, optima=optima)
+
+    def _cut(self, scales: Floats, num_devices: int, most_replicas: int, value: float) -> Cut:
+        """The plan of a cost that some plan is known to have; ties broken as `best_chain` says."""
+        found = [
+            chain
+            for part in (*self._whole, *self._first)
+            if (chain := part.best_chain(scales, num_devices, most_replicas, value)) is not None
+        ]
+        if not found:
+            raise BudgetExceededError
+        best = min(found, key=lambda chain: chain.order)
+        stages = (~best.members).sum(axis=0)
+        return Cut(self.problem.stages_of_ops(stages), best.replicas, value, value, None)
+
+
+class _Part:
+    """Some nodes, and the stages between them."""
+
+    def __init__(self, nodes: Nodes, times: HostTimes, budget: Budget, most_stages: int) -> None:
+        self.table = StageTable(nodes, times, budget)
+        self._nodes = nodes
+        self._before, self._after = _ends(nodes, times, most_stages)
+
+    def optimum(self, scales: Floats, num_devices: int, most_replicas: int, upper: float) -> float:
+        """The least cost of stages that are all known, or `upper`."""
+        chains = self._chains(slice(None), scales, num_devices, most_replicas)
+        return chains.optimum(upper)
+
+    def improve(
+        self, scales: Floats, num_devices: int, most_replicas: int, upper: float
+    ) -> tuple[float, float]:
+        """The least cost, or `upper`, and a bound of it that is as high if it is proved."""
+        which = self._near(scales, num_devices, upper * (1 - TIE))
+        known = which[self.table.known[which]]
+        if len(known) < len(which):  # a better cost rules out more
+            chains = self._chains(known, scales, num_devices, most_replicas)
+            chains = chains.select(chains.within(upper * (1 - TIE)))
+            better = chains.optimum(upper)
+            if better < upper:
+                upper = better
+                which = self._near(scales, num_devices, upper * (1 - TIE))
+        limit = upper * (1 - TIE)
+        try:
+            which = self._settled(which, scales, num_devices, most_replicas, limit)
+        except BudgetExceededError:
+            chains = self._chains(which, scales, num_devices, most_replicas)
+            return upper, min(upper, chains.optimum(upper))
+        if len(which) == 0:
+            return upper, upper
+        chains = self._chains(which, scales, num_devices, most_replicas)
+        value = chains.optimum(upper)
+        return value, value
+
+    def best_chain(
+        self, scales: Floats, num_devices: int, most_replicas: int, value: float
+    ) -> FoundChain | None:
+        """The best of the chains of a cost, `None` if there is none here."""
+        which = self._near(scales, num_devices, value * (1 + TIE))
+        try:
+            which = self._settled(which, scales, num_devices, most_replicas, value)
+        except BudgetExceededError:
+            which = which[self.table.known[which]]
+        chains = self._chains(which, scales, num_devices, most_replicas)
+        return best_chain(self.table, which, chains, value)
+
+    def _settled(
+        self, which: Ints, scales: Floats, num_devices: int, most_replicas: int, limit: float
+    ) -> Ints:
+        """Of some stages, those that chains within a limit have, all of them known."""
+        for learn in (self.table.look_closely, self.table.ask, None):
+            chains = self._chains(which, scales, num_devices, most_replicas)
+            which = which[chains.within(limit)]
+            if learn is None or len(which) == 0:
+                break
+            learn(which)
+        return which
+
+    def _near(self, scales: Floats, num_devices: int, limit: float) -> Ints:
+        """Stages that leave enough devices for what is before and after them, by sums of ops."""
+        pairs = self.table.pairs
+        if not math.isfinite(limit) or limit <= 0:
+            return np.arange(len(pairs))
+        counts = np.arange(1, num_devices + 1)
+        before, after = (
+            (least[:num_devices] > counts[:, None] * limit * (1 + TIE)).sum(axis=0)
+            for least in (_worst(self._before, scales), _worst(self._after, scales))
+        )
+        before[1:] += 1
+        after[:-1] += 1
+        left = num_devices - before[pairs.rows] - after[pairs.columns]
+        near = np.flatnonzero(left >= 1)
+        costs = self.table.column(near, num_devices, scales).costs
+        few: Ints = near[costs <= left[near] * limit * (1 + TIE)]
+        return few
+
+    def _chains(
+        self, which: Ints | slice, scales: Floats, num_devices: int, most_replicas: int
+    ) -> SharedChains:
+        pairs, column = self.table.pairs, self.table.column(which, num_devices, scales)
+        rows, columns = pairs.rows[which], pairs.columns[which]
+        # Where more devices differ from fewer, stages without replicas use all there are.
+        uses_all = most_replicas == 1 and self.table.has_contention
+        return SharedChains(
+            len(self._nodes), rows, columns, column, num_devices, most_replicas, uses_all
+        )
+
+
+def _ends(nodes: Nodes, times: HostTimes, most_stages: int) -> tuple[Floats, Floats]:
+    """What is before each node, and what is after it, in up to so many stages, takes at least.
+
+    Returns:
+        ms of all stages together. [num_hosts, most_stages, num_nodes] each.
+    """
+    num_hosts, size = len(times.devices), len(nodes)
+    found: list[Floats] = []
+    if size == 2:  # nothing is between nothing and everything
+        return np.zeros((num_hosts, most_stages, 2)), np.zeros((num_hosts, most_stages, 2))
+    for pairs in nodes.ends():
+        every = np.tile(np.arange(len(pairs)), most_stages)
+        parts = np.repeat(np.arange(1, most_stages + 1), len(pairs))
+        batch = nodes.batch(pairs.select(every))
+        total = times.batch_bounds(batch, closely=False, num_parts=parts)[0] * _LOOSER
+        least = np.zeros((num_hosts, most_stages, size))
+        least[:, :, 1:-1] = total.T.reshape(num_hosts, most_stages, -1)
+        found.append(np.minimum.accumulate(least, axis=1))
+    before, after = found
+    return before, after
+
+
+def _worst(times: Floats, scales: Floats) -> Floats:
+    """The dearest over hosts. [most_stages, num_nodes]."""
+    worst: Floats = np.zeros(times.shape[1:])
+    for host in np.flatnonzero(scales).tolist():
+        worst = np.maximum(worst, times[host] * scales[host])
+    return worst

@@ -1,0 +1,174 @@
+"""What every stage between two boundaries takes on each host: the table that plans search in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from respect_tf.device import EdgeTpu, Hosts
+from respect_tf.scheduling._bounded import Floats
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._device_objectives import Throughput
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._pairs import Nodes
+
+# The work that a value takes, as `Budget` counts it.
+_VALUE_WORK = 2000
+
+# Bounds are loosened by so much against rounding.
+_LOOSER = 1 - 1e-12
+
+
+class HostTimes(Throughput):
+    """Milliseconds of stages on each host, side by side, where so many devices work at once.
+
+    No objective of its own: solvers ask it for matrices, [num_stages, num_hosts], in the place of
+    costs, and for bytes on the bus in the place of loads.
+    """
+
+    def __init__(self, device: EdgeTpu | Hosts, num_at_work: int = 1) -> None:
+        super().__init__(device)
+        self._at_work = num_at_work
+
+    def for_stages(self, num_stages: int) -> HostTimes:
+        """The same: what is asked about are single stages."""
+        del num_stages
+        return self
+
+    @property
+    def _num_at_work(self) -> int:
+        return self._at_work
+
+    @property
+    def _scales(self) -> Floats:
+        return np.ones(len(self.devices))
+
+    def _finish(self, total: Floats, moved: Floats) -> tuple[Floats, Floats]:
+        return total, moved
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """What stages cost in one question: on one host, or of several the worst.
+
+    Attributes:
+        costs: What each takes on one device, at least. [num_pairs].
+        loads: What each puts on the bus, at least. [num_pairs].
+        stage_cost: What each takes of the host's time.
+    """
+
+    costs: Floats
+    loads: Floats
+    stage_cost: float
+
+    def select(self, which: Ints) -> Column:
+        """Some of the stages."""
+        return Column(self.costs[which], self.loads[which], self.stage_cost)
+
+
+class StageTable:
+    """Stages between nodes, with bounds of what they take or, where asked for, the values.
+
+    Attributes:
+        nodes: The nodes.
+        pairs: The stages.
+        streamed: Bytes of parameters that each streams, at least. [num_pairs].
+        known: Whether bounds are the values. [num_pairs].
+        has_contention: Whether times depend on how many devices work.
+    """
+
+    def __init__(self, nodes: Nodes, times: HostTimes, budget: Budget) -> None:
+        self.nodes = nodes
+        self.devices = times.devices
+        self.pairs = nodes.pairs(np.triu(np.ones((len(nodes), len(nodes)), bool), 1), budget)
+        self._budget = budget
+        # Times are linear in what transfers take: two points say it all.
+        self._objectives = [times]
+        self.has_contention = any(one.contention for one in self.devices)
+        if self.has_contention:
+            twice = [_twice(one) for one in self.devices]
+            self._objectives.append(HostTimes(Hosts("twice as slow transfers", tuple(twice)), 2))
+        num_pairs = len(self.pairs)
+        self.known = np.zeros(num_pairs, bool)
+        self._closely = np.zeros(num_pairs, bool)
+        self.streamed = np.zeros(num_pairs)
+        self._moved = np.zeros(num_pairs)
+        self._totals = [np.zeros((len(self.devices), num_pairs)) for _ in self._objectives]
+        self._bound(np.arange(num_pairs), closely=False)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def look_closely(self, which: Ints) -> None:
+        """Better bounds for some stages."""
+        which = which[~(self.known | self._closely)[which]]
+        if len(which):
+            self._bound(which, closely=True)
+            self._closely[which] = True
+
+    def ask(self, which: Ints) -> None:
+        """Put values in the place of bounds.
+
+        Raises:
+            BudgetExceededError: It takes too long.
+        """
+        which = which[~self.known[which]]
+        if len(which) == 0:
+            return
+        self._budget.spend_pairs(_VALUE_WORK * len(which))
+        batch = self.nodes.batch(self.pairs.select(which))
+        for objective, totals in zip(self._objectives, self._totals, strict=True):
+            total, self._moved[which], self.streamed[which] = objective.batch_values(batch)
+            totals[:, which] = total.T
+        self.known[which] = True
+
+    def times(self, host: int, which: Ints | slice, num_devices: int) -> Floats:
+        """Milliseconds on a host where so many devices work. [num_asked]."""
+        base: Floats = self._totals[0][host][which]
+        slowdown = self.devices[host].slowdown(num_devices) - 1.0
+        if slowdown:
+            base = base + slowdown * (self._totals[1][host][which] - base)
+        return base
+
+    def moved_mib(self, which: Ints | slice) -> Floats:
+        """MiB that cross the bus. [num_asked]."""
+        mib: Floats = self._moved[which] / 2.0**20
+        return mib
+
+    def column(self, which: Ints | slice, num_devices: int, scales: Floats) -> Column:
+        """What some stages cost where so many devices work: the worst over hosts.
+
+        Args:
+            which: The stages.
+            num_devices: Number of devices that work.
+            scales: What a millisecond costs on each host, 0 on those that do not matter.
+        """
+        costs = np.zeros(0)
+        for host in np.flatnonzero(scales).tolist():
+            part = self.times(host, which, num_devices) * scales[host]
+            costs = np.maximum(costs, part) if len(costs) else part
+        if num_devices == 1:
+            return Column(costs, np.zeros(len(costs)), 0.0)
+        rate = max(one.bus_ms_per_mib * scale for one, scale in self._scaled(scales))
+        stage = max(one.stage_ms * scale for one, scale in self._scaled(scales))
+        return Column(costs, rate * self.moved_mib(which), stage)
+
+    def _scaled(self, scales: Floats) -> list[tuple[EdgeTpu, float]]:
+        return list(zip(self.devices, scales.tolist(), strict=True))
+
+    def _bound(self, which: Ints, *, closely: bool) -> None:
+        batch = self.nodes.batch(self.pairs.select(which))
+        for objective, totals in zip(self._objectives, self._totals, strict=True):
+            total, moved, streamed, exact = objective.batch_bounds(batch, closely=closely)
+            totals[:, which] = np.maximum(totals[:, which], total.T * _LOOSER)
+            totals[:, which[exact]] = total[exact].T
+        self._moved[which] = np.maximum(self._moved[which], moved * _LOOSER)
+        self._moved[which[exact]] = moved[exact]
+        self.streamed[which] = np.maximum(self.streamed[which], streamed)
+        self.known[which[exact]] = True
+
+
+def _twice(device: EdgeTpu) -> EdgeTpu:
+    """The same device, whose transfers take twice as long beside another one's, if ever slower."""
+    return dataclasses.replace(device, contention=((2, 1.0),) if device.contention else ())
