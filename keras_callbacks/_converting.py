@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import respect_tf
@@ -13,7 +12,7 @@ from respect_tf import ArgumentError, ConversionError, RespectError
 from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:
-    from respect_tf.tflite._source import FloatModel
+    from respect_tf.tflite import FloatModel
 
 OnError = Literal["warn", "raise"]
 
@@ -80,18 +79,18 @@ class ConvertingCallback(KerasCallback):
                 report(f"warning: {failure}: {error}", verbose=self.verbose)
 
 
-def checked_options(options: Mapping[str, Any], taken: Collection[str], name: str) -> None:
+def checked_options(options: Collection[str], taken: Collection[str], name: str) -> None:
     """Refuse options that `respect_tf.convert` does not know, before training starts.
 
     Args:
-        options: Keyword arguments for `respect_tf.convert`.
-        taken: Arguments of `respect_tf.convert` that the callback sets itself.
+        options: Names of keyword arguments for `respect_tf.convert`.
+        taken: Those that the callback sets itself.
         name: The callback's.
 
     Raises:
         ArgumentError: There is an unknown one.
     """
-    known = [key for key in inspect.signature(respect_tf.convert).parameters if key not in taken]
+    known = [key for key in respect_tf.ConvertOptions.__annotations__ if key not in taken]
     for option in options:
         if option not in known:
             raise ArgumentError(
@@ -106,7 +105,7 @@ def opened(model: Any) -> FloatModel:
     Raises:
         UnsupportedModelError: The model is not built, or no pipeline can be made of it.
     """
-    from respect_tf.tflite._source import FloatModel, open_source
+    from respect_tf.tflite import FloatModel, open_source
 
     source = open_source(model)
     if not isinstance(source, FloatModel):

@@ -16,7 +16,9 @@ from respect_tf._folder import check_writable_target
 from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:
-    from respect_tf import Pipeline
+    from typing_extensions import Unpack
+
+    from respect_tf import ConvertOptions, Pipeline
 
 Mode = Literal["auto", "min", "max"]
 
@@ -71,7 +73,7 @@ class ExportSegments(ConvertingCallback):
         overwrite: bool = True,
         on_error: OnError = "warn",
         verbose: Verbosity = "auto",
-        **options: Any,
+        **options: Unpack[ConvertOptions],
     ) -> None:
         """Check the arguments.
 
@@ -97,8 +99,7 @@ class ExportSegments(ConvertingCallback):
         self._prepare(on_error, verbose)
         check_count("num_segments", num_segments, optional=True)
         check_count("every", every, optional=True)
-        taken = ("model", "num_segments", "representative_dataset", "verbose")
-        checked_options(options, taken, "ExportSegments")
+        checked_options(options, (), "ExportSegments")
         self.folder = _checked_template(folder)
         self.num_segments, self.representative_dataset = num_segments, representative_dataset
         self.every, self.monitor, self.mode = every, monitor, mode

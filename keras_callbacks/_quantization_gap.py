@@ -15,7 +15,7 @@ from respect_tf import ArgumentError
 from respect_tf._reporting import Verbosity
 
 if TYPE_CHECKING:
-    from respect_tf.tflite._source import FloatModel
+    from respect_tf.tflite import FloatModel
 
 Array = npt.NDArray[Any]
 Outputs = Array | dict[str, Array]

@@ -19,9 +19,11 @@ from respect_tf import ArgumentError
 from respect_tf._reporting import Verbosity, progress, report
 
 if TYPE_CHECKING:
-    from respect_tf import Pipeline
+    from typing_extensions import Unpack
+
+    from respect_tf import ConvertOptions, Pipeline
     from respect_tf.device import DeviceLike
-    from respect_tf.tflite._source import FloatModel
+    from respect_tf.tflite import FloatModel
 
 _NUM_SAMPLES = 2
 _SEED = 0
@@ -60,23 +62,21 @@ class StageBalance(ConvertingCallback):
         self,
         num_segments: int,
         *,
-        device: DeviceLike = "usb3",
         budget_ms: float | None = None,
         on_error: OnError = "warn",
         verbose: Verbosity = "auto",
-        **options: Any,
+        **options: Unpack[ConvertOptions],
     ) -> None:
         """Check the arguments.
 
         Args:
             num_segments: Stages of the pipeline.
-            device: What to predict for, as for `respect_tf.convert`.
             budget_ms: The most that `bottleneck_ms` may be. Where it is more, training stops after
                 the first batch.
             on_error: `"warn"` or `"raise"`.
             verbose: `"auto"` reports failures and why training stops, 0 nothing.
-            **options: `scheduler`, `objective`, `strict`, `time_limit` and `seed` as for
-                `respect_tf.convert`.
+            **options: `device`, what to predict for, `scheduler`, `objective`, `strict`,
+                `time_limit` and so on, as for `respect_tf.convert`.
 
         Raises:
             ArgumentError: An argument does not fit.
@@ -87,11 +87,10 @@ class StageBalance(ConvertingCallback):
         check_count("num_segments", num_segments)
         if budget_ms is not None and not budget_ms > 0:
             raise ArgumentError(f"budget_ms must be above 0. Received: {budget_ms!r}.")
-        taken = ("model", "num_segments", "representative_dataset", "device", "verbose")
-        checked_options(options, (*taken, "compile", "verify", "metadata"), "StageBalance")
-        resolve_device(device)
-        self.num_segments, self.device, self.budget_ms = num_segments, device, budget_ms
-        self.options = options
+        checked_options(options, ("compile", "verify", "metadata"), "StageBalance")
+        self.device: DeviceLike = options.pop("device", "usb3")
+        resolve_device(self.device)
+        self.num_segments, self.budget_ms, self.options = num_segments, budget_ms, options
         self.result: Pipeline | None = None
         self.metrics: dict[str, float] = {}
         self.stop_reason: str | None = None
@@ -122,6 +121,12 @@ class StageBalance(ConvertingCallback):
         # a subclassed model's inputs only then.
         self._architecture = architecture if num_epochs else None
         self.metrics, self.result = {}, None
+        options: ConvertOptions = {
+            **self.options,
+            "device": self.device,
+            "compile": False,
+            "verify": False,
+        }
         with self._failures_kept(num_epochs, "Predicting the pipeline"):
             source = opened(self.model)
             # Between epochs, a message would break up the progress bar.
@@ -132,11 +137,8 @@ class StageBalance(ConvertingCallback):
                     self.model,
                     self.num_segments,
                     _random_samples(source),
-                    device=self.device,
-                    compile=False,
-                    verify=False,
                     verbose=self._verbose_conversion,
-                    **self.options,
+                    **options,
                 )
             pipeline = self.result
             predicted = predict(pipeline.graph, pipeline.schedule.stages, self.device)

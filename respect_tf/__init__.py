@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from respect_tf._convert import ConvertOptions as ConvertOptions
     from respect_tf._convert import convert as convert
     from respect_tf._convert import load as load
     from respect_tf._errors import ArgumentError as ArgumentError
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     from respect_tf._errors import SegmentError as SegmentError
     from respect_tf._errors import SolverError as SolverError
     from respect_tf._errors import UnsupportedModelError as UnsupportedModelError
-    from respect_tf._hook import Intercepted as Intercepted
     from respect_tf._hook import TFLiteConverter as TFLiteConverter
     from respect_tf._hook import export as export
-    from respect_tf._hook import intercept as intercept
+    from respect_tf._intercept import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
     from respect_tf.device import Calibration as Calibration
     from respect_tf.device import EdgeTpu as EdgeTpu
@@ -92,8 +92,8 @@ _EXPORTS = {
     "device_presets": "respect_tf.device",
     "predict": "respect_tf.device",
     "Constraints": "respect_tf.scheduling",
+    "ConvertOptions": "respect_tf._convert",
     "Inspection": "respect_tf.report",
-    "Intercepted": "respect_tf._hook",
     "Latency": "respect_tf.scheduling",
     "LinearCost": "respect_tf.scheduling",
     "Metadata": "respect_tf.segmentation",
@@ -110,7 +110,7 @@ _EXPORTS = {
     "convert": "respect_tf._convert",
     "export": "respect_tf._hook",
     "inspect": "respect_tf.report",
-    "intercept": "respect_tf._hook",
+    "intercept": "respect_tf._intercept",
     "load": "respect_tf._convert",
     "schedule": "respect_tf.scheduling",
     "segment": "respect_tf.segmentation",

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,26 @@ from respect_tf.tflite import (
 _NUM_CALIBRATION_INPUTS = 2
 
 IoType = Literal["int8", "uint8", "float32"]
+
+
+class ConvertOptions(TypedDict, total=False):
+    """What `convert` takes by keyword alone, for functions that hand it on; see there."""
+
+    scheduler: str | Schedule
+    objective: str | Objective | None
+    device: DeviceLike
+    constraints: Constraints | None
+    inference_input_type: IoType
+    inference_output_type: IoType
+    compile: CompileMode
+    custom_objects: Mapping[str, Any] | None
+    trusted: bool
+    metadata: Metadata | None
+    measure: MeasureLike | None
+    strict: bool
+    verify: bool
+    time_limit: float | None
+    seed: int | None
 
 
 def convert(

@@ -14,7 +14,7 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf._cli_common import SCHEDULERS
 from respect_tf.cli import main
-from respect_tf.scheduling import scheduler_names
+from respect_tf.scheduling._solve import scheduler_names
 
 
 @pytest.fixture

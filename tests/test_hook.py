@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import threading
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import tf_keras
 
 import respect_tf
-import respect_tf._hook as _hook
+import respect_tf._intercept as _intercept
 from respect_tf import (
     ArgumentError,
     CalibrationDataError,
@@ -123,7 +124,7 @@ def test_float_conversions_can_be_quantised_beside(tmp_path):
 
 
 def test_pipelines_are_saved_side_by_side(tmp_path):
-    with intercept(2, tmp_path / "out", verbose=0):
+    with intercept(2, folder=tmp_path / "out", verbose=0):
         _script("concrete_function", tmp_path, with_data=True)
         _script("concrete_function", tmp_path, with_data=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model", "model_2"]
@@ -258,12 +259,12 @@ def test_our_converter_has_the_attributes_of_both():
 
 def test_export_saves_what_convert_makes(tmp_path):
     samples = np.concatenate([row[0] for row in _data()])
-    made = export(_model(), tmp_path / "out", samples, num_segments=2, verbose=0)
+    made = export(_model(), tmp_path / "out", 2, samples, verbose=0)
     assert [s.content for s in respect_tf.load(tmp_path / "out").segments] == [
         s.content for s in made.segments
     ]
     with pytest.raises(RespectError, match="exists"):
-        export(_model(), tmp_path / "out", samples, num_segments=2, verbose=0)
+        export(_model(), tmp_path / "out", 2, samples, verbose=0)
 
 
 @pytest.mark.parametrize("broken", ["convert", "converter_name", "_quantising"])
@@ -273,7 +274,7 @@ def test_an_error_of_ours_leaves_the_conversion_alone(monkeypatch, tmp_path, bro
 
     converter = _converter("concrete_function", tmp_path / "model")
     expected = _converter("concrete_function", tmp_path / "model").convert()
-    owner = _hook.Intercepted if broken == "_quantising" else _hook
+    owner = _intercept.Intercepted if broken == "_quantising" else _intercept
     monkeypatch.setattr(owner, broken, fail)
     made = None
     with (
@@ -283,3 +284,13 @@ def test_an_error_of_ours_leaves_the_conversion_alone(monkeypatch, tmp_path, bro
         made = converter.convert()
     assert made == expected
     assert [type(error.__cause__) for _, error in seen.errors[:1]] == [ZeroDivisionError]
+
+
+def test_the_options_of_convert_are_typed():
+    signature = inspect.signature(respect_tf.convert)
+    keywords = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert keywords == {*respect_tf.ConvertOptions.__annotations__, "verbose"}

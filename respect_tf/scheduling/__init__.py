@@ -9,8 +9,7 @@ from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, 
 from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
 from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._solve import schedule, scheduler_names, slice_order
-from respect_tf.scheduling._stage_batch import StageBatch
+from respect_tf.scheduling._solve import schedule, slice_order
 from respect_tf.scheduling._window import WindowResult, window_milp
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "PeakMemory",
     "Schedule",
     "ScheduleRequest",
-    "StageBatch",
     "Throughput",
     "WindowResult",
     "check_agreement",
@@ -32,7 +30,6 @@ __all__ = [
     "improve",
     "resolve_objective",
     "schedule",
-    "scheduler_names",
     "slice_order",
     "stage_costs",
     "stages_around",

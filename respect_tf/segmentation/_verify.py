@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from respect_tf._errors import (
 from respect_tf.graph import OpGraph
 from respect_tf.segmentation._copies import ops_of_file
 from respect_tf.segmentation._segment import Segment, TensorSpec
-from respect_tf.tflite import Interpreter, read_model
+from respect_tf.tflite import Interpreter, read_content, read_model
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +51,7 @@ class ParityReport:
 
 
 def verify(
-    model: bytes,
+    model: bytes | str | os.PathLike[str],
     segments: Sequence[Segment],
     inputs: Sequence[Sequence[Array]] | None = None,
     *,
@@ -63,7 +64,7 @@ def verify(
     runner does.
 
     Args:
-        model: Bytes of the whole model.
+        model: Bytes or path of the whole model.
         segments: Its segments.
         inputs: For each run one array per model input, in the model's order, with its exact shape
             and dtype; three random ones if left out.
@@ -72,10 +73,11 @@ def verify(
 
     Raises:
         ParityError: A tensor differs; the message names segment, op, tensor and first index.
-        ArgumentError: An input does not fit the model.
+        ArgumentError: An input does not fit the model, or there is no such file.
         InterpreterError: TFLite cannot run one of the models, or crashes on it.
     """
-    graph = graph or OpGraph.from_tflite(model)
+    content = read_content(model)
+    graph = graph or OpGraph.from_tflite(content)
     if inputs is None:
         inputs = random_inputs(graph, NUM_INPUTS, seed=seed)
     for sample in inputs:
@@ -91,7 +93,7 @@ def verify(
     # The models are closed before the thread is waited for, so that none of them is at work then.
     with concurrent.futures.ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as opened:
         whole = opened.enter_context(
-            Interpreter(model, keep_inner_tensors=True, label=_label_of_whole(segments))
+            Interpreter(content, keep_inner_tensors=True, label=_label_of_whole(segments))
         )
         chain = [opened.enter_context(Interpreter(s.content, label=s.label)) for s in segments]
         expectations = beside.map(expected_from, inputs)

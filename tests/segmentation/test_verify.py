@@ -29,9 +29,12 @@ def _with_other_weights(segment, *, op: int):
     return dataclasses.replace(segment, content=write_model(model))
 
 
-def test_equal_segments_are_reported_with_what_was_compared():
+def test_equal_segments_are_reported_with_what_was_compared(tmp_path):
     model = _chain_of_convs()
     report = respect_tf.verify(model, respect_tf.segment(model, [0, 0, 1, 1]))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model)
+    assert respect_tf.verify(path, respect_tf.segment(path, [0, 0, 1, 1])) == report
     assert report.num_inputs == 3
     assert report.num_tensors == 2  # the one that crosses, and the output
     assert report.num_bytes == 3 * 2 * 4 * 4 * 8

@@ -538,7 +538,7 @@ def test_an_imported_hub_counts_as_handed_over(package, tmp_path, marker, monkey
 def test_export_refuses_what_convert_refuses(tmp_path, marker):
     path = _saved(keras, "keras", tmp_path, _lambda_model(keras, marker))
     with pytest.raises(UnsupportedModelError, match="Lambda"):
-        respect_tf.export(path, tmp_path / "out", np.ones((2, 3)))
+        respect_tf.export(path, tmp_path / "out", representative_dataset=np.ones((2, 3)))
     assert not (tmp_path / "out").exists()
     assert not marker.exists()
 
