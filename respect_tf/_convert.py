@@ -37,6 +37,8 @@ from respect_tf.segmentation import (
 from respect_tf.segmentation import verify as verify_segments
 from respect_tf.tflite import (
     Int8Model,
+    RewriteMode,
+    describe_rewritten,
     is_made_here,
     mark_made_here,
     read_content,
@@ -80,6 +82,7 @@ def convert(
     objective: str | Objective | None = None,
     device: DeviceLike = "usb3",
     constraints: Constraints | None = None,
+    rewrite: RewriteMode = "safe",
     inference_input_type: IoType = "int8",
     inference_output_type: IoType = "int8",
     compile: CompileMode = "auto",
@@ -115,6 +118,9 @@ def convert(
             cost, relative to each host's own optimum, is least.
         constraints: What the cut has to keep, see `respect_tf.Constraints`; not for `"compiler"`
             and `"profile"`.
+        rewrite: What becomes of ops that an Edge TPU does not run and that have another form that
+            it runs: `"safe"` rewrites them where the form is equal, `"all"` also where it is an
+            approximation, `"off"` leaves them. Not for models that are quantised already.
         inference_input_type: Type of the model's inputs.
         inference_output_type: Type of the model's outputs. pycoral returns 8-bit outputs only.
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
@@ -161,6 +167,7 @@ def convert(
         representative_dataset,
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
+        rewrite=rewrite,
         strict=strict,
         custom_objects=custom_objects,
         trusted=trusted,
@@ -194,6 +201,7 @@ def convert(
         interface=interface,
         recuts=recuts,
         conversion_seconds=whole.seconds,
+        rewritten=describe_rewritten(whole.rewritten),
     )
 
 

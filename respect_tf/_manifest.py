@@ -125,6 +125,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
         },
         "warnings": list(pipeline.warnings),
         "recuts": list(pipeline.recuts),
+        "rewritten": list(pipeline.rewritten),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
 

@@ -168,6 +168,7 @@ MANIFEST_FIELDS = (
     Field("parity", nullable(record(_PARITY))),
     Field("warnings", list_of(_words)),
     Field("recuts", list_of(_words), optional=True, default=[]),
+    Field("rewritten", list_of(_words), optional=True, default=[]),
     Field("files", map_of(FILE_NAME, _sha256)),
 )
 """All fields of the manifest."""

@@ -102,6 +102,7 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
+        rewritten=tuple(manifest["rewritten"]),
     )
     _check_interface(manifest, made)
     return made

@@ -68,6 +68,7 @@ class Pipeline:
         warnings: What the pipeline runner accepts, but a user may stumble over.
         interface: What the user said about inputs and outputs (`respect_tf.Metadata`).
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
+        rewritten: A line for each kind of op that was rewritten before the model was quantised.
         conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
     """
 
@@ -83,6 +84,7 @@ class Pipeline:
     warnings: tuple[str, ...] = ()
     interface: Interface = dataclasses.field(default_factory=Interface)
     recuts: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     conversion_seconds: float | None = None
 
     @functools.cached_property
@@ -111,6 +113,7 @@ class Pipeline:
             parity=self.parity,
             warnings=self.warnings,
             recuts=self.recuts,
+            rewritten=self.rewritten,
         )
 
     def predict(

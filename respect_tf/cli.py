@@ -63,6 +63,14 @@ def main() -> None:
 @objective_option
 @device_option
 @time_limit_option
+@click.option(
+    "--rewrite",
+    type=click.Choice(["safe", "all", "off"]),
+    default="safe",
+    show_default=True,
+    help="Rewrite ops that an Edge TPU does not run: into equal forms; also into approximations; "
+    "not at all.",
+)
 @click.option("--input-type", type=_STORED_TYPE, default="int8", show_default=True)
 @click.option("--output-type", type=_STORED_TYPE, default="int8", show_default=True)
 @click.option(
@@ -102,6 +110,7 @@ def convert(
     objective: str,
     device: Any,
     time_limit: float | None,
+    rewrite: Any,
     input_type: Any,
     output_type: Any,
     compile_mode: str,
@@ -127,6 +136,7 @@ def convert(
             scheduler=scheduler,
             objective=objective,
             device=device,
+            rewrite=rewrite,
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],

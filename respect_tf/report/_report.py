@@ -67,6 +67,7 @@ class Report:
         parity: What was compared to prove the segments, None where that was not done.
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
+        rewritten: A line for each kind of op that was rewritten before the model was quantised.
         placed: What the pictures of `to_html` are drawn from; None for none.
     """
 
@@ -84,6 +85,7 @@ class Report:
     parity: ParityReport | None
     warnings: tuple[str, ...]
     recuts: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     placed: PlacedGraph | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -129,6 +131,7 @@ def build_report(
     parity: ParityReport | None,
     warnings: tuple[str, ...],
     recuts: tuple[str, ...] = (),
+    rewritten: tuple[str, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
     graph = placed.graph
@@ -159,6 +162,7 @@ def build_report(
             ),
         ),
         recuts=recuts,
+        rewritten=rewritten,
         placed=placed,
     )
 

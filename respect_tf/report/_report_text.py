@@ -130,6 +130,7 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
                 f"inputs, {report.parity.num_bytes:,} bytes compared",
             )
         )
+    lines += [("rewritten", line) for line in report.rewritten]
     lines += [("compiled", line) for line in report.recuts]
     lines += _streaming_lines(report)
     lines += _cpu_lines(report)

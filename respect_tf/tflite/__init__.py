@@ -25,6 +25,7 @@ from respect_tf.tflite._source import FloatModel, TFLiteContent, converter_name,
 from respect_tf.tflite._tables import FlatBufferTable
 from respect_tf.tflite._trust import Trust
 from respect_tf.tflite._worker_model import call_in_worker
+from respect_tf.tflite.rewrites import RewriteMode, Rewritten, describe_rewritten
 
 __all__ = [
     "EDGE_TPU_OP",
@@ -33,11 +34,14 @@ __all__ = [
     "Int8Model",
     "Interpreter",
     "ReadingBudget",
+    "RewriteMode",
+    "Rewritten",
     "TFLiteContent",
     "Trust",
     "call_in_worker",
     "check_saved_model",
     "converter_name",
+    "describe_rewritten",
     "dtype_bits",
     "ints",
     "is_made_here",

@@ -37,6 +37,8 @@ from respect_tf.tflite._precision import (
     left_by_chance,
     non_int8_tensors,
 )
+from respect_tf.tflite._quantizer import edited_before_quantizing
+from respect_tf.tflite._rewriter import Rewriter
 from respect_tf.tflite._schema import schema, tensor_type_names
 from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
@@ -51,6 +53,7 @@ from respect_tf.tflite._source import (
 from respect_tf.tflite._static_batch import fix_batch
 from respect_tf.tflite._trace import placeholder, trace
 from respect_tf.tflite._trust import Trust
+from respect_tf.tflite.rewrites import REWRITE_MODES, RewriteMode, Rewritten
 
 _IO_TYPES = ("int8", "uint8", "float32")
 _KEPT_SAMPLES = 8
@@ -81,6 +84,7 @@ class Int8Model:
         layer_names: Names of the Keras layers; empty where unknown.
         unpacked: The file as the schema's `ModelT`, so that nobody has to read it again. Not to be
             changed.
+        rewritten: Ops that were rewritten before the model was quantised.
     """
 
     content: bytes = field(repr=False)
@@ -92,6 +96,7 @@ class Int8Model:
     samples: tuple[dict[str, npt.NDArray[Any]], ...] = field(default=(), compare=False, repr=False)
     layer_names: tuple[str, ...] = field(default=(), repr=False)
     unpacked: Any = field(default=None, compare=False, repr=False)
+    rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
 
 
 def to_int8(
@@ -100,6 +105,7 @@ def to_int8(
     *,
     inference_input_type: str = "int8",
     inference_output_type: str = "int8",
+    rewrite: RewriteMode = "safe",
     strict: bool = True,
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
@@ -116,6 +122,8 @@ def to_int8(
             `calibration_samples`.
         inference_input_type: `"int8"`, `"uint8"` or `"float32"`.
         inference_output_type: The same for the outputs.
+        rewrite: What becomes of ops that an Edge TPU does not run: `"safe"` for equal forms that
+            it runs, `"all"` for approximations too, `"off"` to leave them.
         strict: Whether tensors that are not 8 bit are an error; else they are only reported.
         custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
         trusted: Whether a model file may run code of its own.
@@ -134,6 +142,9 @@ def to_int8(
     """
     input_type = _io_type(inference_input_type, "inference_input_type")
     output_type = _io_type(inference_output_type, "inference_output_type")
+    if rewrite not in REWRITE_MODES:
+        raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
+    rewriter = Rewriter(rewrite, verbose)
     trust = Trust.of(custom_objects, trusted)
     with silenced(verbose=verbose):
         source = open_source(model, trust)
@@ -145,12 +156,14 @@ def to_int8(
             samples = calibration_samples(representative_dataset, source.inputs, verbose=verbose)
         with silenced(verbose=verbose) as chatter, progress(progress_label, verbose=verbose):
             result = _convert_float(
-                source, samples, (input_type, output_type), chatter, check_interface
+                source, samples, (input_type, output_type), chatter, check_interface, rewriter
             )
         float_io = (input_type == "float32", output_type == "float32")
     else:
         _refuse_data(source, representative_dataset)
-        result = _as_given(source, *_given_content(source, progress_label, verbose))
+        result = _as_given(
+            source, *_given_content(source, progress_label, verbose, rewriter), rewriter
+        )
         _refuse_other_types(result.unpacked, label, input_type, output_type)
         float_io = (True, True)
     tensors = non_int8_tensors(
@@ -169,6 +182,7 @@ def _convert_float(
     io_types: tuple[str, str],
     chatter: Chatter,
     check_interface: CheckInterface | None,
+    rewriter: Rewriter,
 ) -> Int8Model:
     """Trace, convert, and write the names into the file."""
     import tensorflow as tf
@@ -195,7 +209,9 @@ def _convert_float(
     converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
     # The Edge TPU compiler dates from when dense weights had one scale per tensor.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
+    rewriter.use(source.name, source.layer_names, representative_dataset)
+    with edited_before_quantizing(converter, rewriter.edit, rewriter.refused):
+        _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
     give_freed_memory_back()
     seconds = time.perf_counter() - started
     _write_names(parsed, source, output_names)
@@ -211,11 +227,15 @@ def _convert_float(
         samples=tuple(cast_sample(sample, source.inputs) for sample in samples[:_KEPT_SAMPLES]),
         layer_names=source.layer_names,
         unpacked=parsed,
+        rewritten=rewriter.applied,
     )
 
 
 def _given_content(
-    source: TFLiteContent | ConfiguredConverter, label: str, verbose: Verbosity
+    source: TFLiteContent | ConfiguredConverter,
+    label: str,
+    verbose: Verbosity,
+    rewriter: Rewriter,
 ) -> tuple[bytes, Any, float]:
     """A .tflite file, or what a configured converter makes: its bytes, unpacked, and seconds."""
     if isinstance(source, TFLiteContent):
@@ -223,7 +243,12 @@ def _given_content(
         return *_fixed(source.content, parsed, only_if_computed=True), 0.0
     _refuse_keras_3_on_2_16(source)
     started = time.perf_counter()
-    with silenced(verbose=verbose) as chatter, progress(label, verbose=verbose):
+    rewriter.use(source.name, (), source.converter.representative_dataset)
+    with (
+        silenced(verbose=verbose) as chatter,
+        progress(label, verbose=verbose),
+        edited_before_quantizing(source.converter, rewriter.edit, rewriter.refused),
+    ):
         content, parsed = _quantized(source.converter.convert, source.name, (), chatter)
         seconds = time.perf_counter() - started
         mark_made_here(content)
@@ -351,7 +376,11 @@ def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -
 
 
 def _as_given(
-    source: TFLiteContent | ConfiguredConverter, content: bytes, parsed: Any, seconds: float
+    source: TFLiteContent | ConfiguredConverter,
+    content: bytes,
+    parsed: Any,
+    seconds: float,
+    rewriter: Rewriter,
 ) -> Int8Model:
     subgraph = parsed.subgraphs[0]
     known: dict[int, str] = {}
@@ -373,6 +402,7 @@ def _as_given(
         output_names=names(subgraph.outputs),
         seconds=seconds,
         unpacked=parsed,
+        rewritten=rewriter.applied,
     )
 
 

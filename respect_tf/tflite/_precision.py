@@ -16,9 +16,7 @@ _EIGHT_BIT = ("int8", "uint8")
 _INDEX = ("int32", "int64")
 _LISTED = 20
 
-# Op type -> positions of its bias inputs, which are int32 by TFLite's quantisation specification:
-# https://ai.google.dev/edge/litert/models/quantization_spec
-_BIASES = {
+BIASES = {
     "CONV_2D": (2,),
     "CONV_3D": (2,),
     "DEPTHWISE_CONV_2D": (2,),
@@ -29,6 +27,8 @@ _BIASES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (12, 13, 14, 15, 17),
     "LSTM": (12, 13, 14, 15, 17),
 }
+"""Op type -> positions of its bias inputs, which are int32 by TFLite's quantisation specification:
+https://ai.google.dev/edge/litert/models/quantization_spec"""
 
 # Ops that TFLite leaves in float by chance, with the DEQUANTIZE and QUANTIZE around them.
 _LEFT_BY_CHANCE = {"SPLIT", "SPLIT_V", "DEQUANTIZE", "QUANTIZE"}
@@ -244,7 +244,7 @@ def _allowed_constant(
     """Whether a constant is a bias, or an operand that says where and not how much."""
     if dtype not in _INDEX:
         return False
-    if dtype == "int32" and all(position in _BIASES.get(types[op], ()) for op, position in read_by):
+    if dtype == "int32" and all(position in BIASES.get(types[op], ()) for op, position in read_by):
         return True
     quantization = tensor.quantization
     return quantization is None or quantization.scale is None or len(quantization.scale) == 0
