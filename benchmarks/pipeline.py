@@ -11,7 +11,7 @@ import numpy as np
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import markdown, update_readme, write_results
-from respect_tf.run import CpuRunner, SegmentChain, simulate
+from respect_tf.run import PipelineRunner, SegmentChain, create_runner, simulate
 from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, silenced
 
@@ -46,10 +46,10 @@ def speed_rows() -> list[dict[str, Any]]:
     simulated = time.process_time() - started
     return [
         {"what": "two equal stages, one after the other, ms", "value": 1000 * alone},
-        {"what": "two equal stages, CpuRunner, ms", "value": 1000 * together},
+        {"what": "two equal stages, runner on the CPU, ms", "value": 1000 * together},
         {"what": "throughput, times as much", "value": alone / together},
         {"what": "four tiny stages, interpreters alone, ms", "value": 1000 * bare},
-        {"what": "four tiny stages, CpuRunner, ms", "value": 1000 * piped},
+        {"what": "four tiny stages, runner on the CPU, ms", "value": 1000 * piped},
         {"what": "overhead per item and stage, ms", "value": 1000 * (piped - bare) / 4},
         {"what": f"simulating {NUM_SIMULATED:,} inputs in 4 stages, s", "value": simulated},
     ]
@@ -63,7 +63,7 @@ def parity_row(name: str) -> dict[str, Any]:
     segments = respect_tf.segment(content, chosen)
     whole = Interpreter(content)
     equal = 0
-    with CpuRunner(segments) as runner:
+    with create_runner(segments, device="cpu") as runner:
         inputs = random_inputs(graph, NUM_INPUTS, seed=0)
         for sample in inputs:
             runner.push(_named(segments, sample))
@@ -96,7 +96,7 @@ def segments_of_equal_layers(
 
 
 def seconds_per_item(segments: Sequence[Segment], num_items: int) -> tuple[float, float]:
-    """Segments one after the other in one thread, and in a `CpuRunner`."""
+    """Segments one after the other in one thread, and in a runner."""
     spec = segments[0].inputs[0]
     sample = np.random.default_rng(0).integers(-128, 128, spec.shape).astype(np.int8)
     chain = SegmentChain(segments)
@@ -106,14 +106,14 @@ def seconds_per_item(segments: Sequence[Segment], num_items: int) -> tuple[float
         for _ in range(num_items):
             chain.run([sample])
         alone.append((time.perf_counter() - started) / num_items)
-        with CpuRunner(segments, input_queue_size=2) as runner:
+        with create_runner(segments, device="cpu", input_queue_size=2) as runner:
             started = time.perf_counter()
             pump(runner, {spec.name: sample}, num_items)
             together.append((time.perf_counter() - started) / num_items)
     return min(alone), min(together)
 
 
-def pump(runner: CpuRunner, tensors: dict[str, Any], num_items: int) -> None:
+def pump(runner: PipelineRunner, tensors: dict[str, Any], num_items: int) -> None:
     """Push and pop so that the pipeline stays full."""
     ahead = min(num_items, 2 * len(runner.interpreters()) + 2)
     for _ in range(ahead):

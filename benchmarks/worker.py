@@ -11,7 +11,7 @@ import respect_tf
 from benchmarks._models import int8_model
 from benchmarks._tables import write_results
 from benchmarks.pipeline import pump
-from respect_tf.run import CpuRunner
+from respect_tf.run import PipelineRunner, create_runner
 from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, mark_made_here
 
@@ -44,7 +44,7 @@ def rows() -> list[dict[str, Any]]:
     opening = [_timed(lambda: Interpreter(content).close()) for _ in range(NUM_OPENED)]
     in_worker = Interpreter(content)
     in_worker.run(sample)
-    runner_there = CpuRunner(segments, input_queue_size=2)
+    runner_there = create_runner(segments, device="cpu", input_queue_size=2)
     # What is opened from now on runs here.
     for model in (content, *(segment.content for segment in segments)):
         mark_made_here(model)
@@ -57,7 +57,7 @@ def rows() -> list[dict[str, Any]]:
                 calls[name].append(1000 * seconds)
                 calls[f"way {name}"].append(1000 * (seconds - model.run_seconds))
     best = {"here": float("inf"), "there": float("inf")}
-    with CpuRunner(segments, input_queue_size=2) as runner_here, runner_there:
+    with create_runner(segments, device="cpu", input_queue_size=2) as runner_here, runner_there:
         for _ in range(NUM_REPEATS):
             for name, runner in (("here", runner_here), ("there", runner_there)):
                 seconds = _timed(lambda runner=runner: _send(runner, segments, sample))  # type: ignore[misc]
@@ -72,16 +72,16 @@ def rows() -> list[dict[str, Any]]:
         {"what": f"{MODEL}, an inference here, ms", "value": median["here"]},
         {"what": f"{MODEL}, an inference in a worker, ms", "value": median["there"]},
         {"what": "the way there and back, ms", "value": median["way there"] - median["way here"]},
-        {"what": f"{NUM_STAGES} segments, CpuRunner here, items/s", "value": 1 / best["here"]},
+        {"what": f"{NUM_STAGES} segments, runner here, items/s", "value": 1 / best["here"]},
         {
-            "what": f"{NUM_STAGES} segments, CpuRunner in workers, items/s",
+            "what": f"{NUM_STAGES} segments, runner in workers, items/s",
             "value": 1 / best["there"],
         },
         {"what": "throughput, times as much", "value": best["here"] / best["there"]},
     ]
 
 
-def _send(runner: CpuRunner, segments: Sequence[Segment], sample: Sequence[Any]) -> None:
+def _send(runner: PipelineRunner, segments: Sequence[Segment], sample: Sequence[Any]) -> None:
     names = (spec.name for spec in segments[0].inputs)
     pump(runner, dict(zip(names, sample, strict=True)), NUM_ITEMS)
 

@@ -152,7 +152,6 @@ def run(
     respect_tf is not installed, run_pipeline.py in FOLDER does the same.
     """
     from respect_tf.report import table
-    from respect_tf.run import CpuRunner
 
     with failing(as_json):
         pipeline = respect_tf.load(folder)
@@ -161,8 +160,8 @@ def run(
             started = time.perf_counter()
             results = pipeline.predict(read_arrays(samples), runner=runner)
             seconds = time.perf_counter() - started
-            on_cpu = isinstance(runner, CpuRunner)
-            statistics = runner.statistics() if isinstance(runner, CpuRunner) else ()
+            statistics = runner.statistics()
+            on_cpu = all(set(stage.devices) == {"cpu"} for stage in statistics)
         by_name = results if isinstance(results, dict) else dict.fromkeys(pipeline.outputs, results)
         if output is not None:
             save_arrays(output, by_name)
@@ -184,9 +183,13 @@ def run(
             return
         for name, values in by_name.items():
             say(f"{name}: {values.dtype.name} {list(values.shape)}, mean {values.mean():.6g}")
-        rows = [[index, f"{one.mean_ms:.3f}"] for index, one in enumerate(statistics)]
+        rows = [
+            [index, ", ".join(one.devices), f"{one.mean_ms:.3f}"]
+            for index, one in enumerate(statistics)
+            if one.num_inferences
+        ]
         if rows:
-            say(table(["segment", "ms on this CPU"], rows))
+            say(table(["segment", "on", "ms"], rows))
         say(f"{count} samples in {seconds:.3f} s, {count / seconds:.4g} per second")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +31,9 @@ from respect_tf.report import (
     stages_on_device,
 )
 from respect_tf.run import (
-    CpuRunner,
-    EdgeTpuRunner,
+    PipelineRunner,
+    PycoralRunner,
+    RunnerBackend,
     RunnerDevice,
     SegmentChain,
     Simulation,
@@ -120,7 +121,7 @@ class Pipeline:
         self,
         x: Inputs,
         *,
-        runner: CpuRunner | EdgeTpuRunner | None = None,
+        runner: PipelineRunner | PycoralRunner | None = None,
         reset_states: bool = True,
     ) -> Array | dict[str, Array]:
         """Run the segments one after another on the CPU, or in a runner.
@@ -223,19 +224,44 @@ class Pipeline:
     def runner(
         self,
         device: RunnerDevice = "auto",
+        backend: RunnerBackend = "auto",
         *,
         devices: Sequence[str] | None = None,
+        replicas: Sequence[int] | None = None,
+        rebalance: bool = False,
+        share_devices: bool = False,
+        driver_options: Mapping[str, Any] | None = None,
+        timeout: float | None = 60.0,
+        reattach: float = 5.0,
+        reset_states: bool = True,
         input_queue_size: int | None = None,
         output_queue_size: int | None = None,
         verbose: Verbosity = "auto",
-    ) -> CpuRunner | EdgeTpuRunner:
+    ) -> PipelineRunner | PycoralRunner:
         """Start the pipeline; used like pycoral's PipelinedModelRunner.
 
         Args:
             device: `"edgetpu"`, `"cpu"`, or `"auto"`: Edge TPUs if everything they need is there,
                 else the CPU, with a message that says why.
-            devices: Names of the Edge TPUs in the segments' order, for example `"usb:0"`; chosen if
-                left out.
+            backend: What runs segments on Edge TPUs: `"litert"` (the package ai_edge_litert),
+                `"tflite"` (tflite_runtime), `"tensorflow"`, each with threads of our own; or
+                `"pycoral"`, Google's PipelinedModelRunner. `"auto"` takes the first of these that
+                is installed. `"cpu"` is the same as `device="cpu"`.
+            devices: Names of the Edge TPUs in the segments' order, replicas of one segment side by
+                side, for example `"usb:0"`; chosen if left out.
+            replicas: On how many devices each segment runs; one each if left out. Inputs are
+                dealt out to them, and results put back in order.
+            rebalance: Whether a device of a segment with several moves to the slowest segment,
+                where that makes the pipeline faster.
+            share_devices: Whether segments take turns where there are fewer Edge TPUs than they
+                need. Every turn loads a segment's parameters anew.
+            driver_options: Options of libedgetpu by name: `Performance` ("Low", "Medium", "High",
+                "Max"), `Usb.AlwaysDfu`, `Usb.MaxBulkInQueueLength` (0 to 255).
+            timeout: Seconds that one inference of one segment may take; None for any.
+            reattach: Seconds for which an Edge TPU that has failed, as one that was unplugged, is
+                looked for before the pipeline fails.
+            reset_states: Whether recurrent ops (LSTM) begin each input with a fresh state, as in
+                `predict`; else they go on, as they always do in pycoral's runner.
             input_queue_size: Inputs that may wait before `push` does; None for any number.
             output_queue_size: Results that may wait before the last segment does; None for any
                 number.
@@ -253,7 +279,15 @@ class Pipeline:
         return create_runner(
             self.segments,
             device=device,
+            backend=backend,
             devices=devices,
+            replicas=replicas,
+            rebalance=rebalance,
+            share_devices=share_devices,
+            driver_options=driver_options,
+            timeout=timeout,
+            reattach=reattach,
+            reset_states=reset_states,
             input_names={name: spec.name for name, spec in self.inputs.items()},
             input_queue_size=input_queue_size,
             output_queue_size=output_queue_size,

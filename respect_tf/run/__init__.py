@@ -2,25 +2,34 @@
 
 from respect_tf.run._bundle import RUN_SCRIPT, run_script
 from respect_tf.run._chain import SegmentChain
-from respect_tf.run._cpu_runner import CpuRunner, SegmentStatistics
 from respect_tf.run._create_runner import RunnerDevice, create_runner
-from respect_tf.run._edge_tpu_runner import EdgeTpuRunner
-from respect_tf.run._edge_tpus import DeviceCheck, check_edge_tpus, list_edge_tpus
+from respect_tf.run._device_checks import (
+    DeviceCheck,
+    RunnerBackend,
+    check_edge_tpus,
+    list_edge_tpus,
+)
 from respect_tf.run._measure import measure_on_cpu
+from respect_tf.run._pycoral_runner import PycoralRunner
+from respect_tf.run._runner import PipelineRunner
 from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
 from respect_tf.run._simulator import simulate, stage_times
 from respect_tf.run._stream import stream
+from respect_tf.run.script._devices import EdgeTpuDevice
+from respect_tf.run.script._stages import StageStatistics
 
 __all__ = [
     "RUN_SCRIPT",
-    "CpuRunner",
     "DeviceCheck",
-    "EdgeTpuRunner",
+    "EdgeTpuDevice",
     "GanttBar",
+    "PipelineRunner",
+    "PycoralRunner",
+    "RunnerBackend",
     "RunnerDevice",
     "SegmentChain",
-    "SegmentStatistics",
     "Simulation",
+    "StageStatistics",
     "StageTimes",
     "check_edge_tpus",
     "create_runner",

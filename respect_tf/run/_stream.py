@@ -10,12 +10,12 @@ from typing import Any
 import numpy.typing as npt
 
 from respect_tf._errors import RespectError
-from respect_tf.run._cpu_runner import CpuRunner
-from respect_tf.run._edge_tpu_runner import EdgeTpuRunner
+from respect_tf.run._pycoral_runner import PycoralRunner
+from respect_tf.run._runner import PipelineRunner
 
 
 def stream(
-    runner: CpuRunner | EdgeTpuRunner, inputs: Iterable[Mapping[str, npt.ArrayLike]]
+    runner: PipelineRunner | PycoralRunner, inputs: Iterable[Mapping[str, npt.ArrayLike]]
 ) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Push inputs from a thread and yield the results, in order; ends the runner's stream.
 

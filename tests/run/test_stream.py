@@ -9,7 +9,7 @@ from model_builder import ModelBuilder
 
 from respect_tf import ArgumentError, segment
 from respect_tf._errors import RunnerError
-from respect_tf.run import CpuRunner, stream
+from respect_tf.run import create_runner, stream
 from respect_tf.tflite import Interpreter
 
 
@@ -21,7 +21,8 @@ def model():
 
 @pytest.fixture
 def runner(model):
-    with CpuRunner(segment(model, [0, 1]), input_queue_size=1, output_queue_size=1) as made:
+    parts = segment(model, [0, 1])
+    with create_runner(parts, device="cpu", input_queue_size=1, output_queue_size=1) as made:
         yield made
     assert not [thread for thread in threading.enumerate() if "respect_tf" in thread.name]
 

@@ -16,7 +16,7 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf import ArgumentError, InvalidModelError, segment
 from respect_tf.graph import op_graph_of
-from respect_tf.run import CpuRunner
+from respect_tf.run import create_runner
 from respect_tf.segmentation import Metadata, check_runner_rules, cut, read_metadata, verify
 from respect_tf.segmentation._metadata_writer import MetadataWriter
 from respect_tf.tflite import read_model, text, write_model
@@ -144,7 +144,7 @@ def test_nothing_else_changes(model, segments, described):
     assert written[1].content == segments[1].content
     check_runner_rules(written)
     verify(model, written)
-    with CpuRunner(written) as runner:
+    with create_runner(written, device="cpu") as runner:
         runner.push({"input_0": np.zeros((1, 4, 4, 3), np.int8)})
         assert runner.pop() is not None
     assert _cut(model, [0, 1, 2], described) == written  # the same bytes

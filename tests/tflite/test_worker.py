@@ -29,7 +29,7 @@ import respect_tf
 from respect_tf import InterpreterError, OpGraph
 from respect_tf._errors import InvalidModelError, RespectError, RunnerError
 from respect_tf.cli import main
-from respect_tf.run import CpuRunner, measure_on_cpu
+from respect_tf.run import create_runner, measure_on_cpu
 from respect_tf.segmentation import random_inputs
 from respect_tf.tflite import (
     Interpreter,
@@ -315,10 +315,10 @@ def test_an_endless_segment_is_ended_by_predict_and_verify(short_time):
 
 
 def test_a_runner_with_an_endless_segment_is_closed_without_waiting_for_it(monkeypatch):
-    monkeypatch.setattr("respect_tf.run._cpu_runner._DISCARD_SECONDS", 0.2)
+    monkeypatch.setattr("respect_tf.run.script._engine.DISCARD_SECONDS", 0.2)
     (segment,) = respect_tf.segment(_chain(), [0, 0, 0, 0])
     hung = dataclasses.replace(segment, content=hostile_models.endless(hostile_models.MAP))
-    runner = CpuRunner([hung])
+    runner = create_runner([hung], device="cpu")
     pid = runner._stages[0].interpreter.worker_pid
     runner.push({segment.inputs[0].name: _sample(1)})
     assert _wait_until(lambda: len(runner._channels[0]) == 0)

@@ -14,6 +14,10 @@ _in_use = set()
 fail_at = {}  # device -> the invocation that fails
 
 
+def wait_before(device):
+    """What a test replaces to make a device hang."""
+
+
 def describe(inputs, outputs, factor):
     """A stand-in for a compiled model; each tensor is a dict of name, dtype and shape."""
     return json.dumps({"inputs": inputs, "outputs": outputs, "factor": factor}).encode()
@@ -104,6 +108,7 @@ class Interpreter:
     def invoke(self):
         if not self._allocated:
             raise RuntimeError("Invoke called on model that is not ready.")
+        wait_before(self.device)
         number, self._runs = self._runs, self._runs + 1
         if fail_at.get(self.device) == number:
             raise RuntimeError("Failed to execute request. Hardware error.")

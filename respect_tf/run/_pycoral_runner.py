@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RunnerError
-from respect_tf.run._edge_tpus import (
+from respect_tf.run._device_checks import (
     check_edge_tpus,
     device_error,
     edgetpu_module,
-    list_edge_tpus,
     pipeline_module,
+    pycoral_devices,
 )
 from respect_tf.run._inputs import InputPreparer
+from respect_tf.run._runner import ENDED, check_queue_size
+from respect_tf.run.script._stages import StageStatistics
 from respect_tf.segmentation import Segment
 
 Array = npt.NDArray[Any]
@@ -27,14 +31,15 @@ Tensors = dict[str, Array]
 
 # pycoral has no "no limit" once a limit was set; its own default is the largest size there is.
 _NO_LIMIT = 2**31 - 1
+_STEP_SECONDS = 0.2  # how often a call that waits looks whether it has waited too long
 
 
-class EdgeTpuRunner:
-    """The compiled segments on one Edge TPU each; used like `CpuRunner`.
+class PycoralRunner:
+    """The compiled segments on one Edge TPU each; used like `PipelineRunner`.
 
     What is pushed is checked and brought into the order, type and layout that pycoral copies
-    blindly. One fault of the real runner remains: if a segment after the first fails while three
-    or more inputs are queued, `pop` waits for ever.
+    blindly. If a segment after the first fails while three or more inputs are queued, the real
+    runner's `pop` waits for ever: here it raises after `timeout` seconds without a result.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class EdgeTpuRunner:
         input_names: Mapping[str, str] | None = None,
         input_queue_size: int | None = None,
         output_queue_size: int | None = None,
+        timeout: float | None = 60.0,
     ) -> None:
         """Load each segment onto its device.
 
@@ -56,6 +62,7 @@ class EdgeTpuRunner:
             input_queue_size: Inputs that may wait before `push` does; None for any number.
             output_queue_size: Results that may wait before the last segment does; None for any
                 number.
+            timeout: Seconds that may go by without a result while inputs are at work; None for any.
 
         Raises:
             ArgumentError: `devices` does not name one device per segment.
@@ -64,10 +71,10 @@ class EdgeTpuRunner:
         if not segments:
             raise ArgumentError("Expected at least one segment. Received: none.")
         _check_given(devices, len(segments))
-        checks = check_edge_tpus(segments)
+        checks = check_edge_tpus(segments, backend="pycoral")
         if not all(check.ok for check in checks):
             raise device_error(checks)
-        self.devices = tuple(devices or list_edge_tpus()[: len(segments)])
+        self.devices = tuple(devices or pycoral_devices()[: len(segments)])
         self._prepare = InputPreparer(segments[0].inputs, input_names)
         self._outputs = [spec.name for spec in segments[-1].outputs]
         self._interpreters = []
@@ -81,6 +88,10 @@ class EdgeTpuRunner:
             self._interpreters.append(interpreter)
         self._runner: Any = pipeline_module().PipelinedModelRunner(self._interpreters)
         self._lock = threading.Lock()
+        self._timeout = timeout
+        self._at_work = 0  # inputs that were pushed and whose results were not popped
+        self._last_result = time.monotonic()
+        self._hangs = False
         self._ended = False
         self._drained: deque[Tensors] | None = None
         self._failure: RunnerError | None = None
@@ -106,12 +117,13 @@ class EdgeTpuRunner:
             return
         prepared = self._prepare(input_tensors)
         if self._ended:
-            raise RunnerError(
-                "The pipeline's stream has ended with push({}) or close(), so it takes no more "
-                "inputs. Make a new runner."
-            )
+            raise RunnerError(ENDED)
+        with self._lock:
+            if not self._at_work:
+                self._last_result = time.monotonic()
+            self._at_work += 1
         try:
-            self._runner.push(prepared)
+            self._in_time(lambda: self._runner.push(prepared))
         except RuntimeError as error:
             raise RunnerError(
                 f"The pipeline has stopped and takes no inputs: {error}. Make a new runner."
@@ -120,11 +132,9 @@ class EdgeTpuRunner:
     def pop(self) -> Tensors | None:
         """The next result, by output name; waits for it. None at the end of the stream.
 
-        pycoral's own runner cannot be interrupted: where a device hangs, this waits for ever. The
-        saved folder's `run_pipeline.py` has a `--timeout`, which ends the process.
-
         Raises:
-            RunnerError: A segment has failed.
+            RunnerError: A segment has failed, or nothing came within the limit. pycoral's own
+                threads cannot be ended then; they stay until the process ends.
         """
         if self._drained is None:
             return self._popped()
@@ -143,6 +153,10 @@ class EdgeTpuRunner:
     def interpreters(self) -> list[Any]:
         """The interpreter of each segment, as pycoral made it."""
         return list(self._interpreters)
+
+    def statistics(self) -> tuple[StageStatistics, ...]:
+        """Where each segment is; pycoral's runner hides what it does there."""
+        return tuple(StageStatistics(devices=(device,)) for device in self.devices)
 
     def close(self, *, discard: bool = False) -> None:
         """End the stream and release the devices.
@@ -165,10 +179,13 @@ class EdgeTpuRunner:
         except RunnerError as error:
             self._failure = error  # told by `pop`, in its place
         self._drained = drained
+        if self._hangs:
+            # Its destructor would wait for ever, or abort the process.
+            _kept.append((self._runner, self._interpreters))
         self._runner = None
-        self._interpreters.clear()
+        self._interpreters = []
 
-    def __enter__(self) -> EdgeTpuRunner:
+    def __enter__(self) -> PycoralRunner:
         return self
 
     def __exit__(
@@ -185,14 +202,58 @@ class EdgeTpuRunner:
         if not already:
             # It refuses when a device has failed: there is nothing to end then, and `pop` says why.
             with contextlib.suppress(RuntimeError):
-                self._runner.push({})
+                self._in_time(lambda: self._runner.push({}))
 
     def _popped(self) -> Tensors | None:
         try:
-            result = self._runner.pop()
+            result = self._in_time(self._runner.pop)
         except (RuntimeError, ValueError) as error:
             raise RunnerError(f"The pipeline has stopped: {error}. Make a new runner.") from error
+        with self._lock:
+            self._at_work -= bool(result)
+            self._last_result = time.monotonic()
         return {name: result[name] for name in self._outputs} if result else None
+
+    def _in_time(self, call: Callable[[], Any]) -> Any:
+        """Call into pycoral in a thread of its own, which is left alone where it hangs.
+
+        Raises:
+            RunnerError: Inputs are at work, and for too long no result has come.
+        """
+        if self._hangs:
+            raise RunnerError(_HANGS.format(self._timeout))
+        if self._timeout is None:
+            return call()
+        answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                answers.put((call(), None))
+            except BaseException as error:  # raised below
+                answers.put((None, error))
+
+        threading.Thread(target=work, name="respect_tf pycoral", daemon=True).start()
+        while True:
+            try:
+                value, error = answers.get(timeout=min(_STEP_SECONDS, self._timeout))
+            except queue.Empty:
+                with self._lock:
+                    late = time.monotonic() - self._last_result > self._timeout
+                    self._hangs = self._hangs or bool(self._at_work and late)
+                if self._hangs:
+                    raise RunnerError(_HANGS.format(self._timeout)) from None
+                continue
+            if error is not None:
+                raise error
+            return value
+
+
+_HANGS = (
+    "The pipeline hangs: no result within {:g} s, as when a segment after the first has failed. "
+    "Make a new runner, in a new process where its devices stay in use."
+)
+# Runners that hang, which must not be destroyed.
+_kept: list[Any] = []
 
 
 def _check_given(devices: Sequence[str] | None, wanted: int) -> None:
@@ -211,11 +272,5 @@ def _check_given(devices: Sequence[str] | None, wanted: int) -> None:
 
 
 def _checked_size(size: int | None) -> int:
-    if size is None:
-        return _NO_LIMIT
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ArgumentError(
-            "The size of a queue must be a whole number, 1 or more, or None for no limit. "
-            f"Received: {size!r}."
-        )
-    return size
+    check_queue_size(size)
+    return _NO_LIMIT if size is None else size

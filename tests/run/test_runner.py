@@ -1,4 +1,4 @@
-"""The CPU runner loses nothing, hangs never and computes what the whole model computes."""
+"""The runner on the CPU loses nothing, hangs never and computes what the whole model computes."""
 
 import contextlib
 import gc
@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from model_builder import ModelBuilder
 from random_models import models, stages
 
-import respect_tf.run._cpu_runner as module
 from respect_tf import ArgumentError, OpGraph, RespectError, segment
 from respect_tf._errors import RunnerError
-from respect_tf.run import CpuRunner
+from respect_tf.run import _backends as module
+from respect_tf.run import create_runner
 from respect_tf.segmentation import cut, quantize, random_inputs
 from respect_tf.tflite import Interpreter, read_model
+
+
+def _cpu_runner(segments, **options):
+    return create_runner(segments, device="cpu", **options)
+
 
 _WAIT = 600  # seconds after which a test gives up on a thread
 
@@ -83,12 +88,12 @@ class _Faulty(Interpreter):
         super().__init__(content, **options)
         self._segment, self._run = options["label"].partition(" '")[0], 0
 
-    def run(self, inputs):
+    def run(self, inputs, **options):
         number, self._run = self._run, self._run + 1
         type(self).hold(self._segment, number)
         if self.fails.get(self._segment) == number:
             raise MemoryError("no memory left")
-        return super().run(inputs)
+        return super().run(inputs, **options)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def faulty(monkeypatch):
 
 def test_results_are_the_whole_models_in_order(chain):
     model, segments = chain
-    with CpuRunner(segments) as runner:
+    with _cpu_runner(segments) as runner:
         for index in range(40):
             runner.push({"input_0": _value(index)})
         runner.push({})
@@ -116,7 +121,7 @@ def test_results_are_the_whole_models_in_order(chain):
 def test_several_inputs_in_any_order_and_outputs_of_any_type(branched):
     model, segments = branched
     whole = Interpreter(model)
-    with CpuRunner(segments, input_names={"left": "input_0", "right": "input_1"}) as runner:
+    with _cpu_runner(segments, input_names={"left": "input_0", "right": "input_1"}) as runner:
         names = [detail["name"] for detail in runner.interpreters()[-1].get_output_details()]
         for seed in range(5):
             first, second = random_inputs(OpGraph.from_tflite(model), 1, seed=seed)[0]
@@ -137,7 +142,7 @@ def test_random_models_and_schedules_are_bit_exact(data):
     segments = cut(unpacked, graph, data.draw(stages(graph)), name="m")
     inputs = random_inputs(graph, 3, seed=0)
     whole = Interpreter(model)
-    with CpuRunner(segments, input_queue_size=1, output_queue_size=5) as runner:
+    with _cpu_runner(segments, input_queue_size=1, output_queue_size=5) as runner:
         for sample in inputs:
             names = [spec.name for spec in segments[0].inputs]
             runner.push(dict(reversed(list(zip(names, sample, strict=True)))))
@@ -149,7 +154,7 @@ def test_random_models_and_schedules_are_bit_exact(data):
 def test_inputs_are_copied_whatever_their_layout(chain):
     model, segments = chain
     (expected,) = _expected(model, 1)
-    with CpuRunner(segments, input_queue_size=1) as runner:
+    with _cpu_runner(segments, input_queue_size=1) as runner:
         for value in (
             np.asfortranarray(_value(0)),
             np.repeat(_value(0), 2, axis=2)[:, :, ::2],
@@ -167,7 +172,7 @@ def test_floats_are_quantised(chain):
     real = np.linspace(-7, 7, 128).reshape(1, 4, 4, 8)
     spec = segments[0].inputs[0]
     expected = Interpreter(model).run([quantize(real, "int8", spec.quantization)])[0]
-    with CpuRunner(segments) as runner:
+    with _cpu_runner(segments) as runner:
         for kind in (np.float64, np.float32):
             runner.push({"input_0": real.astype(kind)})
             (result,) = runner.pop().values()
@@ -190,7 +195,7 @@ def test_floats_are_quantised(chain):
 )
 def test_wrong_inputs_are_refused_and_do_no_harm(chain, tensors, message):
     model, segments = chain
-    with CpuRunner(segments) as runner:
+    with _cpu_runner(segments) as runner:
         with pytest.raises(ArgumentError, match=message):
             runner.push(tensors)
         runner.push({"input_0": _value(0)})
@@ -200,11 +205,11 @@ def test_wrong_inputs_are_refused_and_do_no_harm(chain, tensors, message):
 
 def test_bad_arguments_are_refused(chain):
     with pytest.raises(ArgumentError, match="at least one segment"):
-        CpuRunner([])
+        _cpu_runner([])
     for size in (0, -1, 1.5, True, "2"):
         with pytest.raises(ArgumentError, match="queue"):
-            CpuRunner(chain[1], input_queue_size=size)
-    with CpuRunner(chain[1]) as runner:
+            _cpu_runner(chain[1], input_queue_size=size)
+    with _cpu_runner(chain[1]) as runner:
         for change in (runner.set_input_queue_size, runner.set_output_queue_size):
             with pytest.raises(ArgumentError, match="queue"):
                 change(0)
@@ -213,7 +218,7 @@ def test_bad_arguments_are_refused(chain):
 
 
 def test_pushes_after_the_end_are_refused(chain):
-    with CpuRunner(chain[1]) as runner:
+    with _cpu_runner(chain[1]) as runner:
         runner.push({"input_0": _value(0)})
         runner.push({})
         runner.push({})
@@ -229,7 +234,7 @@ def test_ten_thousand_inputs_through_small_queues(chain):
     model, segments = chain
     count, pushers, poppers = 10_000, 4, 3
     expected = [value.tobytes() for value in _expected(model, 256)]
-    with CpuRunner(segments, input_queue_size=1, output_queue_size=1) as runner:
+    with _cpu_runner(segments, input_queue_size=1, output_queue_size=1) as runner:
 
         def push(start):
             for index in range(start, count, pushers):
@@ -256,7 +261,7 @@ def test_ten_thousand_inputs_through_small_queues(chain):
 def test_a_failure_is_told_after_the_results_before_it(chain, faulty, failing):
     model, segments = chain
     faulty.fails = {f"segment {failing}": 5}
-    runner = CpuRunner(segments, input_queue_size=2)
+    runner = _cpu_runner(segments, input_queue_size=2)
 
     def push_for_ever():
         while True:
@@ -280,7 +285,7 @@ def test_a_failure_is_told_after_the_results_before_it(chain, faulty, failing):
 def test_waiting_threads_are_told_of_a_failure(chain, faulty):
     gate = threading.Event()
     faulty.fails, faulty.hold = {"segment 2": 0}, lambda *_: gate.wait(_WAIT)
-    runner = CpuRunner(chain[1])
+    runner = _cpu_runner(chain[1])
     with ThreadPoolExecutor(3) as pool:
         popping = [pool.submit(runner.pop) for _ in range(3)]
         runner.push({"input_0": _value(0)})
@@ -294,7 +299,7 @@ def test_close_finishes_what_was_pushed_and_keeps_the_results(chain, faulty):
     model, segments = chain
     gate = threading.Event()
     faulty.hold = lambda *_: gate.wait(_WAIT)
-    runner = CpuRunner(segments, output_queue_size=1)
+    runner = _cpu_runner(segments, output_queue_size=1)
     for index in range(30):
         runner.push({"input_0": _value(index)})
     with ThreadPoolExecutor(1) as pool:
@@ -311,7 +316,7 @@ def test_close_finishes_what_was_pushed_and_keeps_the_results(chain, faulty):
 def test_discarding_finishes_what_runs_and_releases_who_waits(chain, faulty):
     gate = threading.Event()
     faulty.hold = lambda *_: gate.wait(_WAIT)
-    runner = CpuRunner(chain[1], input_queue_size=3, output_queue_size=1)
+    runner = _cpu_runner(chain[1], input_queue_size=3, output_queue_size=1)
 
     def push_for_ever():
         while True:
@@ -329,7 +334,7 @@ def test_discarding_finishes_what_runs_and_releases_who_waits(chain, faulty):
 
 
 def test_waiting_poppers_get_none_when_it_closes(chain):
-    runner = CpuRunner(chain[1])
+    runner = _cpu_runner(chain[1])
     with ThreadPoolExecutor(2) as pool:
         popping = [pool.submit(runner.pop) for _ in range(2)]
         runner.close()
@@ -339,7 +344,7 @@ def test_waiting_poppers_get_none_when_it_closes(chain):
 def test_an_error_inside_with_discards(chain, faulty):
     gate = threading.Event()
     faulty.hold = lambda *_: gate.wait(_WAIT)
-    runner = CpuRunner(chain[1], input_queue_size=1)
+    runner = _cpu_runner(chain[1], input_queue_size=1)
 
     def push_until_it_is_closed():
         with contextlib.suppress(RunnerError):
@@ -356,7 +361,7 @@ def test_an_error_inside_with_discards(chain, faulty):
 
 
 def test_a_runner_that_is_dropped_ends_its_threads(chain):
-    runner = CpuRunner(chain[1])
+    runner = _cpu_runner(chain[1])
     for _ in range(20):
         runner.push({"input_0": _value(0)})
     del runner
@@ -366,7 +371,7 @@ def test_a_runner_that_is_dropped_ends_its_threads(chain):
 def test_queue_sizes_hold_back_and_can_be_changed(chain, faulty):
     ran = threading.Semaphore(0)
     faulty.hold = lambda *_: ran.release()
-    runner = CpuRunner(chain[1], input_queue_size=2, output_queue_size=1)
+    runner = _cpu_runner(chain[1], input_queue_size=2, output_queue_size=1)
     with ThreadPoolExecutor(1) as pool:
         pushing = pool.submit(lambda: [runner.push({"input_0": _value(0)}) for _ in range(60)])
         for _ in range(4):  # so many runs there are until all is full
@@ -386,7 +391,7 @@ def test_a_segment_that_tflite_refuses_starts_no_thread(chain):
 
     broken = [*chain[1][:-1], dataclasses.replace(chain[1][-1], content=b"no model")]
     with pytest.raises(RespectError, match="segment 3"):
-        CpuRunner(broken)
+        _cpu_runner(broken)
 
 
 def test_segments_work_at_the_same_time(chain, faulty):
@@ -398,7 +403,7 @@ def test_segments_work_at_the_same_time(chain, faulty):
             together.wait(_WAIT)
 
     faulty.hold = hold
-    with CpuRunner(chain[1]) as runner:
+    with _cpu_runner(chain[1]) as runner:
         for _ in range(8):
             runner.push({"input_0": _value(0)})
         assert all(runner.pop() for _ in range(8))

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from model_builder import ModelBuilder
 from respect_tf import ArgumentError, segment
 from respect_tf._errors import DeviceError, RunnerError
 from respect_tf.run import (
-    CpuRunner,
-    EdgeTpuRunner,
+    PipelineRunner,
+    PycoralRunner,
+    _pycoral_runner,
     check_edge_tpus,
     create_runner,
-    list_edge_tpus,
     quantize,
 )
 from respect_tf.tflite import Interpreter
@@ -67,7 +68,7 @@ def _inputs(seed):
 def test_results_are_the_whole_models(pycoral, model, segments):
     whole = Interpreter(model)
     names = {"left": "zebra"}
-    with EdgeTpuRunner(segments, input_names=names, output_queue_size=2) as runner:
+    with PycoralRunner(segments, input_names=names, output_queue_size=2) as runner:
         assert runner.devices == ("pci:0", "usb:0", "usb:1")
         assert len(runner.interpreters()) == 3
         for seed in range(6):
@@ -87,7 +88,7 @@ def test_results_are_the_whole_models(pycoral, model, segments):
 def test_floats_are_quantised_and_wrong_inputs_refused(pycoral, model, segments):
     real = np.linspace(-6, 6, 128).reshape(1, 4, 4, 8)
     stored = quantize(real, "int8", segments[0].inputs[0].quantization)
-    with EdgeTpuRunner(segments) as runner:
+    with PycoralRunner(segments) as runner:
         runner.push({"zebra": real, "ant": stored})
         expected = Interpreter(model).run([stored, stored])
         assert np.array_equal(next(iter(runner.pop().values())), expected[0])
@@ -102,7 +103,7 @@ def test_floats_are_quantised_and_wrong_inputs_refused(pycoral, model, segments)
 
 def test_close_keeps_the_results_and_frees_the_devices(pycoral, segments):
     for _ in range(2):
-        runner = EdgeTpuRunner(segments, output_queue_size=1, input_queue_size=9)
+        runner = PycoralRunner(segments, output_queue_size=1, input_queue_size=9)
         for seed in range(5):
             runner.push(dict(zip(("zebra", "ant"), _inputs(seed), strict=True)))
         runner.close()
@@ -113,7 +114,7 @@ def test_close_keeps_the_results_and_frees_the_devices(pycoral, segments):
 
 
 def test_a_failing_device_is_told(pycoral, segments):
-    runner = EdgeTpuRunner(segments)
+    runner = PycoralRunner(segments)
     sys.modules["pycoral.utils.edgetpu"].fail_at["usb:0"] = 1
     for seed in range(2):
         runner.push(dict(zip(("zebra", "ant"), _inputs(seed), strict=True)))
@@ -123,39 +124,70 @@ def test_a_failing_device_is_told(pycoral, segments):
         runner.pop()
 
 
+def test_a_pop_that_would_hang_for_ever_ends(pycoral, segments):
+    runner = PycoralRunner(segments, timeout=0.3)
+    hanging = threading.Event()
+    sys.modules["pycoral.utils.edgetpu"].wait_before = lambda device: (
+        hanging.wait() if device == "usb:0" else None
+    )
+    runner.push(dict(zip(("zebra", "ant"), _inputs(0), strict=True)))
+    with pytest.raises(RunnerError, match=r"hangs: no result within 0\.3 s"):
+        runner.pop()
+    again = dict(zip(("zebra", "ant"), _inputs(0), strict=True))
+    for call in (runner.pop, lambda: runner.push(again)):
+        with pytest.raises(RunnerError, match="hangs"):
+            call()
+    runner.close(discard=True)
+    hanging.set()
+    kept, _ = _pycoral_runner._kept.pop()
+    kept.push({})  # so that its thread ends
+
+
+def test_waiting_for_an_input_is_no_hang(pycoral, segments):
+    with PycoralRunner(segments, timeout=2.0) as runner:
+        popping = threading.Thread(target=runner.pop)
+        popping.start()
+        popping.join(3.0)  # longer than the limit, in which no input was at work
+        assert popping.is_alive()
+        runner.push(dict(zip(("zebra", "ant"), _inputs(0), strict=True)))
+        popping.join()
+        assert not runner._hangs
+
+
 def test_devices_can_be_named(pycoral, segments):
     chosen = ["usb:1", "pci:0", "usb:0"]
-    with create_runner(segments, device="edgetpu", devices=chosen) as runner:
+    with create_runner(segments, backend="pycoral", devices=chosen) as runner:
         assert [one.device for one in runner.interpreters()] == chosen
     for wrong in (["usb:0"], ["usb:0", "usb:0", "usb:1"], "usb", [0, 1, 2]):
-        with pytest.raises(ArgumentError, match="3 different Edge TPUs"):
-            create_runner(segments, device="edgetpu", devices=wrong)
+        with pytest.raises(ArgumentError, match="different Edge TPUs"):
+            create_runner(segments, backend="pycoral", devices=wrong)
     with pytest.raises(DeviceError, match=r"segment 0 on usb:7: Failed to load delegate"):
-        EdgeTpuRunner(segments, devices=["usb:7", "usb:0", "usb:1"])
+        PycoralRunner(segments, devices=["usb:7", "usb:0", "usb:1"])
 
 
 def test_a_device_that_is_in_use_gives_the_checklist(pycoral, segments):
     with (
-        EdgeTpuRunner(segments),
+        PycoralRunner(segments),
         pytest.raises(DeviceError, match=r"(?s)Failed to load delegate.*\[ok\] 3 Edge TPUs"),
     ):
-        EdgeTpuRunner(segments)
+        PycoralRunner(segments)
 
 
 def test_auto_takes_edge_tpus_when_all_is_there(pycoral, segments, capsys):
     with create_runner(segments) as runner:
-        assert isinstance(runner, EdgeTpuRunner)
+        assert isinstance(runner, PycoralRunner)
     assert capsys.readouterr().err == ""
     with create_runner(segments, device="cpu") as runner:
-        assert isinstance(runner, CpuRunner)
+        assert isinstance(runner, PipelineRunner)
 
 
 def test_auto_falls_back_to_the_cpu_and_says_why(pycoral, segments, monkeypatch, capsys):
     monkeypatch.setenv("STAND_IN_EDGE_TPUS", "usb")
     with create_runner(segments) as runner:
-        assert isinstance(runner, CpuRunner)
+        assert isinstance(runner, PipelineRunner)
+        assert runner.devices == (("cpu",),) * 3
     assert "Running on the CPU" in (told := capsys.readouterr().err)
-    assert "1 found: usb:0" in told
+    assert "3 Edge TPUs: 0 found" in told
     with create_runner(segments, verbose=0):
         assert capsys.readouterr().err == ""
 
@@ -164,10 +196,10 @@ def test_the_checklist_names_everything_that_is_missing(pycoral, segments, monke
     monkeypatch.setenv("STAND_IN_EDGE_TPUS", "")
     bare = [dataclasses.replace(one, compiled=None) for one in segments]
     with pytest.raises(DeviceError) as caught:
-        create_runner(bare, device="edgetpu")
+        create_runner(bare, device="edgetpu", backend="pycoral")
     told = str(caught.value)
     assert "[ok] Google's pycoral" in told
-    assert "[--] 3 Edge TPUs, one per segment: 0 found" in told
+    assert "[--] 3 Edge TPUs: 0 found" in told
     assert "not segment 0, 1, 2" in told
     assert "respect-tf compile" in told
 
@@ -177,7 +209,7 @@ def test_float_outputs_are_refused_before_anything_runs(pycoral):
     middle = builder.relu(builder.relu(builder.input()))
     both = _compiled(segment(builder.build([builder.dequantize(middle)]), [0, 1, 1]))
     with pytest.raises(DeviceError, match="is float32"):
-        EdgeTpuRunner(both)
+        PycoralRunner(both)
 
 
 def test_without_pycoral_it_is_named(segments, monkeypatch):
@@ -185,9 +217,7 @@ def test_without_pycoral_it_is_named(segments, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycoral", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DeviceError, match=r"\[--\] Google's pycoral: not installed"):
-        create_runner(segments, device="edgetpu")
-    with pytest.raises(DeviceError, match="not on PyPI"):
-        list_edge_tpus()
+        create_runner(segments, device="edgetpu", backend="pycoral")
 
 
 def test_the_unrelated_pycoral_of_pypi_is_recognised_and_not_imported(
@@ -203,7 +233,7 @@ def test_the_unrelated_pycoral_of_pypi_is_recognised_and_not_imported(
         "Metadata-Version: 2.1\nName: pycoral\nVersion: 0.2.0\nSummary: Simple CLI for an atlas\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    check = check_edge_tpus(segments)[0]
+    check = check_edge_tpus(segments, backend="pycoral")[0]
     assert not check.ok
     assert check.found == "pycoral 0.2.0 (Simple CLI for an atlas), an unrelated project"
     assert "pip uninstall pycoral" in check.remedy
@@ -215,4 +245,4 @@ def test_bad_arguments_are_refused(segments):
     with pytest.raises(ArgumentError, match="devices"):
         create_runner(segments, device="cpu", devices=["usb:0"])
     with pytest.raises(ArgumentError, match="at least one segment"):
-        EdgeTpuRunner([])
+        PycoralRunner([])
