@@ -18,8 +18,8 @@ from respect_tf.run import (
     _pycoral_runner,
     check_edge_tpus,
     create_runner,
-    quantize,
 )
+from respect_tf.segmentation import quantize
 from respect_tf.tflite import Interpreter
 
 _STAND_IN = Path(__file__).parent / "stand_in"

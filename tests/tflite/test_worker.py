@@ -319,7 +319,7 @@ def test_a_runner_with_an_endless_segment_is_closed_without_waiting_for_it(monke
     (segment,) = respect_tf.segment(_chain(), [0, 0, 0, 0])
     hung = dataclasses.replace(segment, content=hostile_models.endless(hostile_models.MAP))
     runner = create_runner([hung], device="cpu")
-    pid = runner._stages[0].interpreter.worker_pid
+    pid = runner._engine.models()[0]._interpreter.worker_pid
     runner.push({segment.inputs[0].name: _sample(1)})
     assert _wait_until(lambda: len(runner._channels[0]) == 0)
     runner.close(discard=True)  # before its time limit, which is 15 s
