@@ -321,9 +321,9 @@ def test_a_runner_with_an_endless_segment_is_closed_without_waiting_for_it(monke
     runner = create_runner([hung], device="cpu")
     pid = runner._engine.models()[0]._interpreter.worker_pid
     runner.push({segment.inputs[0].name: _sample(1)})
-    assert _wait_until(lambda: len(runner._channels[0]) == 0)
+    assert _wait_until(lambda: runner.statistics()[0].waiting == 0)
     runner.close(discard=True)  # before its time limit, which is 15 s
-    assert not any(thread.is_alive() for thread in runner._threads)
+    assert not any(thread.is_alive() for thread in runner._engine._threads)
     assert _wait_until(lambda: not _is_alive(pid))
 
 
