@@ -20,6 +20,7 @@ from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.compile import CompileMode, Compiler, compile_cut, resolve_compiler
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, blocking_remarks, resolve_device
 from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf.report import compare_speed
 from respect_tf.scheduling import Constraints, MeasureLike, Objective, Schedule
 from respect_tf.segmentation import (
     NUM_INPUTS,
@@ -202,6 +203,7 @@ def convert(
         recuts=recuts,
         conversion_seconds=whole.seconds,
         rewritten=describe_rewritten(whole.rewritten),
+        comparison=compare_speed(graph, schedule, device),
     )
 
 
@@ -346,7 +348,7 @@ def segment_at(
         device=resolve_device(device),
         parity=_parity(content, segments, inputs, graph, verbose=verbose),
         warnings=warnings,
-    )
+    ).compared()
 
 
 def load(folder: str | os.PathLike[str]) -> Pipeline:

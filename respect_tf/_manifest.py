@@ -108,11 +108,19 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
         },
         "device": devices_dict(pipeline.device),
         "predicted": finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
+        "comparison": None
+        if pipeline.comparison is None
+        else {
+            "one_tpu_ms": pipeline.comparison.one_tpu_ms,
+            "compiler_ms": pipeline.comparison.compiler_ms,
+            "fewer_ms": list(pipeline.comparison.fewer_ms),
+        },
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
             if schedule.device is None
             else "predicted by the device model, with the constants of schedule.device",
             "predicted": "predicted by the device model, with the constants of device",
+            "comparison": "predicted by the device model, with the constants of device",
             "segments.parameter_bytes": "read from the .tflite model",
             "crossing_tensors.bytes": "read from the .tflite model",
         },

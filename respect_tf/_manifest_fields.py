@@ -151,6 +151,12 @@ _SCHEDULE = (
 )
 _PARITY = (Field("num_inputs", _size), Field("num_tensors", _size), Field("num_bytes", _size))
 
+_COMPARISON = (
+    Field("one_tpu_ms", _measure),
+    Field("compiler_ms", _measure),
+    Field("fewer_ms", list_of(_measure)),
+)
+
 # What is optional in version 1 is what its first folders did not have.
 MANIFEST_FIELDS = (
     Field("schema_version", whole(1, SCHEMA_VERSION)),
@@ -164,6 +170,7 @@ MANIFEST_FIELDS = (
     Field("schedule", record(_SCHEDULE)),
     Field("device", _HOSTS, optional=True),
     Field("predicted", figures(8), optional=True, default={}),
+    Field("comparison", nullable(record(_COMPARISON)), optional=True, default=None),
     Field("figures", map_of(_words, _words), optional=True, default={}),
     Field("parity", nullable(record(_PARITY))),
     Field("warnings", list_of(_words)),

@@ -17,8 +17,9 @@ from respect_tf._folder_reading import read_listed, read_manifest
 from respect_tf._manifest import tensor_properties
 from respect_tf._manifest_schema import MANIFEST
 from respect_tf.compile import check_same_interface
-from respect_tf.device import EdgeTpu, Hosts, devices_from, resolve_device
+from respect_tf.device import EdgeTpu, Hosts, devices_from, first_device, resolve_device
 from respect_tf.graph import OpGraph, Quantization
+from respect_tf.report import Comparison
 from respect_tf.scheduling import Schedule, check_schedule
 from respect_tf.segmentation import (
     Interface,
@@ -86,7 +87,8 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     is_old = manifest["schema_version"] < _SAFE_BORDERS
     found = check_runner_rules(segments, stale_borders="warn" if is_old else "refuse")
     _check_compiled(segments)
-    parity = manifest["parity"]
+    parity, comparison = manifest["parity"], manifest["comparison"]
+    device = _device(manifest["device"], manifest["schema_version"])
     made = Pipeline(
         name=manifest["name"],
         model=contents[manifest["model"]],
@@ -97,12 +99,21 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
             cpu_stages=[segment.index for segment in segments if segment.on_cpu],
         ),
         graph=graph,
-        device=_device(manifest["device"], manifest["schema_version"]),
+        device=device,
         parity=None if parity is None else ParityReport(**parity),
         warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
         rewritten=tuple(manifest["rewritten"]),
+        comparison=None
+        if comparison is None
+        else Comparison(
+            device=first_device(device),
+            num_stages=len(segments),
+            one_tpu_ms=comparison["one_tpu_ms"],
+            compiler_ms=comparison["compiler_ms"],
+            fewer_ms=tuple(comparison["fewer_ms"]),
+        ),
     )
     _check_interface(manifest, made)
     return made

@@ -19,10 +19,12 @@ from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, re
 from respect_tf.device import predict as predict_pipeline
 from respect_tf.graph import OpGraph
 from respect_tf.report import (
+    Comparison,
     PlacedGraph,
     Report,
     build_report,
     chrome_trace,
+    compare_speed,
     draw_gantt,
     model_explorer_overlays,
     plot_memory,
@@ -71,6 +73,8 @@ class Pipeline:
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
         rewritten: A line for each kind of op that was rewritten before the model was quantised.
         conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
+        comparison: What the report compares its speed with; None where nobody looked, see
+            `compared`.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Pipeline:
     recuts: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     conversion_seconds: float | None = None
+    comparison: Comparison | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def inputs(self) -> dict[str, TensorSpec]:
@@ -115,7 +120,17 @@ class Pipeline:
             warnings=self.warnings,
             recuts=self.recuts,
             rewritten=self.rewritten,
+            comparison=self.comparison,
         )
+
+    def compared(self) -> Pipeline:
+        """The same pipeline, whose report says how fast other ways to run the model would be.
+
+        That is one Edge TPU, the compiler's own cut, and fewer stages. It takes two schedulers,
+        and `convert` has done it for the device that it was given.
+        """
+        found = compare_speed(self.graph, self.schedule, self.device)
+        return dataclasses.replace(self, comparison=found)
 
     def predict(
         self,

@@ -1,5 +1,6 @@
 """What a person reads about a pipeline."""
 
+from respect_tf.report._comparison import Comparison, compare_speed
 from respect_tf.report._compilation import compilation_table
 from respect_tf.report._doctor import Finding, examine_installation
 from respect_tf.report._gantt import Gantt, draw_gantt
@@ -8,31 +9,25 @@ from respect_tf.report._model_explorer import model_explorer_overlays
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._plot_schedule import plot_schedule
 from respect_tf.report._plots import plot_memory, plot_pipeline
-from respect_tf.report._prediction import (
-    Speed,
-    StageMemory,
-    StageOnDevice,
-    StageTime,
-    stages_on_device,
-)
+from respect_tf.report._prediction import Speed, StageOnDevice, stages_on_device
 from respect_tf.report._report import Report, StageReport, build_report
 from respect_tf.report._report_text import format_cost
 from respect_tf.report._text import format_bytes, render, table
 from respect_tf.report._trace import chrome_trace
 
 __all__ = [
+    "Comparison",
     "Finding",
     "Gantt",
     "Inspection",
     "PlacedGraph",
     "Report",
     "Speed",
-    "StageMemory",
     "StageOnDevice",
     "StageReport",
-    "StageTime",
     "build_report",
     "chrome_trace",
+    "compare_speed",
     "compilation_table",
     "draw_gantt",
     "examine_installation",

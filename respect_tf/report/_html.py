@@ -97,10 +97,11 @@ def _body(report: Report, *, graph: bool) -> str:
 
 def _tiles(report: Report) -> str:
     speed = report.speed
-    gain = speed.frames_per_second / speed.one_tpu_frames_per_second
+    alone = speed.one_tpu_frames_per_second
+    gain = [] if alone is None else [f"{speed.frames_per_second / alone:.2f} times"]
     tiles = [
         (f"{speed.frames_per_second:,.1f} frames/s", f"{speed.source} for {speed.device}"),
-        (f"{gain:.2f} times", "as fast as one Edge TPU"),
+        *((text, "as fast as one Edge TPU") for text in gain),
         (f"{speed.latency_ms:,.1f} ms", "from end to end"),
         (speed.limited_by, "is the bottleneck"),
         ("not verified" if report.parity is None else "bit-exact", "parity with the whole model"),

@@ -50,9 +50,9 @@ def plot_memory(
     if ax is None:
         ax = new_axes(8.0, 1.6 + _ROW_INCHES * len(stages))
     parts: list[tuple[str, str, str, list[int]]] = [
-        ("activations", ACTIVATIONS, "", [s.memory.activation_bytes for s in stages]),
-        ("parameters on chip", CACHED, "", [s.memory.cached_bytes for s in stages]),
-        ("parameters streamed", STREAMED, "///", [s.memory.streamed_bytes for s in stages]),
+        ("activations", ACTIVATIONS, "", [s.predicted.cost.activation_bytes for s in stages]),
+        ("parameters on chip", CACHED, "", [s.predicted.cost.cached_bytes for s in stages]),
+        ("parameters streamed", STREAMED, "///", [s.predicted.cost.streamed_bytes for s in stages]),
     ]
     rows = range(len(stages))
     lefts = [0.0] * len(stages)
@@ -85,7 +85,7 @@ def _draw_logged(ax: Any, stages: Sequence[StageOnDevice]) -> None:
     used = [(logged.on_chip_used_bytes or 0) / _MIB for _, logged in found]
     streamed = [(logged.off_chip_bytes or 0) / _MIB for _, logged in found]
     # Parameters begin where the prediction has them, so that the two can be compared.
-    lefts = [stages[row].memory.activation_bytes / _MIB for row, _ in found]
+    lefts = [stages[row].predicted.cost.activation_bytes / _MIB for row, _ in found]
     ax.barh(rows, used, 0.12, lefts, color="black", label="compiler log: on chip")
     ends = [left + width for left, width in zip(lefts, used, strict=True)]
     ax.barh(rows, streamed, 0.12, ends, color="#777777", label="compiler log: streamed")

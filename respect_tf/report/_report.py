@@ -11,11 +11,12 @@ import numpy as np
 from respect_tf._reporting import printable
 from respect_tf.device import StageCost, blocking_remarks, mapping_remarks
 from respect_tf.graph import OpGraph
+from respect_tf.report._comparison import Comparison
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._prediction import (
     Speed,
     StageOnDevice,
-    predict_speed,
+    speed_of,
     stages_on_device,
 )
 from respect_tf.report._report_text import report_text
@@ -46,6 +47,11 @@ class StageReport:
     macs: int
     file_bytes: int
     on_device: StageOnDevice
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return plain | {"on_device": self.on_device.to_dict()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +105,17 @@ class Report:
         `speed` and each stage's `memory` and `time` say in `source` where their figures come from;
         all others are read from the .tflite models.
         """
-        plain = dataclasses.asdict(dataclasses.replace(self, placed=None))
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del plain["placed"]
-        return plain | {"peak_parameter_bytes": self.peak_parameter_bytes}
+        return plain | {
+            "stages": [stage.to_dict() for stage in self.stages],
+            "speed": dataclasses.asdict(self.speed),
+            "parity": None if self.parity is None else dataclasses.asdict(self.parity),
+            "warnings": list(self.warnings),
+            "recuts": list(self.recuts),
+            "rewritten": list(self.rewritten),
+            "peak_parameter_bytes": self.peak_parameter_bytes,
+        }
 
     def to_html(self) -> str:
         """The report as an HTML page of its own, with pictures.
@@ -132,11 +146,12 @@ def build_report(
     warnings: tuple[str, ...],
     recuts: tuple[str, ...] = (),
     rewritten: tuple[str, ...] = (),
+    comparison: Comparison | None = None,
 ) -> Report:
     """Collect the figures of a pipeline."""
     graph = placed.graph
     on_device = stages_on_device(placed.prediction, segments)
-    speed = predict_speed(graph, schedule, placed.prediction)
+    speed = speed_of(schedule, placed.prediction, comparison)
     mapped = sorted({op for stage in placed.prediction.stages for op in _mapped(stage.cost)})
     return Report(
         name=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from respect_tf.device import MARGINS
+from respect_tf.report._prediction import COMPILER_LOG, PREDICTED
 from respect_tf.report._text import format_bytes, table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def report_tables(report: Report) -> list[ReportTable]:
             [
                 row
                 for stage in report.stages
-                if not stage.on_device.on_cpu
+                if not stage.on_device.predicted.on_cpu
                 for row in _memory_rows(stage)
             ],
         ),
@@ -169,19 +170,23 @@ def format_cost(cost: float | None, objective: str | None, *, is_relative: bool 
 def _speed_lines(report: Report) -> list[tuple[str, str]]:
     speed = report.speed
     fps = speed.frames_per_second
+    one, stock = speed.one_tpu_frames_per_second, speed.compiler_frames_per_second
+    gains = []
+    if one is not None and stock is not None:
+        gains = [
+            (
+                "speed-up",
+                f"{fps / one:.2f} over one Edge TPU ({one:,.1f} frames/s), {fps / stock:.2f} over "
+                f"the compiler's own cut ({stock:,.1f}; {speed.source})",
+            )
+        ]
     return [
         (
             "throughput",
             f"{fps:,.1f} frames/s ({speed.source} for {speed.device}), one every "
             f"{speed.interval_ms:.3f} ms; limited by: {speed.limited_by}",
         ),
-        (
-            "speed-up",
-            f"{fps / speed.one_tpu_frames_per_second:.2f} over one Edge TPU "
-            f"({speed.one_tpu_frames_per_second:,.1f} frames/s), "
-            f"{fps / speed.compiler_frames_per_second:.2f} over the compiler's own cut "
-            f"({speed.compiler_frames_per_second:,.1f}; {speed.source})",
-        ),
+        *gains,
         (
             "latency",
             f"{speed.latency_ms:.3f} ms, the first inference {speed.first_inference_ms:.3f} ms "
@@ -196,10 +201,10 @@ def _cpu_stage_lines(report: Report) -> list[tuple[str, str]]:
         (
             "CPU stage",
             f"stage {stage.index} runs on the host and is never compiled: "
-            f"{stage.on_device.time.total_ms:.3f} ms ({stage.on_device.time.source})",
+            f"{stage.on_device.predicted.total_ms:.3f} ms ({PREDICTED})",
         )
         for stage in report.stages
-        if stage.on_device.on_cpu
+        if stage.on_device.predicted.on_cpu
     ]
 
 
@@ -208,14 +213,14 @@ def _streaming_lines(report: Report) -> list[tuple[str, str]]:
     return [
         (
             "streaming",
-            f"stage {stage.index} streams {format_bytes(memory.streamed_bytes)} beside "
-            f"{format_bytes(memory.room_left_bytes)} of room: a layer is kept as a whole or "
+            f"stage {stage.index} streams {format_bytes(predicted.streamed_bytes)} beside "
+            f"{format_bytes(predicted.room_left_bytes)} of room: a layer is kept as a whole or "
             "streamed as a whole, its blocks of channels must each fit into one of the chip's "
             "memories, and constants of elementwise ops are always streamed",
         )
         for stage in report.stages
-        for memory in [stage.on_device.memory]
-        if memory.streamed_bytes and memory.room_left_bytes
+        for predicted in [stage.on_device.predicted]
+        if predicted.streamed_bytes and predicted.room_left_bytes
     ]
 
 
@@ -223,7 +228,7 @@ def _cpu_lines(report: Report) -> list[tuple[str, str]]:
     found = [
         ("on the CPU", f"stage {stage.index}: {op.description}: {op.reason}")
         for stage in report.stages
-        for op in stage.on_device.cpu_ops
+        for op in stage.on_device.predicted.cpu_ops
     ]
     if len(found) > _MAX_CPU_OPS:
         more = len(found) - _MAX_CPU_OPS
@@ -245,15 +250,15 @@ def _model_row(stage: StageReport) -> list[Any]:
 
 def _memory_rows(stage: StageReport) -> list[list[Any]]:
     """What is predicted, and below it what the compiler said."""
-    memory, logged = stage.on_device.memory, stage.on_device.logged
-    predicted = [
-        memory.stored_bytes,
-        memory.cached_bytes,
-        memory.streamed_bytes,
-        memory.activation_bytes,
-        memory.room_left_bytes,
+    predicted, logged = stage.on_device.predicted, stage.on_device.logged
+    sizes = [
+        predicted.stored_bytes,
+        predicted.cost.cached_bytes,
+        predicted.cost.streamed_bytes,
+        predicted.cost.activation_bytes,
+        predicted.room_left_bytes,
     ]
-    rows = [[stage.index, *map(format_bytes, predicted), memory.source]]
+    rows = [[stage.index, *map(format_bytes, sizes), PREDICTED]]
     if logged is not None:
         said = [
             None,
@@ -263,25 +268,25 @@ def _memory_rows(stage: StageReport) -> list[list[Any]]:
             logged.on_chip_remaining_bytes,
         ]
         cells = ["" if size is None else format_bytes(size) for size in said]
-        rows.append([stage.index, *cells, logged.source])
+        rows.append([stage.index, *cells, COMPILER_LOG])
     return rows
 
 
 def _time_row(stage: StageReport) -> list[Any]:
-    ms = stage.on_device.time
+    ms = stage.on_device.predicted.cost
     parts = (
         ms.compute_ms,
         ms.stream_ms,
         ms.instruction_ms,
         ms.input_ms,
         ms.output_ms,
-        ms.overhead_ms,
+        ms.fixed_ms,
         ms.cpu_ms,
         ms.total_ms,
     )
-    return [_named(stage), *(f"{part:.3f}" for part in parts), ms.source]
+    return [_named(stage), *(f"{part:.3f}" for part in parts), PREDICTED]
 
 
 def _named(stage: StageReport) -> Any:
     """A stage in the first column of a table."""
-    return f"{stage.index} (CPU)" if stage.on_device.on_cpu else stage.index
+    return f"{stage.index} (CPU)" if stage.on_device.predicted.on_cpu else stage.index

@@ -39,8 +39,8 @@ def memory_svg(stages: Sequence[StageOnDevice], room_bytes: int) -> str:
     longest = max(
         1,
         room_bytes,
-        *(s.memory.activation_bytes + s.memory.stored_bytes for s in stages),
-        *(s.memory.activation_bytes + _logged_bytes(s) for s in stages),
+        *(s.predicted.cost.activation_bytes + s.predicted.stored_bytes for s in stages),
+        *(s.predicted.cost.activation_bytes + _logged_bytes(s) for s in stages),
     )
     scale = 98.0 / longest
     legend = _legend(
@@ -53,7 +53,7 @@ def memory_svg(stages: Sequence[StageOnDevice], room_bytes: int) -> str:
     line = f'<span class="key"><i class="room"></i>room: {format_bytes(room_bytes)}</span>'
     rows = [f'<p class="legend">{legend}{line}</p>']
     for number, stage in enumerate(stages):
-        memory = stage.memory
+        memory = stage.predicted.cost
         parts = (
             (memory.activation_bytes, ACTIVATIONS),
             (memory.cached_bytes, CACHED),

@@ -50,14 +50,14 @@ def test_predicts_at_once_what_the_trained_model_gets(package: str) -> None:
     trained = respect_tf.convert(
         model, 2, images(), scheduler="slicing", device="pcie", verify=False, verbose=0
     )
-    stages = [stage.on_device for stage in trained.report.stages]
-    times = [stage.time.total_ms for stage in stages]
+    stages = [stage.on_device.predicted for stage in trained.report.stages]
+    times = [stage.total_ms for stage in stages]
     assert callback.result is not None
     assert callback.result.graph.op_types == trained.graph.op_types
     expected = {
         "bottleneck_ms": trained.report.speed.interval_ms,
         "stage_balance": np.mean(times) / max(times),
-        "streamed_bytes": sum(stage.memory.streamed_bytes for stage in stages),
+        "streamed_bytes": sum(stage.streamed_bytes for stage in stages),
     }
     assert {name: found[name] for name in METRICS} == {
         name: [pytest.approx(value)] * 2 for name, value in expected.items()

@@ -130,9 +130,9 @@ def test_a_figure_can_be_drawn_into_axes(pipeline):
 
 def test_memory_bars_add_up_to_what_is_predicted(pipeline):
     axes = pipeline.plot_memory().axes[0]
-    cost = pipeline.report.stages[1].on_device.memory
+    stage = pipeline.report.stages[1].on_device.predicted
     widths = [bar.get_width() for bar in axes.patches if 0.6 < bar.get_y() + 0.31 < 1.4]
-    assert sum(widths) * 2**20 == pytest.approx(cost.activation_bytes + cost.stored_bytes)
+    assert sum(widths) * 2**20 == pytest.approx(stage.cost.activation_bytes + stage.stored_bytes)
 
 
 def test_any_graph_can_be_drawn_in_its_stages():
@@ -244,7 +244,7 @@ def test_overlays_say_stage_time_bytes_and_device_of_every_op(pipeline, tmp_path
     for stage, report in enumerate(pipeline.report.stages):
         ops = [str(op) for op, other in enumerate(_STAGES) if other == stage]
         total = sum(overlays["ms"]["results"][op]["value"] for op in ops)
-        time = report.on_device.time
+        time = report.on_device.predicted.cost
         assert total == pytest.approx(time.compute_ms + time.stream_ms + time.cpu_ms, abs=1e-4)
 
 

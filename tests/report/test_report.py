@@ -54,6 +54,8 @@ def test_a_model_that_fits_one_edge_tpu_gets_a_warning(pipeline):
     # Small maps and few parameters: more devices only add work for the host.
     busy = dataclasses.replace(EdgeTpu.preset("usb2-pi3"), stage_ms=2.0)
     made = dataclasses.replace(pipeline, device=busy)
+    assert made.report.speed.one_tpu_frames_per_second is None  # compared for another device
+    made = made.compared()
     assert any("one Edge TPU would be as fast" in text for text in made.report.warnings)
 
 
@@ -131,8 +133,24 @@ def test_figures_from_a_compiler_log_stand_beside_the_predictions(pipeline):
     logged = report.stages[0].on_device.logged
     assert (logged.on_chip_used_bytes, logged.off_chip_bytes) == (5632, 0)
     assert logged.on_chip_remaining_bytes == 7_864_320
-    assert logged.source == "compiler log"
+    assert report.to_dict()["stages"][0]["on_device"]["logged"]["source"] == "compiler log"
     assert report.stages[1].on_device.logged is None
     [row] = [line for line in str(report).splitlines() if "compiler log" in line]
     assert "5.50 KiB" in row
     assert "7.50 MiB" in row
+
+
+def test_looking_at_a_pipeline_runs_no_scheduler(pipeline, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a scheduler was run")
+
+    fresh = dataclasses.replace(pipeline)
+    monkeypatch.setattr("respect_tf.report._comparison.choose_schedule", refuse)
+    assert "one Edge TPU" in str(fresh.report)
+    loaded = respect_tf.load(fresh.save(tmp_path / "out", verbose=0))
+    assert loaded.comparison == pipeline.comparison
+    assert loaded.report.to_html() == fresh.report.to_html()
+    nobody_looked = dataclasses.replace(pipeline, comparison=None).report
+    assert "speed-up" not in str(nobody_looked)
+    assert "as fast as one Edge TPU" not in nobody_looked.to_html()
+    assert nobody_looked.to_dict()["speed"]["one_tpu_frames_per_second"] is None

@@ -13,6 +13,7 @@ from model_builder import ModelBuilder
 
 import respect_tf
 from respect_tf._convert import segment_at
+from respect_tf.compile import ModelLog
 from respect_tf.device import EdgeTpu
 
 
@@ -67,7 +68,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(pipeline):
 def test_every_figure_of_the_table_is_on_the_page(pipeline):
     page = Page(pipeline.report.to_html())
     for stage in pipeline.report.stages:
-        assert f"{stage.on_device.time.total_ms:.3f}" in page.text
+        assert f"{stage.on_device.predicted.total_ms:.3f}" in page.text
     for source in ("predicted for usb3-pi5", "Figures without a source", "Simulated"):
         assert source in page.text
     assert page.counts["table"] == 4
@@ -118,10 +119,13 @@ def test_a_notebook_gets_a_fragment_without_the_op_graph(pipeline):
 
 
 def test_figures_of_the_compiler_get_a_bar_of_their_own(pipeline):
-    from respect_tf.report._prediction import LoggedMemory
-
     stage = pipeline.report.stages[0]
-    logged = LoggedMemory(5632, 7_864_320, 1024)
+    logged = ModelLog(
+        "in.tflite",
+        on_chip_used_bytes=5632,
+        on_chip_remaining_bytes=7_864_320,
+        off_chip_bytes=1024,
+    )
     on_device = dataclasses.replace(stage.on_device, logged=logged)
     stages = (dataclasses.replace(stage, on_device=on_device), *pipeline.report.stages[1:])
     page = Page(dataclasses.replace(pipeline.report, stages=stages).to_html())
