@@ -96,7 +96,7 @@ class QuantizationGap(ConvertingCallback):
             self._log(epoch, logs, self._measure())
 
     def _measure(self) -> dict[str, float]:
-        from respect_tf.tflite._calibration_checks import fitting_arrays
+        from respect_tf.tflite import fitting_arrays
 
         source = opened(self.model)
         samples = {

@@ -13,7 +13,6 @@ from respect_tf._files import write_file
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._reporting import Verbosity, progress
-from respect_tf._samples import Array, Inputs, split_samples, stack_results
 from respect_tf.compile import compile_segments, require_compiler, sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
 from respect_tf.device import predict as predict_pipeline
@@ -45,12 +44,16 @@ from respect_tf.run import (
 )
 from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import (
+    Array,
+    Inputs,
     Interface,
     ParityReport,
     Segment,
     TensorSpec,
     check_runner_rules,
     named_specs,
+    split_samples,
+    stack_results,
     verify,
 )
 

@@ -68,7 +68,7 @@ def test_predict_on_floats_quantises_and_gives_floats_back(pipeline):
 @pytest.mark.parametrize(
     ("x", "match"),
     [
-        (np.zeros((4, 4, 8), np.int8), r"\[num_samples, 4, 4, 8\]"),
+        (np.zeros((4, 4, 8), np.int8), r"\(n, 4, 4, 8\).*one sample"),
         (np.zeros((1, 4, 4, 8), np.uint8), "uint8"),
         (np.full((1, 4, 4, 8), np.nan), "finite"),
         (np.zeros((0, 4, 4, 8), np.int8), "at least one"),

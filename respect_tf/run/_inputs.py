@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.segmentation import TensorSpec, quantize
+from respect_tf.segmentation import TensorSpec, stored
+from respect_tf.tflite import arrays_by_input
 
 Array = npt.NDArray[Any]
 
@@ -58,31 +59,21 @@ class InputPreparer:
             raise ArgumentError(
                 f"The pipeline's inputs are {self._names()}. Received: {list(tensors)}."
             )
-        return {spec.name: _prepared(spec, given[spec.name]) for spec in self._specs}
+        specs = {spec.name: spec for spec in self._specs}
+        arrays = arrays_by_input(
+            given, specs, "what is pushed", single_allowed=True, error=ArgumentError
+        )
+        prepared = {}
+        for name, spec in specs.items():
+            if len(arrays[name]) != 1:
+                raise ArgumentError(
+                    f"Input '{name}' must have the shape {list(spec.shape)}, one sample at a time. "
+                    f"Received: {list(arrays[name].shape)}."
+                )
+            values = stored(arrays[name].reshape(spec.shape), spec, name)
+            prepared[name] = np.array(values, order="C")  # a copy, whatever the caller does next
+        return prepared
 
     def _names(self) -> list[str]:
         shown = {own: name for name, own in self._other.items()}
         return [shown.get(spec.name, spec.name) for spec in self._specs]
-
-
-def _prepared(spec: TensorSpec, value: npt.ArrayLike) -> Array:
-    array = np.asarray(value)
-    if array.shape != spec.shape:
-        if spec.shape[:1] != (1,) or array.shape != spec.shape[1:]:
-            raise ArgumentError(
-                f"Input '{spec.name}' must have the shape {list(spec.shape)}. "
-                f"Received: {list(array.shape)}."
-            )
-        array = array.reshape(spec.shape)
-    kind = np.dtype(spec.dtype)
-    if array.dtype == kind:
-        return np.array(array, kind, order="C")
-    takes_floats = kind.kind == "f" or spec.quantization is not None
-    if array.dtype.kind != "f" or not takes_floats:
-        also = ", or floats, which are quantised" if takes_floats else ""
-        raise ArgumentError(
-            f"Input '{spec.name}' must be {spec.dtype}{also}. Received: {array.dtype.name}."
-        )
-    if not np.isfinite(array).all():
-        raise ArgumentError(f"Input '{spec.name}' must be finite. Received: NaN or infinity.")
-    return np.ascontiguousarray(quantize(array, spec.dtype, spec.quantization))

@@ -10,10 +10,19 @@ from respect_tf.segmentation._quantize import dequantize, quantize
 from respect_tf.segmentation._rules import check_runner_rules
 from respect_tf.segmentation._segment import Segment, TensorSpec
 from respect_tf.segmentation._segment_model import schedule_of, segment
+from respect_tf.segmentation._stored_arrays import (
+    Array,
+    Inputs,
+    split_samples,
+    stack_results,
+    stored,
+)
 from respect_tf.segmentation._verify import NUM_INPUTS, ParityReport, random_inputs, verify
 
 __all__ = [
     "NUM_INPUTS",
+    "Array",
+    "Inputs",
     "Interface",
     "Metadata",
     "ParityReport",
@@ -32,5 +41,8 @@ __all__ = [
     "read_metadata",
     "schedule_of",
     "segment",
+    "split_samples",
+    "stack_results",
+    "stored",
     "verify",
 ]

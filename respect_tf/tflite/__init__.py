@@ -11,6 +11,7 @@ from respect_tf.tflite._flatbuffer import (
     text,
     write_model,
 )
+from respect_tf.tflite._input_arrays import arrays_by_input, fitting_arrays
 from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
 from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
@@ -38,11 +39,13 @@ __all__ = [
     "Rewritten",
     "TFLiteContent",
     "Trust",
+    "arrays_by_input",
     "call_in_worker",
     "check_saved_model",
     "converter_name",
     "describe_rewritten",
     "dtype_bits",
+    "fitting_arrays",
     "ints",
     "is_made_here",
     "mark_made_here",

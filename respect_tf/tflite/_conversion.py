@@ -26,9 +26,9 @@ from respect_tf._errors import (
 )
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
-from respect_tf.tflite._calibration_checks import Sample
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
 from respect_tf.tflite._frozen import freeze_without_a_function
+from respect_tf.tflite._input_arrays import Sample
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
 from respect_tf.tflite._precision import (

@@ -158,7 +158,7 @@ def test_arrays_are_sampled_evenly_and_generators_are_not_exhausted():
         (_images().astype(str), "dtype <U"),
         (_images() > 0, "dtype bool"),
         (_images().astype(complex), "dtype complex"),
-        (np.array([None] * 12), "dtype object"),
+        (np.full((12, 4, 5, 3), None), "dtype object"),
         (np.where(_images() > 2, np.nan, _images()), r"input 'image', holds \d+ values.*NaN"),
         (_images().astype(np.float64) * 1e300, "too large for float32"),
         (lambda: ([image] for image in _images()[:, :3]), r"element 0.*\(3, 5, 3\)"),
