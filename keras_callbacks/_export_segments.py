@@ -12,7 +12,7 @@ import respect_tf
 from keras_callbacks._callback import Logs, check_count
 from keras_callbacks._converting import ConvertingCallback, OnError, checked_options
 from respect_tf import ArgumentError
-from respect_tf._folder import check_writable_target
+from respect_tf._folder_target import check_writable_target
 from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:

@@ -178,7 +178,7 @@ def failing(as_json: bool) -> Iterator[None]:
 
 def target_folder(model: Path, output: Path | None, *, overwrite: bool) -> Path:
     """The folder to make, checked before the long part."""
-    from respect_tf._folder import check_writable_target
+    from respect_tf._folder_target import check_writable_target
 
     folder = output or Path(f"{model.resolve().stem}_pipeline")
     check_writable_target(folder, overwrite=overwrite)

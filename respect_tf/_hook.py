@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from respect_tf._convert import ConvertOptions, convert
 from respect_tf._errors import CalibrationDataError
-from respect_tf._folder import check_writable_target
+from respect_tf._folder_target import check_writable_target
 from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity
 from respect_tf.tflite import check_saved_model

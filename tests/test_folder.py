@@ -13,9 +13,10 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf import SavedPipelineError, _exchange, _folder
 from respect_tf._files import locked, strays_of
-from respect_tf._folder import check_writable_target, update_folder, write_folder
+from respect_tf._folder import update_folder, write_folder
 from respect_tf._folder_reading import read_manifest
 from respect_tf._folder_repair import repair_folder
+from respect_tf._folder_target import check_writable_target
 from respect_tf._manifest import pipeline_files
 
 

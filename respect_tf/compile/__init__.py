@@ -7,13 +7,12 @@ from respect_tf.compile._compilation import (
     compile_segments,
     logged_figures,
 )
+from respect_tf.compile._compiled_checks import check_compiled, check_same_interface
 from respect_tf.compile._compiled_model import compiled_of, read_compiled, sent_instructions
 from respect_tf.compile._compiled_values import CompiledModel, EdgeTpuOp, Executable, Layer
 from respect_tf.compile._compiler import (
     Compiler,
     CompileResult,
-    check_compiled,
-    check_same_interface,
     compile_model,
     find_compiler,
     require_compiler,

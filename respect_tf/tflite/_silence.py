@@ -80,28 +80,28 @@ def silenced(*, verbose: Verbosity = "auto") -> Iterator[Chatter]:
 # One process has one file descriptor 2, so its state is the module's.
 _lock = threading.Lock()
 _depth = 0
-_file: IO[bytes] | None = None
+_file: IO[bytes] | None = None  # None while nothing is silenced
 _restore = contextlib.ExitStack()
 
 
 def _enter() -> IO[bytes]:
     global _depth, _file, _restore  # noqa: PLW0603
     with _lock:
-        if _depth == 0:
+        if _file is None:
             # On any exception, Ctrl-C included, the inner stack takes back what was done so far.
             with contextlib.ExitStack() as stack:
                 _file = _redirect(stack)
                 _restore = stack.pop_all()
         _depth += 1
-        assert _file is not None
         return _file
 
 
 def _leave() -> None:
-    global _depth  # noqa: PLW0603
+    global _depth, _file  # noqa: PLW0603
     with _lock:
         _depth -= 1
         if _depth == 0:
+            _file = None
             _restore.close()
 
 

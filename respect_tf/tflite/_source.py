@@ -257,11 +257,10 @@ def _from_saved_model(path: Path, trust: Trust) -> FloatModel:
         name: Leaf(None, _static_shape(spec.shape), spec.dtype.name) for name, spec in specs.items()
     }
 
-    def call(*tensors: Any) -> list[tuple[str, Any]]:
+    # `loaded` owns the variables, and is kept alive by what calls its signature.
+    def call(*tensors: Any, _owner: Any = loaded) -> list[tuple[str, Any]]:
         remaining = iter(tensors)
         outputs = signature(**map_leaves(lambda _leaf: next(remaining), structure))
-        # `loaded` owns the variables: this closure keeps them alive.
-        assert loaded is not None
         return sorted(outputs.items())
 
     return FloatModel("saved_model", file_stem(path.resolve().name), make_inputs(structure), call)

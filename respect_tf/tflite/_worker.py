@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
 import os
 import signal
 import socket
@@ -21,27 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from respect_tf._errors import ArgumentError, InterpreterError
+from respect_tf._errors import InterpreterError
 from respect_tf.tflite._messages import Connection, Message, memory_file
+from respect_tf.tflite._worker_limits import SECONDS_VARIABLE, Limits
 
 Kind = Literal["models", "functions"]
 
-_SECONDS_VARIABLE = "RESPECT_TF_MODEL_SECONDS"
-_MEMORY_VARIABLE = "RESPECT_TF_MODEL_MIB"
-
-# One inference, in seconds of the processor's time, so that other work on the machine does not
-# count. Measured on one thread of a server's core: 0.02 s for MobileNetV2 (3 MiB), 0.07 to 0.25 s
-# for the ten models of the benchmark (7 to 59 MiB). That leaves a factor of 100 for larger maps and
-# slower boards, and ends a small file that loops in a quarter of a minute.
-_CPU_SECONDS = 15.0
-_CPU_SECONDS_PER_MIB = 0.25
-# The time on the wall, for a worker that gets no processor: as on a machine that swaps.
-_WALL_PER_CPU_SECOND = 20.0
-# Private memory on top of what the libraries take. Measured for the same models: 12 to 80 MiB, and
-# up to 160 MiB where all tensors are kept, as for a proof. The file is in memory once as bytes and
-# a second time as constants that kernels have packed; that is doubled.
-_MEMORY_MIB = 1536
-_MEMORY_PER_BYTE = 4
 
 _START_SECONDS = 120.0  # to import the interpreter: 0.2 s here, a minute from a cold network disk
 _CONTROL_SECONDS = 30.0  # for the keeper's answer when a worker is to end: it gives up after 5 s
@@ -53,49 +37,6 @@ _BOOT = (
     "import sys; _, descriptor, kind, *sys.path = sys.argv; "
     "from respect_tf.tflite._worker_main import main; main(int(descriptor), kind)"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What one call to a worker may take.
-
-    Attributes:
-        wall_seconds: Until this process gives it up.
-        cpu_seconds: Of the processor's time; None for any.
-        memory_bytes: Private memory on top of the libraries' own.
-    """
-
-    wall_seconds: float
-    cpu_seconds: float | None
-    memory_bytes: int
-
-    @classmethod
-    def for_model(cls, num_bytes: int) -> Limits:
-        """The limits for a model's file of some size.
-
-        A small file that takes long or much is worked at no longer than that; the environment
-        variables `RESPECT_TF_MODEL_SECONDS` and `RESPECT_TF_MODEL_MIB` set other limits.
-
-        Raises:
-            ArgumentError: One of the variables is no number above 0.
-        """
-        mib = num_bytes / 2**20
-        cpu = _variable(_SECONDS_VARIABLE) or _CPU_SECONDS + _CPU_SECONDS_PER_MIB * mib
-        memory = _variable(_MEMORY_VARIABLE) or _MEMORY_MIB + _MEMORY_PER_BYTE * mib
-        return cls(_WALL_PER_CPU_SECOND * cpu, cpu, int(memory * 2**20))
-
-
-def _variable(name: str) -> float | None:
-    text = os.environ.get(name)
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:
-        raise ArgumentError(f"{name} must be a number above 0. Received: {text!r}.")
-    return number
 
 
 class WorkerLostError(Exception):
@@ -137,7 +78,7 @@ class Worker:
             self.kill()
             raise WorkerLostError(
                 f"did not finish within {limits.wall_seconds:g} s; set the environment variable "
-                f"{_SECONDS_VARIABLE} if it needs more"
+                f"{SECONDS_VARIABLE} if it needs more"
                 if limits.cpu_seconds is not None
                 else f"did not finish within {limits.wall_seconds:g} s"
             ) from None
@@ -181,7 +122,7 @@ class Worker:
         if status == -signal.SIGPROF and limits.cpu_seconds is not None:
             return (
                 f"did not finish within {limits.cpu_seconds:g} s of the processor's time (signal "
-                f"SIGPROF); set the environment variable {_SECONDS_VARIABLE} if it needs more"
+                f"SIGPROF); set the environment variable {SECONDS_VARIABLE} if it needs more"
             )
         if status >= 0:
             return f"ended with exit status {status}{said}"
@@ -210,25 +151,23 @@ class _Keeper:
         Raises:
             InterpreterError: No process can be started.
         """
+        failure = ""
         with self._lock:
-            for attempt in range(2):
+            for _ in range(2):
                 try:
                     return self._start_worker()
                 except (EOFError, OSError, ValueError) as error:
                     # A keeper that somebody ended is replaced, once.
-                    words = self._stop()
-                    if attempt:
-                        raise InterpreterError(
-                            "The process that runs models from elsewhere cannot be started: "
-                            f"{words or error or 'it ended at once'}. Expected Python at "
-                            f"'{sys.executable}' with TensorFlow, and room for one more process."
-                        ) from error
+                    failure = self._stop() or str(error) or "it ended at once"
                 except InterpreterError:
                     raise  # the keeper is well, and so are its other workers
                 except BaseException:
                     self._stop()  # Ctrl-C: its answer would be taken for the next one's
                     raise
-        raise AssertionError("the second attempt returns or raises")
+        raise InterpreterError(
+            f"The process that runs models from elsewhere cannot be started: {failure}. Expected "
+            f"Python at '{sys.executable}' with TensorFlow, and room for one more process."
+        )
 
     def end(self, worker: Worker) -> int | None:
         """Kill a worker if it lives; its exit status, None where that cannot be known."""

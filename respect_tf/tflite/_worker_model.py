@@ -13,12 +13,12 @@ from respect_tf import _errors
 from respect_tf._errors import InterpreterError, InvalidModelError, RespectError
 from respect_tf.tflite._messages import Message, SharedArrays, memory_file, space_for
 from respect_tf.tflite._worker import (
-    Limits,
     Worker,
     WorkerGoneError,
     WorkerLostError,
     start_worker,
 )
+from respect_tf.tflite._worker_limits import Limits
 
 Array = npt.NDArray[Any]
 
