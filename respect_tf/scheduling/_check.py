@@ -62,9 +62,9 @@ def check_schedule(
                 f"{graph.describe_op(second)} in stage {stages[second]}. Expected one stage for "
                 "both, by the rules of the pipeline runner."
             )
-    if constraints:
+    if constraints is not None:
         constraints.check(graph, schedule.num_stages)
-        check_constraints(graph, stages, constraints)
+        check_constraints(graph, stages, constraints, schedule.cpu_stages)
     if schedule.cost is None:
         return
     if objective is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
@@ -10,17 +11,29 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._objective import exact_sum
 
 
-def check_constraints(graph: OpGraph, stages: list[int], constraints: Constraints) -> None:
+def check_constraints(
+    graph: OpGraph,
+    stages: list[int],
+    constraints: Constraints,
+    cpu_stages: Collection[int] = (),
+) -> None:
     """Check that a valid schedule keeps constraints.
 
     Args:
         graph: The graph.
         stages: The stage of each op.
         constraints: The constraints, of ops and tensors of the graph.
+        cpu_stages: Stages on the host, which have room for any parameters.
 
     Raises:
         ScheduleError: It does not. The message names the ops, tensor or stage.
     """
+    for op in constraints.on_cpu:
+        if stages[op] not in cpu_stages:
+            raise ScheduleError(
+                f"{graph.describe_op(op)} is in stage {stages[op]}. Expected it in a CPU stage, as "
+                "`on_cpu` says."
+            )
     for op, stage in constraints.pinned.items():
         if stages[op] != stage:
             raise ScheduleError(
@@ -44,7 +57,7 @@ def check_constraints(graph: OpGraph, stages: list[int], constraints: Constraint
         for parent, child in graph.edges.tolist():
             reason = f"both are children of {graph.describe_op(parent)}"
             _check_pair(graph, stages, first_child.setdefault(parent, child), child, reason)
-    _check_stage_bytes(graph, stages, constraints)
+    _check_stage_bytes(graph, stages, constraints, cpu_stages)
 
 
 def _check_pair(graph: OpGraph, stages: list[int], first: int, second: int, reason: str) -> None:
@@ -56,13 +69,19 @@ def _check_pair(graph: OpGraph, stages: list[int], first: int, second: int, reas
         )
 
 
-def _check_stage_bytes(graph: OpGraph, stages: list[int], constraints: Constraints) -> None:
+def _check_stage_bytes(
+    graph: OpGraph,
+    stages: list[int],
+    constraints: Constraints,
+    cpu_stages: Collection[int],
+) -> None:
     rooms = constraints.rooms(max(stages) + 1)
     if rooms is None:
         return
     held: list[list[float]] = [[] for _ in rooms]
     for stage, size in zip(stages, graph.parameter_bytes.tolist(), strict=True):
-        held[stage].append(size)
+        if stage not in cpu_stages:
+            held[stage].append(size)
     for stage, (sizes, room) in enumerate(zip(held, rooms, strict=True)):
         total = exact_sum(sizes)
         if total > room and not (isinstance(total, float) and math.isclose(total, room)):

@@ -28,6 +28,8 @@ class Constraints:
         pinned: The stage of some ops.
         uncut_tensors: Tensors that may not cross from a stage to another: the op that makes one
             and all ops that read it share a stage; of an input of the model, all that read it.
+        on_cpu: Ops that have to run on the host, in CPU stages (`Schedule.cpu_stages`), with those
+            that share a stage with them; beside ops that stop a file from being compiled.
 
     Raises:
         ArgumentError: A value has the wrong type or is negative or NaN.
@@ -38,6 +40,7 @@ class Constraints:
     colocate_children: bool = False
     pinned: Mapping[int, int] = dataclasses.field(default_factory=dict, hash=False)
     uncut_tensors: Sequence[int] = ()
+    on_cpu: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         groups = tuple(_whole("colocated", group) for group in _listed("colocated", self.colocated))
@@ -55,11 +58,12 @@ class Constraints:
             "colocated": groups,
             "pinned": dict(sorted(zip(ops, stages, strict=True))),
             "uncut_tensors": _whole("uncut_tensors", self.uncut_tensors),
+            "on_cpu": _whole("on_cpu", self.on_cpu),
         }.items():
             object.__setattr__(self, name, value)
 
     def __bool__(self) -> bool:
-        """Whether it restricts anything."""
+        """Whether it restricts the stages of ops on Edge TPUs."""
         return (
             self.stage_bytes is not None
             or self.colocate_children
@@ -75,6 +79,7 @@ class Constraints:
         """
         for group in self.colocated:
             _check_range("colocated", "op", group, graph.num_ops)
+        _check_range("on_cpu", "op", self.on_cpu, graph.num_ops)
         _check_range("pinned", "op", self.pinned, graph.num_ops)
         _check_range("pinned", "stage", self.pinned.values(), num_stages)
         _check_range("uncut_tensors", "tensor", self.uncut_tensors, graph.num_tensors)

@@ -19,7 +19,8 @@ from respect_tf.scheduling._compiler import solve_compiler
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency
 from respect_tf.scheduling._exact import solve_exact
-from respect_tf.scheduling._measure import MeasuredTimes, MeasureLike, read_measure
+from respect_tf.scheduling._host_schedule import host_split, schedule_with_host
+from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, read_measure
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare, solve_latency
@@ -75,6 +76,11 @@ def schedule(
             wrote on the device, or its rows; or a function from the ops of a segment, int64
             [num_segment_ops], to milliseconds: `respect_tf.run.measure_on_cpu(model)` makes one.
 
+    Ops that stop the compilation of the whole file that holds them (GELU, versions above TensorFlow
+    2.5's), and those of `Constraints.on_cpu`, get stages of their own, which run on the host:
+    `Schedule.cpu_stages`. Where there are too few stages for that, blocking ops stay where they are
+    (`predict(...).stages[i].blockers`).
+
     Returns:
         A valid schedule, checked by code of its own.
 
@@ -92,14 +98,42 @@ def schedule(
     checked_count("seed", seed, 0)
     check_constraints(constraints, scheduler)
     times = read_measure(measure, scheduler, device)
-    prepared = prepare(
-        resolve_objective(objective, device), graph, num_stages, constraints, deadline
+    measured = times.of(graph) if isinstance(times, MeasuredTimes) else times
+    resolved = resolve_objective(objective, device)
+
+    def solve(
+        part: OpGraph, ops: npt.NDArray[np.int64], count: int, limits: Constraints | None
+    ) -> Schedule:
+        of_part = None if measured is None else lambda some: measured(ops[some])
+        return _on_edge_tpus(part, count, scheduler, resolved, limits, deadline, seed, of_part)
+
+    split = host_split(graph, num_stages, constraints)
+    if split is None:
+        return _on_edge_tpus(
+            graph, num_stages, scheduler, resolved, constraints, deadline, seed, measured
+        )
+    made = schedule_with_host(
+        split, num_stages, resolved, constraints=constraints, solve=solve, scheduler=scheduler
     )
+    return made.with_seconds(time.perf_counter() - started)
+
+
+def _on_edge_tpus(
+    graph: OpGraph,
+    num_stages: int,
+    scheduler: str,
+    objective: Objective,
+    constraints: Constraints | None,
+    deadline: float,
+    seed: int,
+    measure: Measure | None,
+) -> Schedule:
+    """A schedule all of whose stages are on Edge TPUs."""
+    started = time.perf_counter()
+    prepared = prepare(objective, graph, num_stages, constraints, deadline)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     if scheduler == "profile":
-        answer = solve_profile(
-            problem, deadline, times.of(graph) if isinstance(times, MeasuredTimes) else times
-        )
+        answer = solve_profile(problem, deadline, measure)
     elif isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
         answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
     else:

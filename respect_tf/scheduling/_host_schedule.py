@@ -1,0 +1,318 @@
+"""Schedules with stages on the host: preparation around the solvers, which see Edge TPUs alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ScheduleError
+from respect_tf.device import DeviceCosts, EdgeTpu, devices_of, predict, resolve_device
+from respect_tf.graph import OpGraph, sub_graph
+from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._host_layout import Block, Prices, best_layout
+from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._schedule import Schedule
+
+Floats = npt.NDArray[np.float64]
+
+# Solves a part of the graph on Edge TPUs: the part, its ops in the whole graph, how many stages,
+# and the constraints that concern it.
+Solve = Callable[[OpGraph, Ints, int, Constraints | None], Schedule]
+
+# Bounds are loosened by so much against rounding.
+_LOOSER = 1 - 1e-12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Candidate:
+    blocks: tuple[Block, ...]
+    schedule: Schedule  # without a cost
+    costs: Floats  # [num_devices] ms, or [1] what the objective says
+    stage_ms: Floats  # [num_stages], of the first device; empty where the objective knows none
+
+
+def host_split(
+    graph: OpGraph, num_stages: int, constraints: Constraints | None
+) -> HostSplit | None:
+    """What has to run on the host; None where nothing has to, or no stage can be spared for it.
+
+    Raises:
+        ArgumentError: Constraints name what is not there.
+        ScheduleError: The user wants ops on the host for which there are too few stages.
+    """
+    wanted = () if constraints is None else constraints.on_cpu
+    host_ops = sorted({*blocked_ops(graph), *wanted})
+    if not host_ops:
+        return None
+    groups: list[list[int]] = []
+    if constraints is not None:
+        constraints.check(graph, num_stages)
+        groups = [ops for ops, _ in constraints.shared(graph)]
+    split = HostSplit.of(graph, host_ops, groups)
+    if num_stages >= split.least_stages:
+        return split
+    if wanted:
+        raise split.too_few(num_stages)
+    return None
+
+
+def schedule_with_host(
+    split: HostSplit,
+    num_stages: int,
+    objective: Objective,
+    *,
+    constraints: Constraints | None,
+    solve: Solve,
+    scheduler: str,
+) -> Schedule:
+    """A schedule whose CPU stages hold all ops that have to run on the host.
+
+    The ops come in turns of Edge TPU and host; how many stages each turn gets, and what else moves
+    to the host because that pays or because there are too few stages, is estimated first and then
+    improved by what is predicted. Each turn on Edge TPUs is cut by the scheduler that was asked
+    for.
+
+    Args:
+        split: The graph and the ops that have to run on the host.
+        num_stages: Number of stages, those on the host included.
+        objective: What to minimise.
+        constraints: What the schedule has to keep.
+        solve: Cuts a part of the graph into stages on Edge TPUs.
+        scheduler: Its name.
+
+    Returns:
+        A schedule, checked by code of its own. Its bound, where there is one, is one for all
+        schedules.
+
+    Raises:
+        ScheduleError: There are too few stages for one on an Edge TPU, or more than ops, or no
+            schedule keeps the constraints, or none was found.
+    """
+    maker = _Maker(split, num_stages, objective, constraints, solve)
+    found = maker.candidates()
+    if isinstance(objective, DeviceObjective):
+        found = maker.improve(found)
+    optima = np.min([one.costs for one in found], axis=0)
+    best = min(found, key=lambda one: _worst(one.costs, optima))
+    final = objective
+    if isinstance(objective, DeviceObjective) and objective.needs_optima:
+        final = objective.with_optima(optima.tolist())
+    cost = schedule_cost(split.graph, best.schedule, final)
+    bound = maker.lower_bound(final)
+    bound = None if bound is None else min(bound, cost)
+    made = Schedule(
+        best.schedule.stages,
+        num_stages,
+        cost=cost,
+        lower_bound=bound,
+        status="optimal" if bound == cost else "feasible",
+        objective=final.name,
+        device=final.device,
+        optima=final.optima if isinstance(final, DeviceObjective) else None,
+        cpu_stages=best.schedule.cpu_stages,
+        scheduler=scheduler,
+    )
+    check_schedule(split.graph, made, final, constraints)
+    return made
+
+
+def _worst(costs: Floats, optima: Floats) -> float:
+    """The largest ratio of costs and the best known, as `Schedule.cost` has it."""
+    if len(costs) == 1:
+        return float(costs[0])
+    return float((costs / np.maximum(optima, math.ulp(0.0))).max())
+
+
+class _Maker:
+    def __init__(
+        self,
+        split: HostSplit,
+        num_stages: int,
+        objective: Objective,
+        constraints: Constraints | None,
+        solve: Solve,
+    ) -> None:
+        self._split, self._graph, self._num_stages = split, split.graph, num_stages
+        self._objective, self._constraints = objective, constraints
+        self._solve = solve
+        self._solved: dict[tuple[object, ...], Ints] = {}
+        self._devices: tuple[EdgeTpu, ...] = devices_of(resolve_device("usb3"))[:1]
+        if isinstance(objective, DeviceObjective):
+            self._devices = objective.devices
+        self._prices = [
+            Prices.of(DeviceCosts.of(self._graph, device, num_stages), num_stages)
+            for device in self._devices
+        ]
+
+    def candidates(self) -> list[_Candidate]:
+        """The best layout for each machine and each way to take turns, cut and priced."""
+        found: list[_Candidate] = []
+        error: ScheduleError | None = None
+        for blocks in self._layouts():
+            try:
+                found.append(self._candidate(blocks))
+            except ScheduleError as failed:
+                error = error or failed
+        if not found:
+            raise error or self._split.too_few(self._num_stages)
+        return found
+
+    def _layouts(self) -> list[tuple[Block, ...]]:
+        if self._num_stages > int(self._split.item_of.max()) + 1:
+            raise self._split.too_few(self._num_stages)
+        if self._split.is_all:
+            ops = np.arange(self._graph.num_ops, dtype=np.int64)
+            return [(Block(True, ops, self._num_stages),)]
+        found: dict[tuple[object, ...], tuple[Block, ...]] = {}
+        for prices in self._prices:
+            for phases in self._split.layerings:
+                layout = best_layout(
+                    phases,
+                    prices,
+                    self._num_stages,
+                    how=self._objective.combine,
+                    knows_host=isinstance(self._objective, DeviceObjective),
+                    pinned={} if self._constraints is None else self._constraints.pinned,
+                )
+                if layout is not None:
+                    found.setdefault(tuple(block.key for block in layout), layout)
+        return list(found.values())
+
+    def improve(self, found: list[_Candidate]) -> list[_Candidate]:
+        """Move stages to the block that is slowest, as long as that helps."""
+        optima = np.min([one.costs for one in found], axis=0)
+        best = min(found, key=lambda one: _worst(one.costs, optima))
+        for _ in range(self._num_stages):
+            better = best
+            for blocks in self._moved(best):
+                try:
+                    made = self._candidate(blocks)
+                except ScheduleError:
+                    continue
+                found.append(made)
+                if _worst(made.costs, optima) < _worst(better.costs, optima) * (1 - 1e-9):
+                    better = made
+            if better is best:
+                break
+            best = better
+        return found
+
+    def _moved(self, candidate: _Candidate) -> list[tuple[Block, ...]]:
+        """The same layout with a stage more for the slowest block, and one less for another."""
+        blocks = candidate.blocks
+        if self._objective.combine != "max" or len(blocks) < 2:
+            return []
+        ends = np.cumsum([block.num_stages for block in blocks])
+        slowest = int(np.searchsorted(ends, int(np.argmax(candidate.stage_ms)), side="right"))
+        items = len(np.unique(self._split.item_of[blocks[slowest].ops]))
+        if blocks[slowest].num_stages >= items:
+            return []
+        moved = []
+        for other, block in enumerate(blocks):
+            if other != slowest and block.num_stages > 1:
+                counts = [one.num_stages for one in blocks]
+                counts[other] -= 1
+                counts[slowest] += 1
+                moved.append(
+                    tuple(
+                        dataclasses.replace(one, num_stages=count)
+                        for one, count in zip(blocks, counts, strict=True)
+                    )
+                )
+        return moved
+
+    def _candidate(self, blocks: Sequence[Block]) -> _Candidate:
+        stages = np.zeros(self._graph.num_ops, np.int64)
+        cpu_stages: list[int] = []
+        first = 0
+        for block in blocks:
+            stages[block.ops] = first + self._stages_of(block, first)
+            if block.on_host:
+                cpu_stages += range(first, first + block.num_stages)
+            first += block.num_stages
+        schedule = Schedule(stages, self._num_stages, cpu_stages=cpu_stages)
+        check_schedule(self._graph, schedule, constraints=self._constraints)
+        objective = self._objective
+        if not isinstance(objective, DeviceObjective):
+            cost = schedule_cost(self._graph, schedule, objective)
+            return _Candidate(tuple(blocks), schedule, np.array([float(cost)]), np.zeros(0))
+        costs = objective.times(self._graph, schedule)
+        first_one = predict(self._graph, schedule, self._devices[0])
+        stage_ms = np.array([stage.total_ms for stage in first_one.stages])
+        return _Candidate(tuple(blocks), schedule, costs, stage_ms)
+
+    def _stages_of(self, block: Block, first: int) -> Ints:
+        """The stage of each op of a block, from 0."""
+        constraints = self._constraints_of(block, first)
+        key = (block.key, repr(constraints))
+        if key not in self._solved:
+            if block.on_host:
+                self._solved[key] = self._split_on_host(block)
+            else:
+                part = sub_graph(self._graph, block.ops)
+                made = self._solve(part, block.ops, block.num_stages, constraints)
+                self._solved[key] = made.stages.astype(np.int64)
+        return self._solved[key]
+
+    def _constraints_of(self, block: Block, first: int) -> Constraints | None:
+        """What concerns a block, in its own numbers."""
+        position = {op: index for index, op in enumerate(block.ops.tolist())}
+        groups = [
+            [position[op] for op in group]
+            for group in self._split.groups
+            if all(op in position for op in group)
+        ]
+        given = self._constraints or Constraints()
+        room = given.stage_bytes
+        if isinstance(room, Sequence):
+            room = list(room[first : first + block.num_stages])
+        made = Constraints(
+            stage_bytes=room,
+            colocated=groups,
+            pinned={
+                position[op]: stage - first for op, stage in given.pinned.items() if op in position
+            },
+        )
+        return made if made else None
+
+    def _split_on_host(self, block: Block) -> Ints:
+        """Stages on the host that take about the same time; items stay whole."""
+        items, of_item = np.unique(self._split.item_of[block.ops], return_inverse=True)
+        times = np.bincount(of_item, self._prices[0].host_ms[block.ops], len(items))
+        done = np.cumsum(times) - times / 2
+        total = float(times.sum())
+        share = np.floor(done / total * block.num_stages) if total > 0 else np.zeros(len(items))
+        # Every stage gets an item: its number may neither lag behind nor run ahead.
+        number = np.arange(len(items))
+        least = block.num_stages - (len(items) - number)
+        stages = np.maximum.accumulate(np.clip(share, np.maximum(least, 0), number))
+        for index in range(1, len(items)):  # no stage is left out
+            stages[index] = min(stages[index], stages[index - 1] + 1)
+        return stages.astype(np.int64)[of_item]
+
+    def lower_bound(self, objective: Objective) -> float | None:
+        """What no schedule is below; None where the objective knows no host.
+
+        Every op takes its time, on an Edge TPU or on the host, and the stages share that.
+        """
+        if not isinstance(objective, DeviceObjective):
+            return None
+        found = []
+        for device, prices in zip(self._devices, self._prices, strict=True):
+            cheapest = np.minimum(prices.device_ms, prices.host_ms)
+            total = math.fsum(np.where(self._split.on_host, prices.host_ms, cheapest).tolist())
+            dispatch = device.stage_ms * self._num_stages if self._num_stages > 1 else 0.0
+            if objective.combine == "max":
+                found.append(max(total / self._num_stages, dispatch))
+            else:
+                found.append(total + dispatch)
+        optima = np.ones(1) if objective.optima is None else np.array(objective.optima)
+        return _LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())
