@@ -54,6 +54,38 @@ def models(draw, max_ops: int = 12, float_outputs: bool = True) -> bytes:
 
 
 @st.composite
+def blocked_models(draw, max_ops: int = 12) -> bytes:
+    """Branches and skips with ops that stop a file from compiling anywhere."""
+    builder = ModelBuilder(seed=draw(st.integers(0, 100)))
+    pool = [builder.input() for _ in range(draw(st.integers(1, 2)))]
+    made = []
+    kinds = ["add", "relu", "conv", "concatenate", "gelu", "gelu", "dequantize"]
+    for _ in range(draw(st.integers(1, max_ops))):
+        kind = draw(st.sampled_from(kinds))
+        tensor = pool[-1 - min(draw(st.integers(0, 3)), len(pool) - 1)]
+        alike = [other for other in pool if builder.channels(other) == builder.channels(tensor)]
+        if kind == "add":
+            out = builder.add(tensor, draw(st.sampled_from(alike)))
+        elif kind == "conv":
+            out = builder.conv(tensor, 8)
+        elif kind == "concatenate" and builder.channels(tensor) <= 16:
+            out = builder.concatenate([tensor, draw(st.sampled_from(pool))])
+        elif kind == "gelu":
+            out = builder.tensor(f"gelu_{len(made)}", (1, 4, 4, builder.channels(tensor)))
+            builder.op("GELU", [tensor], [out])
+        elif kind == "dequantize":
+            out = builder.quantize(builder.dequantize(tensor))
+        else:
+            out = builder.relu(tensor)
+        pool.append(out)
+        made.append(out)
+    outputs = draw(st.lists(st.sampled_from(made), min_size=1, max_size=3, unique=True))
+    if made[-1] not in outputs:
+        outputs.append(made[-1])
+    return builder.build(outputs)
+
+
+@st.composite
 def stages(draw, graph: OpGraph, max_stages: int = 8) -> np.ndarray:
     """A random valid schedule: int32 [num_ops]."""
     limit = draw(st.integers(0, max_stages - 1))

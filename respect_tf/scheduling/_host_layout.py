@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -119,16 +119,16 @@ _Value = tuple[float, float, int, int]
 _State = tuple[int, int, bool, bool]
 
 
-def best_layout(
+def good_layouts(
     phases: Sequence[Phase],
     prices: Prices,
     num_stages: int,
     *,
     how: Literal["max", "sum"],
     knows_host: bool,
-    pinned: Mapping[int, int],
-) -> tuple[Block, ...] | None:
-    """The best way to give stages to phases, by an estimate; some phases may move to the host.
+    allows: Callable[[Block, int], bool],
+) -> list[tuple[Block, ...]]:
+    """Ways to give stages to phases, by an estimate; some phases may move to the host.
 
     Args:
         phases: Alternating phases.
@@ -137,26 +137,29 @@ def best_layout(
         how: Whether the slowest stage counts, or all together.
         knows_host: Whether the objective counts work on the host. Where it does not, nothing moves
             there that need not.
-        pinned: The stage of some ops.
+        allows: Whether constraints allow a block, and its first stage.
 
     Returns:
-        Blocks in their order; None if there is no layout with a stage on an Edge TPU.
+        Layouts, each blocks in their order, the best one first; none where no layout has a stage on
+        an Edge TPU.
     """
-    search = _Search(phases, _Estimate(phases, prices, how), num_stages, pinned)
-    splits = how == "max" and knows_host
-    if not knows_host:
-        order: Callable[[_Value], tuple[float, ...]] = _least_moved
-    else:
-        order = tuple
+    search = _Search(phases, _Estimate(phases, prices, how), num_stages, allows)
     combine = max if how == "max" else sum
-    for most_on_host in (num_stages,) if splits else (1, num_stages):
-        found = search.run(order, combine, most_on_host=most_on_host)
-        if found is not None and how == "max" and knows_host:
-            limit = found[0][0] * _AS_GOOD
-            found = search.run(_least_moved, combine, most_on_host=most_on_host, limit=limit)
-        if found is not None:
-            return found[1]
-    return None
+    found = []
+    # More stages on the host than turns: where the host is the slowest, or nothing else is left.
+    for most_on_host in (num_stages,) if how == "max" and knows_host else (1, num_stages):
+        modest = search.run(_least_moved, combine, most_on_host=most_on_host)
+        if modest is None:
+            continue
+        fastest = search.run(tuple, combine, most_on_host=most_on_host) or modest
+        if knows_host and modest[0][0] > fastest[0][0] * _AS_GOOD:
+            if how == "max":
+                limit = fastest[0][0] * _AS_GOOD
+                fast = search.run(_least_moved, combine, most_on_host=most_on_host, limit=limit)
+                found.append(fast or fastest)
+            found.append(fastest)
+        found.append(modest)
+    return [layout for _, layout in found]
 
 
 def _least_moved(value: _Value) -> tuple[float, ...]:
@@ -171,10 +174,10 @@ class _Search:
         phases: Sequence[Phase],
         estimate: _Estimate,
         num_stages: int,
-        pinned: Mapping[int, int],
+        allows: Callable[[Block, int], bool],
     ) -> None:
         self._phases, self._estimate = phases, estimate
-        self._num_stages, self._pinned = num_stages, pinned
+        self._num_stages, self._allows = num_stages, allows
 
     def run(
         self,
@@ -224,7 +227,7 @@ class _Search:
         if not phase.on_host:
             for count in range(1, min(room, phase.num_items) + 1):
                 block = Block(False, phase.ops, count)
-                if self._keeps_pins(block, used):
+                if self._allows(block, used):
                     yield done, block, (estimate.device(done, count), 0.0, 0, 0)
         if after_host:
             return
@@ -239,15 +242,6 @@ class _Search:
             moved = estimate.moved(phases, done, last)
             for count in range(1, min(room, held, most_on_host) + 1):
                 block = Block(True, ops, count)
-                if self._keeps_pins(block, used):
+                if self._allows(block, used):
                     cost = estimate.host(done, last, count)
                     yield last, block, (cost, moved, count, room)
-
-    def _keeps_pins(self, block: Block, first: int) -> bool:
-        if not self._pinned:
-            return True
-        held = set(block.ops.tolist())
-        return all(
-            (first <= stage < first + block.num_stages) == (op in held)
-            for op, stage in self._pinned.items()
-        )

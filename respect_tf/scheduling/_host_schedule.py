@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from respect_tf.graph import OpGraph, sub_graph
 from respect_tf.scheduling._check import check_schedule, schedule_cost
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
-from respect_tf.scheduling._host_layout import Block, Prices, best_layout
+from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._objective import Objective
@@ -156,35 +156,55 @@ class _Maker:
         """The best layout for each machine and each way to take turns, cut and priced."""
         found: list[_Candidate] = []
         error: ScheduleError | None = None
-        for blocks in self._layouts():
-            try:
-                found.append(self._candidate(blocks))
-            except ScheduleError as failed:
-                error = error or failed
+        known: set[tuple[object, ...]] = set()
+        for layouts in self._layouts():
+            for blocks in layouts:
+                key = tuple(block.key for block in blocks)
+                if key in known:
+                    break
+                try:
+                    found.append(self._candidate(blocks))
+                    known.add(key)
+                    break
+                except ScheduleError as failed:
+                    error = error or failed
         if not found:
             raise error or self._split.too_few(self._num_stages)
         return found
 
-    def _layouts(self) -> list[tuple[Block, ...]]:
+    def _layouts(self) -> Iterator[list[tuple[Block, ...]]]:
+        """For each machine and each way to take turns, layouts, the best one first."""
         if self._num_stages > int(self._split.item_of.max()) + 1:
             raise self._split.too_few(self._num_stages)
         if self._split.is_all:
             ops = np.arange(self._graph.num_ops, dtype=np.int64)
-            return [(Block(True, ops, self._num_stages),)]
-        found: dict[tuple[object, ...], tuple[Block, ...]] = {}
+            yield [(Block(True, ops, self._num_stages),)]
+            return
         for prices in self._prices:
             for phases in self._split.layerings:
-                layout = best_layout(
+                yield good_layouts(
                     phases,
                     prices,
                     self._num_stages,
                     how=self._objective.combine,
                     knows_host=isinstance(self._objective, DeviceObjective),
-                    pinned={} if self._constraints is None else self._constraints.pinned,
+                    allows=self._allows,
                 )
-                if layout is not None:
-                    found.setdefault(tuple(block.key for block in layout), layout)
-        return list(found.values())
+
+    def _allows(self, block: Block, first: int) -> bool:
+        """Whether constraints allow a block to begin at a stage; more may speak against it."""
+        given = self._constraints
+        if given is None:
+            return True
+        last = first + block.num_stages
+        if given.pinned:
+            held = set(block.ops.tolist())
+            if any((first <= to < last) != (op in held) for op, to in given.pinned.items()):
+                return False
+        rooms = given.rooms(self._num_stages)
+        if rooms is None or block.on_host:
+            return True
+        return float(self._graph.parameter_bytes[block.ops].sum()) <= sum(rooms[first:last])
 
     def improve(self, found: list[_Candidate]) -> list[_Candidate]:
         """Move stages to the block that is slowest, as long as that helps."""
