@@ -139,6 +139,23 @@ class ChipCosts:
         """Whether every op is supported."""
         return bool(self.supported.all())
 
+    @functools.cached_property
+    def surely_mapped(self) -> npt.NDArray[np.bool_]:
+        """Whether each op is on the Edge TPU in whatever segment it is. [num_ops].
+
+        No path leads to it from a supported op through one that is not.
+        """
+        graph, supported = self.graph, self.supported
+        # What may be on the way to each op: 0 nothing, 1 a mapped op, 2 an op on the CPU after it.
+        seen = np.zeros(graph.num_tensors, np.int8)
+        mapped = np.zeros(graph.num_ops, bool)
+        for op in graph.topological_order.tolist():
+            before = int(seen[graph.inputs_of(op)].max(initial=0))
+            mapped[op] = supported[op] and before < 2
+            after = 1 if mapped[op] else 2 if before or supported[op] else 0
+            seen[graph.outputs_of(op)] = after
+        return mapped
+
     def stage(
         self, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
     ) -> ChipStage:

@@ -7,6 +7,7 @@ something they share, such as a bus.
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,27 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearBound:
+    """A sum that no stage's cost is below.
+
+    Attributes:
+        ops: What each op of the stage adds, [num_ops].
+        rest: What is added to the sum.
+        enter: What each tensor adds that enters, [num_tensors].
+        leave: What each tensor adds that leaves, [num_tensors].
+        counts: The reads by which a tensor enters, bool [num_reads], as `OpGraph.reads` has them.
+        is_shared: Whether it is the sum over all stages that no schedule's cost is below.
+    """
+
+    ops: Floats
+    rest: float
+    enter: Floats
+    leave: Floats
+    counts: Bools
+    is_shared: bool = False
 
 
 class BoundedObjective(Objective):
@@ -47,15 +69,8 @@ class BoundedObjective(Objective):
             [len(stages)].
         """
 
-    def least_sums(self, graph: OpGraph) -> list[tuple[Floats, float]]:
-        """Sums that no stage's cost is below.
-
-        Args:
-            graph: The graph.
-
-        Returns:
-            Values per op, [num_ops], and what is added to the sum over a stage's ops, for each.
-        """
+    def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
+        """Sums that no stage's cost is below."""
         del graph
         return []
 

@@ -1,4 +1,4 @@
-"""What it takes at least to stream the parameters that do not fit."""
+"""What stages cost at least: sums over ops and tensors, and what streaming takes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from respect_tf.device import ChipCosts, DeviceCosts
 from respect_tf.device._edge_tpu import MIB
+from respect_tf.scheduling._bounded import LinearBound
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,3 +55,65 @@ def _least(
         spare = op_sums(np.maximum(0.0, unit * price * chip.asked_bytes - loss))
         found = np.maximum(found, unit * price * over - spare)
     return found
+
+
+def least_busy(costs: DeviceCosts) -> Floats:
+    """Milliseconds of each op at least, whatever stage it is in. [num_ops]."""
+    chip = costs.chip
+    cheapest = np.where(chip.surely_mapped, costs.busy_ms, np.minimum(costs.busy_ms, costs.cpu_ms))
+    return np.where(chip.supported, cheapest, costs.cpu_ms)
+
+
+def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
+    """Sums that no stage is below.
+
+    The second, where there is one, has the parameters that an empty chip has no room for: each op's
+    is charged as if it were streamed, and a chip full of them is given back.
+
+    Args:
+        costs: The costs of the graph on a device.
+        scale: What a millisecond counts.
+    """
+    graph, chip = costs.graph, costs.chip
+    enter = scale * costs.enter_ms_per_byte * graph.tensor_bytes.astype(np.float64)
+    leave = scale * costs.leave_ms_per_request * chip.requests.astype(np.float64)
+    ops, tensors = graph.reads
+    if not chip.all_supported:
+        # Only what is surely on the Edge TPU surely crosses; and it does, in its own stage or out
+        # of it, where an op reads it that is on the CPU.
+        by_device = (graph.producer >= 0) & chip.surely_mapped[graph.producer]
+        leave = np.where(by_device, leave, 0.0)
+        crosses = np.zeros(graph.num_tensors, bool)
+        crosses[tensors[~chip.supported[ops]]] = True
+        crosses &= by_device
+        busy = scale * least_busy(costs)
+        np.add.at(busy, graph.producer[crosses], leave[crosses])
+        leave[crosses] = 0.0
+        return [LinearBound(busy, 0.0, enter, leave, chip.surely_mapped[ops])]
+    every, start = np.ones(len(ops), bool), scale * costs.start_ms
+    found = [LinearBound(scale * costs.busy_ms, start, enter, leave, every)]
+    unit = costs.device.link_ms_per_mib / MIB
+    if float(chip.asked_bytes.sum()) > chip.whole_room:
+        busy = scale * (costs.busy_ms + np.minimum(costs.stream_ms, unit * chip.asked_bytes))
+        rest = start - scale * unit * chip.whole_room
+        found.append(LinearBound(busy, rest, enter, leave, every))
+    return found
+
+
+def bus_bound(costs: DeviceCosts, rate: float) -> LinearBound:
+    """What all stages together put on the bus at least, at a rate per byte."""
+    graph, chip = costs.graph, costs.chip
+    ops, _ = graph.reads
+    if not chip.all_supported:
+        nothing = np.zeros(graph.num_tensors)
+        return LinearBound(
+            np.zeros(graph.num_ops), 0.0, nothing, nothing, chip.surely_mapped[ops], is_shared=True
+        )
+    return LinearBound(
+        rate * (chip.instructions + chip.parameters.streamed),
+        rate * chip.base_instructions,
+        rate * graph.tensor_bytes.astype(np.float64),
+        rate * chip.device.request_bytes * chip.requests,
+        np.ones(len(ops), bool),
+        is_shared=True,
+    )

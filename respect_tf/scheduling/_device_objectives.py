@@ -22,9 +22,16 @@ from respect_tf.device import (
 )
 from respect_tf.device._edge_tpu import MIB
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._bounded import Bools, BoundedObjective, Floats
+from respect_tf.scheduling._bounded import Bools, BoundedObjective, Floats, LinearBound
 from respect_tf.scheduling._device_batch import batch_stages, rooms_of, unstreamed
-from respect_tf.scheduling._device_bounds import PRICES, least_streamed, least_waiting
+from respect_tf.scheduling._device_bounds import (
+    PRICES,
+    bus_bound,
+    least_busy,
+    least_streamed,
+    least_waiting,
+    stage_bounds,
+)
 from respect_tf.scheduling._objective import LinearCost, Number, Objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import StageBatch
@@ -154,7 +161,7 @@ class DeviceObjective(BoundedObjective):
             # An op on the CPU drags others with it; only stages without one are known by sums.
             whole = stages.op_sums((~chip.supported).astype(np.int64)) == 0
             some_mapped = stages.op_sums(chip.supported.astype(np.int64)) > 0
-            total[~whole] = np.stack([stages.op_sums(_least_busy(one)) for one in costs], axis=1)[
+            total[~whole] = np.stack([stages.op_sums(least_busy(one)) for one in costs], axis=1)[
                 ~whole
             ]
             fixed = np.array([one.device.fixed_ms for one in costs])
@@ -209,7 +216,7 @@ class DeviceObjective(BoundedObjective):
         """See `BoundedObjective`: all stages together, with the room of all their devices."""
         costs = self._costs(graph)
         chip, num_stages = costs[0].chip, self.num_stages
-        total = np.array([float(_least_busy(one).sum()) for one in costs])
+        total = np.array([float(least_busy(one).sum()) for one in costs])
         moved = 0.0
         if chip.all_supported:
             enters = graph.model_inputs[np.isin(graph.model_inputs, graph.reads[1])]
@@ -235,7 +242,7 @@ class DeviceObjective(BoundedObjective):
         chip = costs[0].chip
         parts = list(zip(costs, self._weights.tolist(), strict=True))
         if not chip.all_supported:  # a stage on the CPU only has no transfers
-            return LinearCost(sum(scale * _least_busy(one) for one, scale in parts), exact=False)
+            return LinearCost(sum(scale * least_busy(one) for one, scale in parts), exact=False)
         size = chip.device.request_bytes
         return LinearCost(
             sum(scale * one.busy_ms for one, scale in parts),
@@ -285,18 +292,13 @@ class Throughput(DeviceObjective):
     def _dispatch_cost(self) -> float:
         return float((self._dispatch * self._scales).max())
 
-    def least_sums(self, graph: OpGraph) -> list[tuple[Floats, float]]:
-        """See `BoundedObjective`: compute, and streaming of what an empty chip has no room for."""
+    def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
+        """See `BoundedObjective`: work and transfers, and what an empty chip has no room for."""
         found = []
         for one, scale in zip(self._costs(graph), self._scales.tolist(), strict=True):
-            chip = one.chip
-            if not chip.all_supported:
-                found.append((scale * _least_busy(one), 0.0))
-                continue
-            unit = one.device.link_ms_per_mib / MIB
-            busy = one.busy_ms + np.minimum(one.stream_ms, unit * chip.asked_bytes)
-            found.append((scale * one.busy_ms, scale * one.start_ms))
-            found.append((scale * busy, scale * (one.start_ms - unit * chip.whole_room)))
+            found += stage_bounds(one, scale)
+        if self._asks_bytes and found:
+            found += [bus_bound(self._costs(graph)[0], self._bus_cost)]
         return found
 
     def _of(self, prediction: PipelinePrediction) -> float:
@@ -397,9 +399,3 @@ def prepared_for(schedule: Schedule, objective: Objective) -> Objective:
 
 def _whole_sum(values: Floats) -> float:
     return float(values.sum())
-
-
-def _least_busy(costs: DeviceCosts) -> Floats:
-    """Milliseconds of each op at least, be it on the Edge TPU or on the CPU. [num_ops]."""
-    cheapest = np.minimum(costs.busy_ms, costs.cpu_ms)
-    return np.where(costs.chip.supported, cheapest, costs.cpu_ms)

@@ -52,9 +52,11 @@ def rough_pairs(nodes: Nodes, windows: Bools, upper: float) -> Bools:
     """Which nodes may begin and end a stage, by rough bounds. [num_nodes, num_nodes]."""
     problem, allowed = nodes.problem, np.triu(stage_windows(windows), 1)
     if upper < math.inf and problem.combine == "max":
-        for values, rest in bounded_objective(problem).least_sums(problem.graph):
-            sums = nodes.op_sums(values)
-            limit = upper - rest + _SLACK * (upper + abs(rest))
+        for bound in bounded_objective(problem).linear_bounds(problem.graph):
+            if bound.is_shared:
+                continue
+            sums = nodes.op_sums(bound.ops)
+            limit = upper - bound.rest + _SLACK * (upper + abs(bound.rest))
             allowed &= sums <= sums[:, None] + limit
     return allowed
 

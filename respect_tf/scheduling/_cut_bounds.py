@@ -1,0 +1,125 @@
+"""Graphs of too many order ideals: a bound that knows transfers, and ideals worth looking at.
+
+Every boundary of a schedule has a place where what is before it and what is after it cost little
+enough. Branch and bound finds all such places of one boundary, or what the cheapest costs at least.
+Where a boundary has few places, what is before and after each is a smaller problem of its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from respect_tf.scheduling._bounded import BoundedObjective, LinearBound
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._cut_network import CutNetwork, Side, closure_of
+from respect_tf.scheduling._cut_search import BoundarySearch
+from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._pairs import IdealNodes
+from respect_tf.scheduling._problem import Bools, Problem
+
+# Bounds are loosened by this part against rounding.
+_LOOSER = 1 - 1e-9
+
+# A boundary with so many places or fewer divides the problem.
+_FEW_PLACES = 8
+
+# The work of a flow for each node and arc, as `Budget` counts it.
+_FLOW_WORK = 16
+
+
+class CutSearch:
+    """A search for boundaries below a limit, part by part.
+
+    Attributes:
+        lower: No schedule costs less, or none costs less than the limit.
+        is_proved: Whether none costs less than the limit.
+    """
+
+    def __init__(self, problem: Problem, limit: float, num_flows: int, budget: Budget) -> None:
+        self._problem, self._limit = problem, limit
+        self._num_flows, self._budget = num_flows, budget
+        self._found: set[bytes] = set()
+        self.lower = 0.0
+        bounds = linear_bounds(problem)
+        if bounds and 0 < limit < math.inf and problem.num_stages > 1:
+            self.lower = _LOOSER * self._bound(CutNetwork(problem, bounds, closure_of(problem)))
+
+    def _bound(self, network: CutNetwork) -> float:
+        """What the stages of a part cost at least, up to the limit."""
+        num_stages, limit = network.num_stages, self._limit
+        if num_stages == 1:
+            return min(limit, _stage_bound(network))
+        lower, fewest = 0.0, None
+        for boundary in range(1, num_stages):
+            search = BoundarySearch(network, boundary, limit)
+            while search.num_flows < self._num_flows and search.lower < limit and search.step():
+                pass
+            self._budget.spend_pairs(_FLOW_WORK * network.size * search.num_flows)
+            self._found |= search.found.keys() | search.whole.keys()
+            lower = max(lower, search.lower)
+            if lower >= limit:
+                return limit
+            if search.is_complete and len(search.whole) <= _FEW_PLACES:
+                if fewest is None or len(search.whole) < len(fewest[1]):
+                    fewest = boundary, search.whole
+        if fewest is None:
+            return lower
+        boundary, places = fewest
+        least = limit
+        for place, cost in sorted(places.items(), key=lambda pair: (pair[1], pair[0])):
+            if cost < least:
+                least = min(least, max(cost, self._divided(network, boundary, place)))
+        return max(lower, least)
+
+    def _divided(self, network: CutNetwork, boundary: int, place: bytes) -> float:
+        """What the stages cost at least if a boundary is at a place."""
+        before = np.frombuffer(place, bool)
+        first = self._bound(network.part(network.before, ~before, boundary))
+        if first >= self._limit:
+            return first
+        rest = network.num_stages - boundary
+        return max(first, self._bound(network.part(before, network.after, rest)))
+
+    def nodes(self, known: list[Ints]) -> IdealNodes:
+        """The boundaries that were come across and those of schedules that are known.
+
+        Args:
+            known: Stages of items, int64 [num_items] each.
+        """
+        problem = self._problem
+        rows = [np.frombuffer(row, bool) for row in sorted(self._found)]
+        for stages in known:
+            rows += [stages < boundary for boundary in range(problem.num_stages + 1)]
+        members = np.unique(np.array(rows), axis=0)
+        members = members[np.argsort(members.sum(axis=1), kind="stable")]
+        nothing = np.zeros(problem.num_items, bool)
+        packed = np.packbits(members, axis=1, bitorder="little")
+        free = np.arange(problem.num_items)
+        return IdealNodes(problem, Ideals(problem, nothing, nothing, free, packed))
+
+
+def linear_bounds(problem: Problem) -> list[LinearBound]:
+    """Sums that no stage's cost is below, or the cost of no schedule."""
+    graph, objective = problem.graph, problem.objective
+    if isinstance(objective, BoundedObjective):
+        return objective.linear_bounds(graph)
+    linear, sizes = problem.linear, graph.tensor_bytes.astype(np.float64)
+    return [
+        LinearBound(
+            np.asarray(linear.op_costs, np.float64),
+            0.0,
+            float(linear.enter) * sizes,
+            float(linear.leave) * sizes,
+            np.ones(len(graph.reads[0]), bool),
+            is_shared=problem.combine == "sum",
+        )
+    ]
+
+
+def _stage_bound(network: CutNetwork) -> float:
+    """What a part of one stage costs at least."""
+    sides = [Side(side.bound, 1.0, 0.0) for side in network.sides(1) if side.before]
+    return float(network.values(sides, ~network.after).max(initial=0.0))

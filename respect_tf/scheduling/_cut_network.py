@@ -1,0 +1,279 @@
+"""What a boundary costs at least, as the capacity of a cut of a network.
+
+A boundary after k stages is a set of items that holds, with an item, all that it needs. What the
+stages before it cost together is at least a sum over items and over tensors that cross, and so is
+what those after it cost. A weighted mean of the two is the capacity of a cut, so that its minimum
+over all boundaries between two sets is a maximum flow (Ford and Fulkerson; scipy has Dinic's).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+from respect_tf.scheduling._bounded import LinearBound
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Bools, Floats, Problem, on_grid
+
+# Capacities are whole numbers, in this part of what a stage may cost: so many that rounding them
+# down costs a bound of a thousand ops some 1e-4, so few that their sums stay below 2**31.
+_UNITS = 1 << 24
+_FEW_STAGES = 16
+_ENDLESS = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One of the sums that bound a boundary: of a `LinearBound`, before it, after it or both."""
+
+    bound: int
+    before: float  # what each unit counts, 0 for a sum over the other side
+    after: float
+
+
+class CutNetwork:
+    """Sums over what is before and after the boundaries of a part, and where they are least.
+
+    A part is what some successive stages hold: all items, or those between two boundaries. What an
+    earlier part made is an input of it, and what a later one reads is an output.
+
+    Attributes:
+        problem: The problem.
+        num_stages: Number of stages of the part.
+        before: Items of earlier parts. bool [num_items].
+        after: Items of later parts.
+        needs: bool [num_items, num_items], the items that each needs, itself too.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        bounds: Sequence[LinearBound],
+        needs: Bools,
+        part: tuple[Bools, Bools, int] | None = None,
+    ) -> None:
+        nothing = np.zeros(problem.num_items, bool)
+        self.problem, self.needs = problem, needs
+        self.before, self.after, self.num_stages = part or (nothing, nothing, problem.num_stages)
+        is_whole = part is None
+        self._bounds = [bound for bound in bounds if is_whole or not bound.is_shared]
+        self._waits = self._tensors()
+        self._lay_out()
+
+    def part(self, before: Bools, after: Bools, num_stages: int) -> CutNetwork:
+        """The network of some of the stages: what is before and after them is known."""
+        return CutNetwork(self.problem, self._bounds, self.needs, (before, after, num_stages))
+
+    def _tensors(self) -> _Waits:
+        """The tensors that wait at some boundary of the part."""
+        graph, item_of = self.problem.graph, self.problem.item_of
+        maker = np.where(graph.producer >= 0, item_of[graph.producer], -1)  # [num_tensors]
+        is_source = maker >= 0
+        is_source[graph.model_inputs] = True
+        ops, tensors = graph.reads
+        reader = item_of[ops]
+        leaves = graph.is_model_output & (maker >= 0)
+        leaves[tensors[self.after[reader]]] = True  # a later part reads it
+        is_given = (maker < 0) | self.before[maker]
+        is_made = ~is_given & ~self.after[maker]
+        outside = is_source[tensors] & (maker[tensors] != reader)
+        outside &= ~self.before[reader] & ~self.after[reader]
+        counts = np.logical_and.reduce([bound.counts for bound in self._bounds])
+        every = _rows(tensors, reader, outside)
+        counted = every if counts.all() else _rows(tensors, reader, outside & counts)
+        waits = [(every, True, counts.all()), (counted, False, True)][: 1 if counts.all() else 2]
+        found = np.concatenate([row[0] for row, _, _ in waits])
+        ends = np.concatenate([np.diff(row[2]) for row, _, _ in waits])
+        part = ~self.before & ~self.after
+        made = np.flatnonzero(is_made & leaves)
+        items = []
+        for bound in self._bounds:
+            values = np.bincount(item_of, bound.ops, len(part)) * part
+            values += np.bincount(maker[made], bound.leave[made], len(part))
+            items.append(on_grid("bounds", values, 4))
+        repeats = self.num_stages + 1
+        leaving = np.concatenate([np.full(len(row[0]), flag) for row, flag, _ in waits])
+        entering = np.concatenate([np.full(len(row[0]), flag) for row, _, flag in waits])
+        leaving = leaving & is_made[found] & ~leaves[found]
+        rows = [
+            [on_grid("bounds", which * amounts[found], repeats) for amounts in every_bound]
+            for which, every_bound in (
+                (leaving, [bound.leave for bound in self._bounds]),
+                (entering, [bound.enter for bound in self._bounds]),
+            )
+        ]
+        return _Waits(
+            items=np.array(items),
+            makers=np.where(is_made[found], maker[found], -1),
+            leave=np.array(rows[0]),
+            enter=np.array(rows[1]),
+            readers=np.concatenate([row[1] for row, _, _ in waits]),
+            offsets=np.append(0, np.cumsum(ends)),
+            inputs=np.flatnonzero(~is_made[found] & entering),
+        )
+
+    def _lay_out(self) -> None:
+        """Nodes: items, both ends, tensors that wait, inputs that are read before the boundary."""
+        problem, waits = self.problem, self._waits
+        num_items, num_waits, inputs = problem.num_items, len(waits.makers), waits.inputs
+        start, end = np.int64(num_items), np.int64(num_items + 1)
+        each = np.arange(num_items)
+        wait = num_items + 2 + np.arange(num_waits)
+        read = num_items + 2 + num_waits + np.arange(len(inputs))
+        self._num_nodes = num_items + 2 + num_waits + len(inputs)
+        row_of = np.repeat(np.arange(num_waits), np.diff(waits.offsets))
+        from_inputs = np.isin(row_of, inputs)
+        place = np.searchsorted(inputs, row_of[from_inputs])
+        arcs = [
+            (each, np.full(num_items, end)),  # before the boundary
+            (np.full(num_items, start), each),  # after it
+            (np.where(waits.makers >= 0, waits.makers, start), wait),  # waits at it
+            (read, np.full(len(inputs), end)),  # an input that is read before it
+            (wait[row_of], waits.readers),
+            (waits.readers[from_inputs], read[place]),
+            (problem.edges[:, 1], problem.edges[:, 0]),
+        ]
+        tails = np.concatenate([tail for tail, _ in arcs])
+        heads = np.concatenate([head for _, head in arcs])
+        # Arcs both ways, as the flow's own matrix has them, and the place of each in it.
+        keys = tails * self._num_nodes + heads
+        every = np.unique(np.concatenate([keys, heads * self._num_nodes + tails]))
+        self._at = np.split(
+            np.searchsorted(every, keys), np.cumsum([len(tail) for tail, _ in arcs])[:-1]
+        )
+        self._heads = (every % self._num_nodes).astype(np.int32)
+        counts = np.bincount(every // self._num_nodes, minlength=self._num_nodes)
+        self._row_ends = np.append(0, np.cumsum(counts)).astype(np.int32)
+        self._fixed = np.zeros(len(every))
+        self._fixed[np.concatenate(self._at[4:])] = np.inf
+
+    @property
+    def size(self) -> int:
+        """Nodes and arcs: what a flow takes time in proportion to."""
+        return self._num_nodes + len(self._heads)
+
+    def sides(self, boundary: int) -> list[Side]:
+        """The sums that no schedule's cost is below whose boundary after so many stages it is."""
+        found = []
+        rest = max(1, self.num_stages - boundary)
+        for index, bound in enumerate(self._bounds):
+            if bound.is_shared:
+                found.append(Side(index, 1.0, 1.0))
+            else:
+                found.append(Side(index, 1 / boundary, 0.0))
+                found.append(Side(index, 0.0, 1 / rest))
+        return found
+
+    def _rest(self, side: Side) -> float:
+        bound = self._bounds[side.bound]
+        return bound.rest * (self.num_stages if bound.is_shared else 1)
+
+    def values(self, sides: Sequence[Side], before: Bools) -> Floats:
+        """All of the sums. [num_sides]."""
+        waits = self._waits
+        read_before = np.zeros(len(waits.makers), bool)
+        waiting = read_before.copy()
+        if len(waits.makers):
+            reads = before[waits.readers]
+            made = (waits.makers < 0) | before[waits.makers]
+            waiting = made & np.logical_or.reduceat(~reads, waits.offsets[:-1])
+            read_before = np.logical_or.reduceat(reads, waits.offsets[:-1])
+        read = waits.inputs[read_before[waits.inputs]]
+        sums_before = waits.items[:, before].sum(axis=1) + waits.leave[:, waiting].sum(axis=1)
+        sums_before += waits.enter[:, read].sum(axis=1)
+        sums_after = waits.items[:, ~before].sum(axis=1) + waits.enter[:, waiting].sum(axis=1)
+        return np.array(
+            [
+                side.before * sums_before[side.bound]
+                + side.after * sums_after[side.bound]
+                + self._rest(side)
+                for side in sides
+            ]
+        )
+
+    def least(
+        self, parts: Sequence[tuple[Side, float]], always: Bools, never: Bools, limit: float
+    ) -> tuple[float, Bools]:
+        """The boundary where a weighted mean of sums is least.
+
+        Args:
+            parts: Sums, and what each counts in the mean.
+            always: Items that are before it, with all that they need. [num_items].
+            never: Items that are after it, with all that need them. [num_items].
+            limit: What matters no more; larger sums are told apart less well.
+
+        Returns:
+            A lower bound of the mean, as close as capacities are whole numbers, and what is before
+            the boundary, [num_items].
+        """
+        num_items, waits = self.problem.num_items, self._waits
+        data = self._fixed.copy()
+        constant = 0.0
+        for side, share in parts:
+            before, after = share * side.before, share * side.after
+            index = side.bound
+            data[self._at[0]] += before * waits.items[index]
+            data[self._at[1]] += after * waits.items[index]
+            data[self._at[2]] += before * waits.leave[index] + after * waits.enter[index]
+            data[self._at[3]] += before * waits.enter[index, waits.inputs]
+            constant += share * self._rest(side)
+        unit = limit * max(1.0, self.num_stages / _FEW_STAGES) / _UNITS
+        capacities = np.minimum(data / unit, _ENDLESS).astype(np.int32)
+        capacities[self._at[1][always]] = _ENDLESS
+        capacities[self._at[0][never]] = _ENDLESS
+        shape = self._num_nodes, self._num_nodes
+        network = csr_matrix((capacities, self._heads, self._row_ends), shape=shape)
+        flow = maximum_flow(network, num_items, num_items + 1)
+        left = capacities > flow.flow.data
+        ends = np.append(0, np.cumsum(left))[self._row_ends].astype(np.int32)
+        rest = csr_matrix((np.ones(ends[-1], np.int8), self._heads[left], ends), shape=shape)
+        reached = breadth_first_order(rest, num_items, return_predecessors=False)
+        before_it = np.zeros(self._num_nodes, bool)
+        before_it[reached] = True
+        return constant + unit * flow.flow_value, before_it[:num_items]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Waits:
+    """What items and tensors of a part add to each bound.
+
+    Attributes:
+        items: [num_bounds, num_items], 0 for those of other parts.
+        makers: int64 [num_waits], the item that makes each tensor, -1 for inputs of the part.
+        leave: [num_bounds, num_waits], what each adds if it is made before a boundary and read
+            after it.
+        enter: What it adds to the sum after the boundary, likewise.
+        readers: Items that read each tensor, one after the other, int64 [num_reads].
+        offsets: Where those of each begin, int64 [num_waits + 1].
+        inputs: Which of the tensors are inputs that count where they enter, int64 [num_inputs].
+    """
+
+    items: Floats
+    makers: Ints
+    leave: Floats
+    enter: Floats
+    readers: Ints
+    offsets: Ints
+    inputs: Ints
+
+
+def closure_of(problem: Problem) -> Bools:
+    """The items that each needs, itself too. bool [num_items, num_items]."""
+    needs = np.eye(problem.num_items, dtype=bool)
+    for item, before in enumerate(problem.predecessors):
+        if before:
+            needs[item] |= needs[before].any(axis=0)
+    return needs
+
+
+def _rows(tensors: Ints, items: Ints, which: Bools) -> tuple[Ints, Ints, Ints]:
+    """Distinct tensors, distinct items that read each, one after the other, and where they begin."""
+    width = int(items.max(initial=0)) + 1
+    keys = np.unique(tensors[which].astype(np.int64) * width + items[which])
+    found, starts = np.unique(keys // width, return_index=True)
+    return found, keys % width, np.append(starts, len(keys))

@@ -1,0 +1,163 @@
+"""The cheapest places of a boundary, by branch and bound with minimum cuts."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+
+import numpy as np
+
+from respect_tf.scheduling._cut_network import CutNetwork, Side
+from respect_tf.scheduling._problem import Bools, Floats
+
+# Flows for one set of boundaries: as many prices of the sum before against that after are tried.
+_MOST_FLOWS = 4
+# A price is good enough where the bound can rise by no more than this part of it.
+_CLOSE = 2e-3
+
+@dataclasses.dataclass(order=True)
+class _Part:
+    """The boundaries between two sets: no schedule through one of them costs less than `bound`."""
+
+    bound: float
+    number: int
+    always: Bools = dataclasses.field(compare=False)
+    never: Bools = dataclasses.field(compare=False)
+    price: tuple[Side, Side, float] = dataclasses.field(compare=False)
+
+
+class BoundarySearch:
+    """The cheapest places of one boundary.
+
+    Attributes:
+        lower: No schedule costs less, whatever its other boundaries are.
+        found: Boundaries that were come across, what is before each as bytes of bool [num_items],
+            and what they cost at least.
+        whole: Those of them that are in no part that is left.
+        num_flows: Flows so far.
+    """
+
+    def __init__(self, network: CutNetwork, boundary: int, limit: float) -> None:
+        self._network = network
+        self._boundary = boundary
+        self._limit = limit
+        self._sides = network.sides(boundary)
+        self.found: dict[bytes, float] = {}
+        self.whole: dict[bytes, float] = {}
+        self.num_flows = 0
+        self._heap: list[_Part] = []
+        self._number = 0
+        before, after = (
+            next((side for side in self._sides if getattr(side, name)), self._sides[0])
+            for name in ("before", "after")
+        )
+        share = boundary / network.num_stages
+        self._push(0.0, network.before, network.after, (before, after, share))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `whole` holds every boundary of schedules that cost less than the limit."""
+        return not self._heap
+
+    @property
+    def lower(self) -> float:
+        """See the class."""
+        least = min(self.whole.values(), default=math.inf)
+        return min(least, self._heap[0].bound if self._heap else math.inf)
+
+    def step(self) -> bool:
+        """Divide the cheapest part. Returns whether there is more to do."""
+        if not self._heap:
+            return False
+        part = heapq.heappop(self._heap)
+        network = self._network
+        bound, price, sets = self._bound(part)
+        if bound > self._limit:
+            return True
+        free = ~(part.always | part.never)
+        if not free.any():
+            cost = float(network.values(self._sides, part.always).max())
+            if cost <= self._limit:
+                self.whole[part.always.tobytes()] = cost
+            return True
+        item = _branch_item(free, sets)
+        needed, needing = network.needs[item], network.needs[:, item]
+        self._push(bound, part.always | needed, part.never, price)
+        self._push(bound, part.always, part.never | needing, price)
+        return True
+
+    def _push(
+        self, bound: float, always: Bools, never: Bools, price: tuple[Side, Side, float]
+    ) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, _Part(bound, -self._number, always, never, price))
+
+    def _bound(self, part: _Part) -> tuple[float, tuple[Side, Side, float], list[Bools]]:
+        """What the boundaries of a part cost at least, the price that says so, and some of them."""
+        network = self._network
+        best, (before, after, share) = part.bound, part.price
+        best_price = part.price
+        sets: list[Bools] = []
+        values: list[Floats] = []
+        for _ in range(_MOST_FLOWS):
+            parts = [(before, share), (after, 1.0 - share)]
+            least, found = network.least(parts, part.always, part.never, self._limit)
+            self.num_flows += 1
+            if least > best:
+                best, best_price = least, (before, after, share)
+            if best > self._limit:
+                break
+            value = network.values(self._sides, found)
+            cost = float(value.max())
+            if cost <= self._limit:
+                self.found[found.tobytes()] = cost
+            if cost <= best * (1 + _CLOSE):
+                sets.append(found)
+                break
+            sets.append(found)
+            values.append(value)
+            highest = self._sides[int(value.argmax())]
+            if highest.before:
+                before = highest
+            if highest.after:
+                after = highest
+            top, bottom = (self._sides.index(side) for side in (before, after))
+            lines = [(one[top], one[bottom]) for one in values]
+            for ends in (part.always, ~part.never):
+                one = network.values([before, after], ends)
+                lines.append((one[0], one[1]))
+            share, most = _best_share(lines)
+            if most <= best * (1 + _CLOSE):
+                break
+        return best, best_price, sets
+
+
+def _best_share(lines: list[tuple[float, float]]) -> tuple[float, float]:
+    """Where the least of some lines is highest between 0 and 1, and what it is there."""
+    shares = {0.0, 1.0}
+    for index, (top, bottom) in enumerate(lines):
+        for other_top, other_bottom in lines[:index]:
+            slope = (top - bottom) - (other_top - other_bottom)
+            if slope:
+                shares.add(min(1.0, max(0.0, (other_bottom - bottom) / slope)))
+    return max(
+        ((share, min(share * top + (1 - share) * bottom for top, bottom in lines)) for share in sorted(shares)),
+        key=lambda pair: pair[1],
+    )
+
+
+def _branch_item(free: Bools, sets: list[Bools]) -> int:
+    """An item that cheap boundaries differ in; or one that is next to the cheapest."""
+    differ = free.copy()
+    if len(sets) > 1:
+        every = np.array(sets)
+        differ &= every.any(axis=0) & ~every.all(axis=0)
+    if not differ.any():
+        differ = free
+    if len(sets) > 1 or not sets:
+        places = np.flatnonzero(differ)
+        return int(places[len(places) // 2])
+    inside = np.flatnonzero(differ & sets[0])
+    outside = np.flatnonzero(differ & ~sets[0])
+    return int(inside[-1]) if len(inside) else int(outside[0])
