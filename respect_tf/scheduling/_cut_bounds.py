@@ -12,13 +12,13 @@ import math
 import numpy as np
 
 from respect_tf.scheduling._bounded import BoundedObjective, LinearBound
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._cut_network import CutNetwork, Side, closure_of
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pairs import IdealNodes
-from respect_tf.scheduling._problem import Bools, Problem
+from respect_tf.scheduling._problem import Problem
 
 # Bounds are loosened by this part against rounding.
 _LOOSER = 1 - 1e-9
@@ -26,15 +26,15 @@ _LOOSER = 1 - 1e-9
 # A boundary with so many places or fewer divides the problem.
 _FEW_PLACES = 8
 
-# The work of a flow for each node and arc, as `Budget` counts it.
-_FLOW_WORK = 16
+# The work of a flow, as `Budget` counts it, and what each node and arc adds to it.
+_FLOW_WORK, _ARC_WORK = 60_000, 8
 
 
 class CutSearch:
     """A search for boundaries below a limit, part by part.
 
     Attributes:
-        lower: No schedule costs less, or none costs less than the limit.
+        lower: No schedule costs less.
         is_proved: Whether none costs less than the limit.
     """
 
@@ -42,10 +42,12 @@ class CutSearch:
         self._problem, self._limit = problem, limit
         self._num_flows, self._budget = num_flows, budget
         self._found: set[bytes] = set()
-        self.lower = 0.0
+        self.lower, self.is_proved = 0.0, False
         bounds = linear_bounds(problem)
         if bounds and 0 < limit < math.inf and problem.num_stages > 1:
-            self.lower = _LOOSER * self._bound(CutNetwork(problem, bounds, closure_of(problem)))
+            lower = self._bound(CutNetwork(problem, bounds, closure_of(problem)))
+            self.is_proved = lower >= limit
+            self.lower = _LOOSER * lower
 
     def _bound(self, network: CutNetwork) -> float:
         """What the stages of a part cost at least, up to the limit."""
@@ -57,15 +59,16 @@ class CutSearch:
             search = BoundarySearch(network, boundary, limit)
             while search.num_flows < self._num_flows and search.lower < limit and search.step():
                 pass
-            self._budget.spend_pairs(_FLOW_WORK * network.size * search.num_flows)
+            work = _FLOW_WORK + _ARC_WORK * network.size
+            self._budget.spend_pairs(work * search.num_flows)
             self._found |= search.found.keys() | search.whole.keys()
             lower = max(lower, search.lower)
             if lower >= limit:
                 return limit
-            if search.is_complete and len(search.whole) <= _FEW_PLACES:
-                if fewest is None or len(search.whole) < len(fewest[1]):
-                    fewest = boundary, search.whole
-        if fewest is None:
+            most = _FEW_PLACES if fewest is None else len(fewest[1]) - 1
+            if search.is_complete and len(search.whole) <= most:
+                fewest = boundary, search.whole
+        if fewest is None or not network.is_divisible:
             return lower
         boundary, places = fewest
         least = limit

@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
@@ -59,8 +58,11 @@ class CutNetwork:
     ) -> None:
         nothing = np.zeros(problem.num_items, bool)
         self.problem, self.needs = problem, needs
-        self.before, self.after, self.num_stages = part or (nothing, nothing, problem.num_stages)
+        self.before: Bools
+        self.after: Bools
+        whole = nothing, nothing, problem.num_stages
         is_whole = part is None
+        self.before, self.after, self.num_stages = whole if part is None else part
         self._bounds = [bound for bound in bounds if is_whole or not bound.is_shared]
         self._waits = self._tensors()
         self._lay_out()
@@ -75,7 +77,7 @@ class CutNetwork:
         maker = np.where(graph.producer >= 0, item_of[graph.producer], -1)  # [num_tensors]
         is_source = maker >= 0
         is_source[graph.model_inputs] = True
-        ops, tensors = graph.reads
+        ops, tensors = (part.astype(np.int64) for part in graph.reads)
         reader = item_of[ops]
         leaves = graph.is_model_output & (maker >= 0)
         leaves[tensors[self.after[reader]]] = True  # a later part reads it
@@ -151,6 +153,11 @@ class CutNetwork:
         self._row_ends = np.append(0, np.cumsum(counts)).astype(np.int32)
         self._fixed = np.zeros(len(every))
         self._fixed[np.concatenate(self._at[4:])] = np.inf
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether anything bounds what some of the stages cost."""
+        return any(not bound.is_shared for bound in self._bounds)
 
     @property
     def size(self) -> int:
@@ -272,8 +279,8 @@ def closure_of(problem: Problem) -> Bools:
 
 
 def _rows(tensors: Ints, items: Ints, which: Bools) -> tuple[Ints, Ints, Ints]:
-    """Distinct tensors, distinct items that read each, one after the other, and where they begin."""
+    """Distinct tensors, distinct items that read each, one after the other, and their places."""
     width = int(items.max(initial=0)) + 1
-    keys = np.unique(tensors[which].astype(np.int64) * width + items[which])
+    keys = np.unique(tensors[which] * width + items[which])
     found, starts = np.unique(keys // width, return_index=True)
     return found, keys % width, np.append(starts, len(keys))

@@ -16,6 +16,7 @@ _MOST_FLOWS = 4
 # A price is good enough where the bound can rise by no more than this part of it.
 _CLOSE = 2e-3
 
+
 @dataclasses.dataclass(order=True)
 class _Part:
     """The boundaries between two sets: no schedule through one of them costs less than `bound`."""
@@ -141,10 +142,12 @@ def _best_share(lines: list[tuple[float, float]]) -> tuple[float, float]:
             slope = (top - bottom) - (other_top - other_bottom)
             if slope:
                 shares.add(min(1.0, max(0.0, (other_bottom - bottom) / slope)))
-    return max(
-        ((share, min(share * top + (1 - share) * bottom for top, bottom in lines)) for share in sorted(shares)),
-        key=lambda pair: pair[1],
-    )
+
+    def least(share: float) -> float:
+        return min(share * top + (1 - share) * bottom for top, bottom in lines)
+
+    best = max(sorted(shares), key=least)
+    return best, least(best)
 
 
 def _branch_item(free: Bools, sets: list[Bools]) -> int:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from respect_tf.device import ChipCosts, DeviceCosts
 from respect_tf.device._edge_tpu import MIB
+from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._stage_batch import StageBatch
 from respect_tf.scheduling._tile_batch import left_out
 
@@ -56,14 +57,13 @@ def _part(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Flo
         moved[in_doubt] += more
     if chip.all_supported:
         return total, moved, streamed
-    # Which ops a CPU op drags with it depends on paths: such stages are looked at one by one.
-    on_cpu = stages.contains(np.flatnonzero(~chip.supported)).any(axis=1)
-    for index in np.flatnonzero(on_cpu).tolist():
-        stage = chip.stage(*stages.parts(index))
-        found = [one.time(stage) for one in costs]
-        total[index] = [stage.total_ms for stage in found]
-        moved[index] = found[0].moved_bytes
-        streamed[index] = found[0].streamed_bytes
+    every = np.arange(chip.graph.num_ops)
+    inside = stages.contains(every)
+    some = np.flatnonzero(inside[:, ~chip.supported].any(axis=1))
+    if len(some):
+        total[some], moved[some], streamed[some] = cpu_stages(
+            costs, inside[some], stages.entering_bytes[some]
+        )
     return total, moved, streamed
 
 

@@ -372,6 +372,25 @@ class Latency(DeviceObjective):
     def _of(self, prediction: PipelinePrediction) -> float:
         return prediction.latency_ms
 
+    def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
+        """See `BoundedObjective`: the mean of the devices."""
+        weights, num_stages = self._weights.tolist(), self.num_stages
+        parts = [
+            stage_bounds(one, weight)[0]
+            for one, weight in zip(self._costs(graph), weights, strict=True)
+        ]
+        dispatch = float((self._dispatch * self._weights).sum()) / num_stages
+        return [
+            LinearBound(
+                np.sum([part.ops for part in parts], axis=0),
+                sum(part.rest for part in parts) + dispatch,
+                np.sum([part.enter for part in parts], axis=0),
+                np.sum([part.leave for part in parts], axis=0),
+                parts[0].counts,
+                is_shared=True,
+            )
+        ]
+
     def _least_of_all(self, total: Floats, moved: float) -> float:
         del moved
         return float(((total + self._dispatch) * self._weights).sum())

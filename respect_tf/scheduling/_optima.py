@@ -13,8 +13,10 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
+from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pair_search import search_pairs
@@ -25,6 +27,9 @@ from respect_tf.scheduling._slicing import slice_items
 
 # Work on each device's proof, as `Budget` counts it: some tenths of a second.
 _PROOF_WORK = 40_000_000
+
+# The same where minimum cuts have to do.
+_CUT_WORK = 40_000_000
 
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
@@ -138,11 +143,16 @@ class _Search:
                 return found.lower_bound
         order = np.arange(problem.num_items)
         try:
-            self._add(problem, slice_items(problem, order, self._deadline).stages)
+            chain = slice_items(problem, order, self._deadline)
         except ScheduleError:  # constraints may leave an order without a cut
             if not self._known:
                 self._add(problem, _any_stages(problem, self._deadline))
-        return problem.lower_bound()
+            return problem.lower_bound()
+        budget = Budget(self._deadline, _CUT_WORK)
+        answer = Answer(chain, min(problem.lower_bound(), chain.cost))
+        answer = improve_by_cuts(problem, answer, budget)
+        self._add(problem, answer.chain.stages)
+        return answer.lower_bound
 
     def _add(self, problem: Problem, stages: npt.NDArray[np.int64]) -> None:
         schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)

@@ -16,8 +16,10 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._guide import warm_up as warm_up_guide
 from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
 from respect_tf.scheduling._items import Ints
@@ -44,6 +46,9 @@ _MOST_FEW_WORK = 20_000_000
 
 # What a proof before the search may take: some hundredths of a second, or this part of a limit.
 _PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
+
+# The same of minimum cuts, where there are too many order ideals for that: about a second.
+_CUT_WORK, _CUT_SHARE = 150_000_000, 0.3
 
 # Where less time is left, nothing is compiled that is not on disk.
 _COMPILE_SECONDS = 90.0
@@ -157,6 +162,10 @@ def search_problem(
     proved = _proved_quickly(problem, deadline) if may_prove else None
     if proved is not None:
         return proved
+    if start is None and may_prove and isinstance(problem.objective, BoundedObjective):
+        start = _cut_answer(problem, deadline)
+        if start is not None and start.lower_bound >= start.chain.cost:
+            return start
     has_none = start is None and not len(orders) and advice is None
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact:
@@ -196,6 +205,17 @@ def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
         return None
     now = time.perf_counter()
     return solve_quickly(problem, now + _PROOF_SHARE * (deadline - now), _PROOF_WORK)
+
+
+def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
+    """What minimum cuts find and bound, from the best cut of the file's order."""
+    now = time.perf_counter()
+    until = now + _CUT_SHARE * (deadline - now) if math.isfinite(deadline) else deadline
+    first = _sliced(problem, np.arange(problem.num_items), deadline)
+    if first is None:
+        return None
+    answer = Answer(first, min(problem.lower_bound(), first.cost))
+    return improve_by_cuts(problem, answer, Budget(until, _CUT_WORK))
 
 
 def _solve_exactly(problem: Problem, deadline: float) -> Answer:
