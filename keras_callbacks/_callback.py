@@ -144,8 +144,16 @@ for _kind in ("batch", "train_batch", "test_batch", "predict_batch"):
         getattr(KerasCallback, f"on_{_kind}_{_end}")._is_default = True
 
 
-def check_count(name: str, value: object, *, optional: bool = False) -> None:
+def check_count(
+    name: str, value: object, *, optional: bool = False, alternative: str = "None"
+) -> None:
     """Refuse everything but a whole number, 1 or more.
+
+    Args:
+        name: What it is called.
+        value: The value.
+        optional: Whether None will do as well.
+        alternative: What else the message names, where it is not None.
 
     Raises:
         ArgumentError: It is something else.
@@ -153,7 +161,7 @@ def check_count(name: str, value: object, *, optional: bool = False) -> None:
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        alternative = " or None" if optional else ""
+        other = f" or {alternative}" if optional or alternative != "None" else ""
         raise ArgumentError(
-            f"{name} must be a whole number, 1 or more{alternative}. Received: {value!r}."
+            f"{name} must be a whole number, 1 or more{other}. Received: {value!r}."
         )

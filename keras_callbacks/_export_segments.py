@@ -63,7 +63,7 @@ class ExportSegments(ConvertingCallback):
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        num_segments: int | None = None,
+        num_segments: int | Literal["auto"] = "auto",
         representative_dataset: Any = None,
         *,
         every: int | None = None,
@@ -97,7 +97,8 @@ class ExportSegments(ConvertingCallback):
             ArgumentError: An argument does not fit.
         """
         self._prepare(on_error, verbose)
-        check_count("num_segments", num_segments, optional=True)
+        if num_segments != "auto":
+            check_count("num_segments", num_segments, alternative='"auto"')
         check_count("every", every, optional=True)
         checked_options(options, (), "ExportSegments")
         self.folder = _checked_template(folder)

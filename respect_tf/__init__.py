@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from respect_tf._hook import export as export
     from respect_tf._intercept import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
+    from respect_tf._plan import Plan as Plan
+    from respect_tf._plan import plan as plan
     from respect_tf.device import Calibration as Calibration
     from respect_tf.device import EdgeTpu as EdgeTpu
     from respect_tf.device import Hosts as Hosts
@@ -101,6 +103,7 @@ _EXPORTS = {
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.scheduling",
     "Pipeline": "respect_tf._pipeline",
+    "Plan": "respect_tf._plan",
     "Schedule": "respect_tf.scheduling",
     "Segment": "respect_tf.segmentation",
     "TFLiteConverter": "respect_tf._hook",
@@ -112,6 +115,7 @@ _EXPORTS = {
     "inspect": "respect_tf.report",
     "intercept": "respect_tf._intercept",
     "load": "respect_tf._convert",
+    "plan": "respect_tf._plan",
     "schedule": "respect_tf.scheduling",
     "segment": "respect_tf.segmentation",
     "verify": "respect_tf.segmentation",

@@ -41,6 +41,22 @@ SCHEDULERS = (
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a saved pipeline.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+class _CountOrAuto(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A whole number, 1 or more, or a word."""
+
+    def __init__(self, word: str) -> None:
+        self.name = f"number|{word}"
+        self._word = word
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """What was typed as a number, or the word."""
+        if value == self._word:
+            return value
+        return click.IntRange(min=1).convert(value, param, ctx)
+
+
 num_segments_option = click.option(
     "-n",
     "--num-segments",
@@ -48,6 +64,21 @@ num_segments_option = click.option(
     default=4,
     show_default=True,
     help="Stages of the pipeline, one per Edge TPU.",
+)
+auto_segments_option = click.option(
+    "-n",
+    "--num-segments",
+    type=_CountOrAuto("auto"),
+    default="auto",
+    show_default=True,
+    help="Stages of the pipeline; auto: what is fastest with the Edge TPUs there are.",
+)
+num_devices_option = click.option(
+    "-d",
+    "--num-devices",
+    type=_CountOrAuto("attached"),
+    help="Edge TPUs to use, replicas included; attached: those of this machine. Default: up to 4, "
+    "or one for each segment.",
 )
 scheduler_option = click.option(
     "--scheduler",

@@ -11,7 +11,18 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._choosing import Choice, can_choose_again, checked_choice, choose, with_times
+from respect_tf._choosing import (
+    Choice,
+    Chosen,
+    can_choose_again,
+    checked_choice,
+    checked_num_devices,
+    choose,
+    choose_within,
+    chosen_again,
+    frames_told,
+    with_times,
+)
 from respect_tf._errors import ArgumentError
 from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
@@ -57,10 +68,12 @@ IoType = Literal["int8", "uint8", "float32"]
 class ConvertOptions(TypedDict, total=False):
     """What `convert` takes by keyword alone, for functions that hand it on; see there."""
 
+    num_devices: int | Literal["attached"] | None
     scheduler: str | Schedule
     objective: str | Objective | None
     device: DeviceLike
     constraints: Constraints | None
+    rewrite: RewriteMode
     inference_input_type: IoType
     inference_output_type: IoType
     compile: CompileMode
@@ -76,9 +89,10 @@ class ConvertOptions(TypedDict, total=False):
 
 def convert(
     model: Any,
-    num_segments: int | None = None,
+    num_segments: int | Literal["auto"] | None = "auto",
     representative_dataset: Any = None,
     *,
+    num_devices: int | Literal["attached"] | None = None,
     scheduler: str | Schedule = "policy",
     objective: str | Objective | None = None,
     device: DeviceLike = "usb3",
@@ -102,11 +116,16 @@ def convert(
     Args:
         model: A Keras 3 or tf_keras model, a SavedModel folder, the path of a `.keras`, `.h5` or
             `.tflite` file, the bytes of a .tflite model, or a configured TensorFlow Lite converter.
-        num_segments: Stages of the pipeline, one per Edge TPU; 4 if left out, or as many as a
-            given `Schedule` has.
+        num_segments: Stages of the pipeline; `"auto"`, or None, for what is fastest with
+            `num_devices` Edge TPUs (see `respect_tf.plan`), be it copies of the whole model, a
+            pipeline, or one whose slow segments run on several; or for as many as a given
+            `Schedule` has. With objective="memory", one on each.
         representative_dataset: Samples to calibrate with: an array [num_samples, ...], a list of
             arrays (one per input, in the model's order) or a dict of them by input name, a
             generator function, or a `tf.data.Dataset`. Not needed for a .tflite model.
+        num_devices: Edge TPUs to use at most, replicas of segments included: a number, or
+            `"attached"` for those of this machine. If left out, up to 4, or one for each segment
+            where their number is given.
         scheduler: What chooses the cut: `"policy"`, `"exact"` or another one of
             `respect_tf.schedule`; or a `Schedule` of one's own, beside which `objective`,
             `constraints`, `time_limit`, `seed` and `measure` are refused.
@@ -151,9 +170,11 @@ def convert(
         RespectError: One of its subclasses; the message says what, where, and what to do.
     """
     device = resolve_device(device)
+    num_devices = checked_num_devices(num_devices)
     choice = checked_choice(
         scheduler,
         num_segments,
+        num_devices=num_devices,
         objective=objective,
         device=device,
         constraints=constraints,
@@ -178,10 +199,15 @@ def convert(
     graph = op_graph_of(whole.unpacked)
     _warn(blocking_remarks(graph, range(graph.num_ops)), verbose=verbose)
     interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
-    schedule, segments, recuts = _cut_and_compiled(
+    choice = with_times(choice, whole)
+    chosen = choose(choice, graph, num_devices, device, verbose=verbose)
+    if chosen.reason:
+        report(chosen.reason, verbose=verbose)
+    chosen, segments, recuts = _cut_and_compiled(
         whole,
         graph,
-        with_times(choice, whole),
+        choice,
+        chosen,
         interface,
         compiler=compiler,
         must_compile=compile is True,
@@ -194,16 +220,19 @@ def convert(
         name=plain_name(whole.name),
         model=whole.content,
         segments=segments,
-        schedule=schedule,
+        schedule=chosen.schedule,
         graph=graph,
         device=device,
+        replicas=chosen.replicas,
+        choice=chosen.reason,
+        frames=frames_told(graph, device),
         parity=_parity(whole.content, segments, inputs, graph, verbose=verbose),
         warnings=warnings,
         interface=interface,
         recuts=recuts,
         conversion_seconds=whole.seconds,
         rewritten=describe_rewritten(whole.rewritten),
-        comparison=compare_speed(graph, schedule, device),
+        comparison=compare_speed(graph, chosen.schedule, device),
     )
 
 
@@ -225,19 +254,22 @@ def _cut_and_compiled(
     whole: Int8Model,
     graph: OpGraph,
     choice: Choice,
+    chosen: Chosen,
     interface: Interface,
     *,
     compiler: Compiler | None,
     must_compile: bool,
     device: EdgeTpu | Hosts,
     verbose: Verbosity,
-) -> tuple[Schedule, tuple[Segment, ...], tuple[str, ...]]:
-    """Choose, cut and compile, again where the compiler's log asks for it; a line for each cut."""
+) -> tuple[Chosen, tuple[Segment, ...], tuple[str, ...]]:
+    """Cut and compile, again where the compiler's log asks for it; a line for each cut."""
     cut_by = functools.partial(_cut, whole, graph, interface)
-    schedule = choose(choice, graph, verbose=verbose)
+    schedule = chosen.schedule
     if compiler is None:
-        return schedule, cut_by(schedule), ()
-    again = functools.partial(choose, choice, graph, verbose=verbose)
+        return chosen, cut_by(schedule), ()
+    again = functools.partial(
+        choose_within, choice, graph, num_stages=schedule.num_stages, verbose=verbose
+    )
     compiled = compile_cut(
         graph,
         schedule,
@@ -248,7 +280,8 @@ def _cut_and_compiled(
         device=device,
         verbose=verbose,
     )
-    return compiled.schedule, compiled.compilation.segments, compiled.describe()
+    chosen = chosen_again(chosen, compiled.schedule, graph, device)
+    return chosen, compiled.compilation.segments, compiled.describe()
 
 
 def _cut(

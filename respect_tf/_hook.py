@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from respect_tf._convert import ConvertOptions, convert
 from respect_tf._errors import CalibrationDataError
@@ -135,7 +135,7 @@ class TFLiteConverter:
 def export(
     model: Any,
     folder: str | os.PathLike[str],
-    num_segments: int | None = None,
+    num_segments: int | Literal["auto"] | None = "auto",
     representative_dataset: Any = None,
     *,
     overwrite: bool = False,
@@ -147,7 +147,7 @@ def export(
     Args:
         model: See `respect_tf.convert`.
         folder: The folder to make.
-        num_segments: Segments of the pipeline.
+        num_segments: Segments of the pipeline, as for `respect_tf.convert`.
         representative_dataset: Samples to calibrate with.
         overwrite: Whether a pipeline that is saved there may be replaced.
         verbose: 0 is silence.

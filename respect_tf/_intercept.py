@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from respect_tf._convert import ConvertOptions, convert
 from respect_tf._errors import ArgumentError, ConversionError, RespectError
@@ -104,7 +104,7 @@ _blocks: list[Intercepted] = []  # that are open, in all threads
 
 @contextlib.contextmanager
 def intercept(
-    num_segments: int | None = None,
+    num_segments: int | Literal["auto"] | None = "auto",
     representative_dataset: Callable[[], Any] | None = None,
     *,
     folder: str | os.PathLike[str] | None = None,
@@ -118,7 +118,7 @@ def intercept(
     those very bytes, batch 1. Conversions in other threads are left alone.
 
     Args:
-        num_segments: Segments of each pipeline.
+        num_segments: Segments of each pipeline, as for `respect_tf.convert`.
         representative_dataset: A function that yields lists of inputs, for conversions without one
             of their own: their pipelines are int8 then, while their bytes stay what they are.
             Without it, such pipelines are float, and an Edge TPU will run nothing of them.

@@ -5,6 +5,7 @@ The same pipeline always gives the same bytes: no times, no absolute paths.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import itertools
@@ -107,6 +108,12 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "optima": None if schedule.optima is None else list(schedule.optima),
         },
         "device": devices_dict(pipeline.device),
+        "replicas": list(pipeline.replicas),
+        "choice": pipeline.choice or None,
+        "frames_by_devices": [
+            finite(dataclasses.asdict(count) | {"replicas": list(count.replicas)})
+            for count in pipeline.frames
+        ],
         "predicted": finite(pipeline.prediction.to_dict()) | {"source": "predicted"},
         "comparison": None
         if pipeline.comparison is None
@@ -121,6 +128,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             else "predicted by the device model, with the constants of schedule.device",
             "predicted": "predicted by the device model, with the constants of device",
             "comparison": "predicted by the device model, with the constants of device",
+            "frames_by_devices": "predicted by the device model, for the first host of device",
             "segments.parameter_bytes": "read from the .tflite model",
             "crossing_tensors.bytes": "read from the .tflite model",
         },

@@ -149,6 +149,11 @@ _SCHEDULE = (
     Field("device", _HOSTS, optional=True),
     Field("optima", nullable(list_of(_measure)), since=2),
 )
+_DEVICE_COUNT = (
+    Field("num_devices", whole(0, 1000)),
+    Field("replicas", list_of(whole(1, 1000))),
+    Field("frames_per_second", nullable(_measure)),
+)
 _PARITY = (Field("num_inputs", _size), Field("num_tensors", _size), Field("num_bytes", _size))
 
 _COMPARISON = (
@@ -169,6 +174,9 @@ MANIFEST_FIELDS = (
     Field("crossing_tensors", list_of(record(_CROSSING))),
     Field("schedule", record(_SCHEDULE)),
     Field("device", _HOSTS, optional=True),
+    Field("replicas", list_of(whole(1, 1000)), since=3, default=[]),
+    Field("choice", nullable(_words), since=3, default=None),
+    Field("frames_by_devices", list_of(record(_DEVICE_COUNT)), since=3, default=[]),
     Field("predicted", figures(8), optional=True, default={}),
     Field("comparison", nullable(record(_COMPARISON)), optional=True, default=None),
     Field("figures", map_of(_words, _words), optional=True, default={}),

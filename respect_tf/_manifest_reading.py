@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from respect_tf.compile import check_same_interface
 from respect_tf.device import EdgeTpu, Hosts, devices_from, first_device, resolve_device
 from respect_tf.graph import OpGraph, Quantization
 from respect_tf.report import Comparison
-from respect_tf.scheduling import Schedule, check_schedule
+from respect_tf.scheduling import DeviceCount, Schedule, check_schedule
 from respect_tf.segmentation import (
     Interface,
     ParityReport,
@@ -100,6 +101,9 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         ),
         graph=graph,
         device=device,
+        replicas=_replicas(manifest["replicas"], segments),
+        choice=manifest["choice"] or "",
+        frames=tuple(_device_count(entry) for entry in manifest["frames_by_devices"]),
         parity=None if parity is None else ParityReport(**parity),
         warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
@@ -117,6 +121,26 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
     )
     _check_interface(manifest, made)
     return made
+
+
+def _replicas(replicas: Sequence[int], segments: Sequence[Segment]) -> tuple[int, ...]:
+    """Devices of each segment; one each in folders of before there were replicas."""
+    counts = tuple(replicas) or (1,) * len(segments)
+    if len(counts) != len(segments):
+        refuse("replicas", f"{len(segments)} numbers, one per segment", shown(replicas))
+    for segment, count in zip(segments, counts, strict=True):
+        if segment.on_cpu and count > 1:
+            refuse(f"replicas[{segment.index}]", "1, as the segment runs on the CPU", str(count))
+    return counts
+
+
+def _device_count(entry: Mapping[str, Any]) -> DeviceCount:
+    frames = entry["frames_per_second"]
+    return DeviceCount(
+        num_devices=entry["num_devices"],
+        replicas=tuple(entry["replicas"]),
+        frames_per_second=math.inf if frames is None else float(frames),
+    )
 
 
 def _schedule(entry: Mapping[str, Any], version: int, *, cpu_stages: Sequence[int]) -> Schedule:

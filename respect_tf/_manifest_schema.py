@@ -44,7 +44,9 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
             "convert again."
         )
     # Where it is no version, the table says so.
-    read_as = version if isinstance(version, int) and version >= 1 else SCHEMA_VERSION
+    read_as = SCHEMA_VERSION
+    if isinstance(version, int) and not isinstance(version, bool) and version >= 1:
+        read_as = version
     manifest: dict[str, Any] = _FIELDS.check(found, "", read_as)
     _check_names(manifest)
     _check_stages(manifest)

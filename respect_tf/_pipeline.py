@@ -42,7 +42,7 @@ from respect_tf.run import (
     simulate,
     stream,
 )
-from respect_tf.scheduling import Schedule
+from respect_tf.scheduling import DeviceCount, Schedule
 from respect_tf.segmentation import (
     Array,
     Inputs,
@@ -69,6 +69,9 @@ class Pipeline:
         schedule: The stage of every op, and how good the cut is.
         graph: The op graph of the whole model.
         device: What memory and time are predicted for: of several, figures are the first one's.
+        replicas: Number of Edge TPUs that run each segment; 1 for CPU stages, which have none.
+        choice: What a plan chose and why; empty where the user chose.
+        frames: What other numbers of Edge TPUs would give; empty where nobody looked.
         parity: What was compared when the segments were proved equal to the whole model; None
             where that has not been done.
         warnings: What the pipeline runner accepts, but a user may stumble over.
@@ -88,6 +91,9 @@ class Pipeline:
     device: EdgeTpu | Hosts = dataclasses.field(
         default_factory=lambda: resolve_device("usb3"), repr=False
     )
+    replicas: tuple[int, ...] = ()
+    choice: str = ""
+    frames: tuple[DeviceCount, ...] = dataclasses.field(default=(), repr=False)
     parity: ParityReport | None = None
     warnings: tuple[str, ...] = ()
     interface: Interface = dataclasses.field(default_factory=Interface)
@@ -95,6 +101,10 @@ class Pipeline:
     rewritten: tuple[str, ...] = ()
     conversion_seconds: float | None = None
     comparison: Comparison | None = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.replicas:
+            object.__setattr__(self, "replicas", (1,) * len(self.segments))
 
     @functools.cached_property
     def inputs(self) -> dict[str, TensorSpec]:
@@ -124,6 +134,8 @@ class Pipeline:
             recuts=self.recuts,
             rewritten=self.rewritten,
             comparison=self.comparison,
+            choice=self.choice,
+            frames=self.frames,
         )
 
     def compared(self) -> Pipeline:
@@ -346,7 +358,11 @@ class Pipeline:
         predicted = self.prediction
         if device is not None:
             predicted = predict_pipeline(
-                self.graph, self.schedule, device, instruction_bytes=self._instruction_bytes
+                self.graph,
+                self.schedule,
+                device,
+                replicas=self.replicas,
+                instruction_bytes=self._instruction_bytes,
             )
         return simulate(
             predicted,
@@ -500,6 +516,7 @@ class Pipeline:
             self.graph,
             self.schedule,
             self.device,
+            replicas=self.replicas,
             instruction_bytes=self._instruction_bytes,
         )
 

@@ -12,15 +12,17 @@ from typing import Any
 import click
 
 import respect_tf
-from respect_tf import _cli_device, _cli_policy
+from respect_tf import _cli_device, _cli_plan, _cli_policy
 from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
     CarefulGroup,
+    auto_segments_option,
     device_option,
     failing,
     json_option,
     no_verify_option,
+    num_devices_option,
     num_segments_option,
     objective_option,
     output_option,
@@ -51,7 +53,8 @@ def main() -> None:
 
 @main.command()
 @click.argument("model", type=EXISTING)
-@num_segments_option
+@auto_segments_option
+@num_devices_option
 @click.option(
     "-r",
     "--representative-data",
@@ -103,7 +106,8 @@ def main() -> None:
 @json_option
 def convert(
     model: Path,
-    num_segments: int,
+    num_segments: Any,
+    num_devices: Any,
     representative_data: Path | None,
     output: Path | None,
     scheduler: str,
@@ -133,6 +137,7 @@ def convert(
             model,
             num_segments,
             None if representative_data is None else read_arrays(representative_data),
+            num_devices=num_devices,
             scheduler=scheduler,
             objective=objective,
             device=device,
@@ -369,7 +374,7 @@ def _stages(path: Path) -> list[int]:
 
 
 _POLICY_COMMANDS = (_cli_policy.labels, _cli_policy.train, _cli_policy.evaluate)
-for _command in (*_cli_device.COMMANDS, *_POLICY_COMMANDS):
+for _command in (_cli_plan.plan, *_cli_device.COMMANDS, *_POLICY_COMMANDS):
     main.add_command(_command)
 
 

@@ -307,6 +307,10 @@ def _constants(manifest):
         (lambda m: m["predicted"].update(device=-math.inf), r"'predicted\.device'"),
         (lambda m: m["packages"].update(numpy=2), r"'packages\.numpy'"),
         (lambda m: m["segments"][0].update(on_cpu=1), r"'segments\[0\]\.on_cpu'"),
+        (lambda m: m.update(replicas=[1]), "'replicas'"),
+        (lambda m: m.update(replicas=[0, 1]), r"'replicas\[0\]'"),
+        (lambda m: m.update(choice=1), "'choice'"),
+        (lambda m: m["frames_by_devices"][0].pop("replicas"), r"frames_by_devices\[0\]\.replicas"),
         (lambda m: m["segments"][0].pop("on_cpu"), r"'segments\[0\]\.on_cpu'"),
     ],
 )
@@ -336,12 +340,17 @@ _FIRST_DEVICE = {
 }  # fmt: skip
 
 
+_SINCE_3 = ("replicas", "choice", "frames_by_devices")
+
+
 @pytest.mark.parametrize("device", [None, _FIRST_DEVICE])
 def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
     folder = pipeline.save(tmp_path / "out", verbose=0)
 
     def age(manifest):
         manifest["schema_version"] = 1
+        for name in _SINCE_3:
+            del manifest[name]
         del manifest["schedule"]["optima"]
         for entry in manifest["segments"]:
             del entry["on_cpu"]
@@ -373,6 +382,8 @@ def test_folders_of_the_second_version_are_read(pipeline, tmp_path):
 
     def age(manifest):
         manifest["schema_version"] = 2
+        for name in _SINCE_3:
+            del manifest[name]
         for entry in manifest["segments"]:
             del entry["on_cpu"]
 
@@ -380,6 +391,7 @@ def test_folders_of_the_second_version_are_read(pipeline, tmp_path):
     loaded = respect_tf.load(folder)
     assert loaded.segments == pipeline.segments
     assert loaded.schedule.cpu_stages == ()
+    assert (loaded.replicas, loaded.choice, loaded.frames) == ((1, 1), "", ())
 
 
 def test_the_table_of_a_device_has_all_its_constants():

@@ -180,7 +180,10 @@ def compile_and_recut(
 
 def _judged(schedule: Schedule, first: Schedule) -> Schedule:
     """A schedule made under limits with the bound of all schedules, which knows of no limits."""
-    same = (schedule.objective, schedule.device) == (first.objective, first.device)
+    same = all(
+        getattr(schedule, name) == getattr(first, name)
+        for name in ("objective", "device", "optima")
+    )
     bound = first.lower_bound if same else None
     bound = None if schedule.cost is None or bound is None else min(bound, schedule.cost)
     return Schedule(

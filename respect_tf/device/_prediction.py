@@ -150,11 +150,21 @@ class PipelinePrediction:
         return tuple(op for stage in self.stages for op in stage.cpu_ops)
 
     @property
+    def bottleneck(self) -> str:
+        """What sets the interval: `"stage N"`, `"bus"` or `"host"`."""
+        parts = zip(self.stages, self.replicas, strict=True)
+        times = [stage.total_ms / count for stage, count in parts]
+        if max(times) >= max(self.bus_ms, self.dispatch_ms):
+            return f"stage {int(np.argmax(times))}"
+        return "bus" if self.bus_ms >= self.dispatch_ms else "host"
+
+    @property
     def limited_by(self) -> Literal["stage", "bus", "host"]:
         """What sets the interval: the slowest stage, the bus, or the host's own work."""
-        if self.interval_ms > max(self.bus_ms, self.dispatch_ms):
-            return "stage"
-        return "bus" if self.bus_ms >= self.dispatch_ms else "host"
+        limit = self.bottleneck
+        if limit == "bus":
+            return "bus"
+        return "host" if limit == "host" else "stage"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every figure is under `"predicted"`."""

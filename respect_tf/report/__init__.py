@@ -7,6 +7,8 @@ from respect_tf.report._gantt import Gantt, draw_gantt
 from respect_tf.report._inspection import Inspection, inspect
 from respect_tf.report._model_explorer import model_explorer_overlays
 from respect_tf.report._placed_graph import PlacedGraph
+from respect_tf.report._plan_text import choice, plan_dict, plan_html, plan_text
+from respect_tf.report._plot_plan import plot_plan
 from respect_tf.report._plot_schedule import plot_schedule
 from respect_tf.report._plots import plot_memory, plot_pipeline
 from respect_tf.report._prediction import Speed, StageOnDevice, stages_on_device
@@ -26,6 +28,7 @@ __all__ = [
     "StageOnDevice",
     "StageReport",
     "build_report",
+    "choice",
     "chrome_trace",
     "compare_speed",
     "compilation_table",
@@ -35,8 +38,12 @@ __all__ = [
     "format_cost",
     "inspect",
     "model_explorer_overlays",
+    "plan_dict",
+    "plan_html",
+    "plan_text",
     "plot_memory",
     "plot_pipeline",
+    "plot_plan",
     "plot_schedule",
     "render",
     "stages_on_device",

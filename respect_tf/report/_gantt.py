@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device import PipelinePrediction
-from respect_tf.report._prediction import bottleneck
 from respect_tf.run import GanttBar, Simulation, simulate
 
 BUS = -1  # the row of the bus, as a stage
 
 
+class Row(NamedTuple):
+    """A row of the chart: a device of a stage."""
+
+    stage: int
+    replica: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gantt:
-    """What is busy when, for a chart with a row per stage.
+    """What is busy when, for a chart with a row for each device of a stage.
 
     Attributes:
         bars: What each stage does in the stretch; the bus is `BUS`, and has bars only where it is
@@ -34,20 +41,27 @@ class Gantt:
     bottleneck: str
 
     @property
-    def rows(self) -> tuple[int, ...]:
-        """The stages from top to bottom, `BUS` last where it has a row."""
-        num_stages = len(self.simulation.stages)
-        return (*range(num_stages), *([BUS] if self.bottleneck == "bus" else []))
+    def rows(self) -> tuple[Row, ...]:
+        """The devices of all stages from top to bottom, `BUS` last where it has a row."""
+        stages = self.simulation.stages
+        rows = [Row(at, replica) for at, stage in enumerate(stages)
+                for replica in range(stage.replicas)]  # fmt: skip
+        return (*rows, *([Row(BUS, 0)] if self.bottleneck == "bus" else []))
 
-    def label(self, row: int) -> str:
+    def label(self, stage: int) -> str:
+        """What a stage is called."""
+        return "bus" if stage == BUS else f"stage {stage}"
+
+    def row_label(self, row: Row) -> str:
         """What a row is called."""
-        if row == BUS:
-            return "bus"
-        return f"stage {row}"
+        label = self.label(row.stage)
+        if row.stage == BUS or self.simulation.stages[row.stage].replicas == 1:
+            return label
+        return f"{label}, TPU {row.replica + 1}"
 
-    def is_bottleneck(self, row: int) -> bool:
+    def is_bottleneck(self, row: Row) -> bool:
         """Whether a row is what limits the pipeline."""
-        return self.label(row) == self.bottleneck
+        return self.label(row.stage) == self.bottleneck
 
     @property
     def title(self) -> str:
@@ -77,7 +91,7 @@ def draw_gantt(
     Raises:
         ArgumentError: A number is out of its range.
     """
-    num_stages = len(prediction.stages)
+    num_stages = sum(prediction.replicas)  # each device is like a stage more
     count = max(6, num_stages + 3) if num_inputs is None else num_inputs
     for name, value, least in (("first", first or 0, 0), ("num_inputs", count, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -94,7 +108,7 @@ def draw_gantt(
         end = float(simulation.end_ms[begin + count - 1, -1])
     if end <= start:  # a device that takes no time at all
         end = start + 1.0
-    limit = bottleneck(prediction)
+    limit = prediction.bottleneck
     bars = list(simulation.gantt(0, simulation.num_inputs))
     if limit == "bus":
         bars += bus_bars(simulation)

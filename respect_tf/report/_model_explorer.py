@@ -36,7 +36,7 @@ def model_explorer_overlays(placed: PlacedGraph) -> dict[str, str]:
     held = placed.graph.parameter_bytes.tolist()
     return {
         "stage": _by_name(
-            "stage", [f"stage {stage}" for stage in stages], [stage_colour(s) for s in stages]
+            "stage", [_stage(placed, stage) for stage in stages], [stage_colour(s) for s in stages]
         ),
         "ms": _by_size("ms (predicted)", [round(ms, 6) for ms in placed.op_ms.tolist()]),
         "bytes": _by_size("parameter bytes", held),
@@ -44,6 +44,12 @@ def model_explorer_overlays(placed: PlacedGraph) -> dict[str, str]:
             "CPU or TPU (predicted)", where, [_DEVICE_COLOURS[name] for name in where]
         ),
     }
+
+
+def _stage(placed: PlacedGraph, stage: int) -> str:
+    """A stage, and on how many Edge TPUs it runs if on several."""
+    count = placed.prediction.replicas[stage]
+    return f"stage {stage}, on {count} Edge TPUs" if count > 1 else f"stage {stage}"
 
 
 def _by_name(title: str, values: Sequence[str], colours: Sequence[str]) -> str:

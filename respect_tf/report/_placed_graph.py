@@ -36,6 +36,7 @@ class PlacedGraph:
         schedule: Schedule | npt.ArrayLike,
         device: DeviceLike,
         *,
+        replicas: Sequence[int] | None = None,
         instruction_bytes: Sequence[int | None] | None = None,
     ) -> PlacedGraph:
         """A graph in stages on Edge TPUs.
@@ -44,12 +45,15 @@ class PlacedGraph:
             graph: The graph.
             schedule: The schedule, or its stages: see `respect_tf.predict`.
             device: The kind of Edge TPU.
+            replicas: See `respect_tf.predict`.
             instruction_bytes: See `respect_tf.predict`.
 
         Raises:
             ArgumentError: There is no such device, or the stages are not valid.
         """
-        prediction = predict(graph, schedule, device, instruction_bytes=instruction_bytes)
+        prediction = predict(
+            graph, schedule, device, replicas=replicas, instruction_bytes=instruction_bytes
+        )
         stages = getattr(schedule, "stages", schedule)
         return cls(graph, np.asarray(stages, np.int32), prediction)
 
@@ -81,7 +85,7 @@ class PlacedGraph:
         What a stage takes beyond the sum of its ops is transfers and the inference itself.
         float64 [num_ops].
         """
-        costs = DeviceCosts.of(self.graph, self.prediction.device, self.num_stages)
+        costs = DeviceCosts.of(self.graph, self.prediction.device, self.prediction.num_devices)
         on_tpu = costs.compute_ms + np.where(self.is_streamed, costs.stream_ms, 0.0)
         return np.where(self.on_cpu, costs.cpu_ms, on_tpu)
 
@@ -101,6 +105,8 @@ class PlacedGraph:
         held = float(self.graph.parameter_bytes[ops].sum())
         num_ops = int(ops.sum())
         on_host = " on the CPU" if self.prediction.stages[stage].on_cpu else ""
+        count = self.prediction.replicas[stage]
+        on_host += f" on {count} Edge TPUs" if count > 1 else ""
         return (
             f"stage {stage}{on_host}: {num_ops} op{'s' if num_ops > 1 else ''}, "
             f"{format_bytes(held)} of parameters, {self.prediction.stages[stage].total_ms:.3g} ms"

@@ -15,7 +15,7 @@ from respect_tf.report._colours import (
     text_colour,
 )
 from respect_tf.report._figure import finish, new_axes
-from respect_tf.report._gantt import BUS, Gantt
+from respect_tf.report._gantt import BUS, Gantt, Row
 from respect_tf.report._prediction import StageOnDevice
 
 _MIB = 2**20
@@ -117,7 +117,7 @@ def plot_pipeline(
         ax = new_axes(9.0, 1.3 + _ROW_INCHES * len(rows))
     span = gantt.end_ms - gantt.start_ms
     for bar in gantt.bars:
-        y = rows.index(bar.stage)
+        y = rows.index(Row(bar.stage, bar.replica))
         start = max(bar.start_ms, gantt.start_ms) - gantt.start_ms
         end = min(bar.end_ms, gantt.end_ms) - gantt.start_ms
         colour = bar_colour(bar.stage)
@@ -145,11 +145,11 @@ def plot_pipeline(
     return finish(ax, path)
 
 
-def bar_colour(row: int) -> str:
-    """The colour of a row's bars."""
-    return SHARED if row == BUS else stage_colour(row)
+def bar_colour(stage: int) -> str:
+    """The colour of a stage's bars."""
+    return SHARED if stage == BUS else stage_colour(stage)
 
 
-def row_label(gantt: Gantt, row: int) -> str:
+def row_label(gantt: Gantt, row: Row) -> str:
     """What stands beside a row."""
-    return f"{gantt.label(row)}{' (bottleneck)' if gantt.is_bottleneck(row) else ''}"
+    return f"{gantt.row_label(row)}{' (bottleneck)' if gantt.is_bottleneck(row) else ''}"

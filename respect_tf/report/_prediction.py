@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from respect_tf.compile import ModelLog, logged_figures
 from respect_tf.device import PipelinePrediction, StagePrediction
 from respect_tf.report._comparison import Comparison
@@ -130,8 +128,8 @@ class Speed:
             return None
         count = "one Edge TPU" if self.fewest_tpus == 1 else f"{self.fewest_tpus} Edge TPUs"
         return (
-            f"{count} would be as fast by the predictions for {self.device}: use "
-            f"num_segments={self.fewest_tpus}"
+            f"{count} would be as fast by the predictions for {self.device}: use num_segments="
+            f'"auto" with num_devices={self.fewest_tpus}'
         )
 
 
@@ -156,7 +154,7 @@ def speed_of(
         device=device.name,
         frames_per_second=prediction.frames_per_second,
         interval_ms=prediction.interval_ms,
-        limited_by=bottleneck(prediction),
+        limited_by=prediction.bottleneck,
         latency_ms=prediction.latency_ms,
         first_inference_ms=prediction.first_ms,
         one_tpu_frames_per_second=_per_second(comparison.one_tpu_ms) if comparison else None,
@@ -173,7 +171,7 @@ def _per_second(ms: float) -> float:
 def _by_host(schedule: Schedule, prediction: PipelinePrediction) -> tuple[HostSpeed, ...]:
     predictions = list(prediction.by_host.values())
     optima: list[float | None] = [None] * len(predictions)
-    if schedule.objective == "throughput":
+    if is_throughput(schedule.objective):
         if schedule.optima is not None and len(schedule.optima) == len(predictions):
             optima = list(schedule.optima)
         elif schedule.status == "optimal" and schedule.device == prediction.device:
@@ -184,14 +182,12 @@ def _by_host(schedule: Schedule, prediction: PipelinePrediction) -> tuple[HostSp
             frames_per_second=one.frames_per_second,
             interval_ms=one.interval_ms,
             optimum_ms=optimum,
-            limited_by=bottleneck(one),
+            limited_by=one.bottleneck,
         )
         for one, optimum in zip(predictions, optima, strict=True)
     )
 
 
-def bottleneck(prediction: PipelinePrediction) -> str:
-    times = [stage.cost.total_ms for stage in prediction.stages]
-    if max(times) >= max(prediction.bus_ms, prediction.dispatch_ms):
-        return f"stage {int(np.argmax(times))}"
-    return "bus" if prediction.bus_ms >= prediction.dispatch_ms else "host"
+def is_throughput(objective: str | None) -> bool:
+    """Whether an objective is the interval, of a pipeline with or without replicas."""
+    return objective is not None and objective.partition("(")[0] == "throughput"

@@ -20,7 +20,7 @@ from respect_tf.report._prediction import (
     stages_on_device,
 )
 from respect_tf.report._report_text import report_text
-from respect_tf.scheduling import Schedule
+from respect_tf.scheduling import DeviceCount, Schedule
 from respect_tf.segmentation import ParityReport, Segment, TensorSpec
 
 
@@ -74,6 +74,9 @@ class Report:
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
         rewritten: A line for each kind of op that was rewritten before the model was quantised.
+        replicas: Number of Edge TPUs that run each stage.
+        choice: What a plan chose and why; empty where the user chose.
+        frames: What other numbers of Edge TPUs would give; empty where nobody looked.
         placed: What the pictures of `to_html` are drawn from; None for none.
     """
 
@@ -92,6 +95,9 @@ class Report:
     warnings: tuple[str, ...]
     recuts: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
+    replicas: tuple[int, ...] = ()
+    choice: str = ""
+    frames: tuple[DeviceCount, ...] = ()
     placed: PlacedGraph | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -147,6 +153,8 @@ def build_report(
     recuts: tuple[str, ...] = (),
     rewritten: tuple[str, ...] = (),
     comparison: Comparison | None = None,
+    choice: str = "",
+    frames: tuple[DeviceCount, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
     graph = placed.graph
@@ -178,6 +186,9 @@ def build_report(
         ),
         recuts=recuts,
         rewritten=rewritten,
+        replicas=placed.prediction.replicas,
+        choice=choice,
+        frames=frames,
         placed=placed,
     )
 

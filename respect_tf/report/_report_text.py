@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from respect_tf.device import MARGINS
-from respect_tf.report._prediction import COMPILER_LOG, PREDICTED
+from respect_tf.report._prediction import COMPILER_LOG, PREDICTED, is_throughput
 from respect_tf.report._text import format_bytes, table
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ WORTH = (
 )
 _MAX_CPU_OPS = 8  # lines about ops on the CPU
 _LABEL_WIDTH = 16
+_MANY = 4  # of more segments, equal neighbours are put together
 
 
 class ReportTable(NamedTuple):
@@ -65,6 +67,7 @@ def report_tables(report: Report) -> list[ReportTable]:
             [_time_row(stage) for stage in report.stages],
         ),
         *_host_tables(report),
+        *_device_tables(report),
     ]  # fmt: skip
 
 
@@ -88,6 +91,30 @@ def _host_tables(report: Report) -> list[ReportTable]:
     return [ReportTable("on each host that it may be (predicted)", columns, rows)]
 
 
+def _device_tables(report: Report) -> list[ReportTable]:
+    """What other numbers of Edge TPUs would give."""
+    if not report.frames:
+        return []
+    rows = [
+        [
+            known.num_devices or "none: the host's CPU",
+            spread(known.replicas),
+            f"{known.frames_per_second:,.1f}",
+        ]
+        for known in report.frames
+    ]
+    title = f"frames/s by number of Edge TPUs (predicted for {report.speed.device})"
+    return [ReportTable(title, ["Edge TPUs", "of each segment", "frames/s"], rows)]
+
+
+def spread(replicas: tuple[int, ...]) -> str:
+    """Devices of each segment as a person reads them: `"2+1+1"`; many of one are put together."""
+    groups = [(count, len(list(same))) for count, same in itertools.groupby(replicas)]
+    if len(replicas) > _MANY:
+        return "+".join(f"{times}x{count}" if times > 1 else f"{count}" for count, times in groups)
+    return "+".join(map(str, replicas))
+
+
 def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[str, str]]:
     """What there is to say about the whole pipeline, each with a label.
 
@@ -97,6 +124,7 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
     """
     total = sum(stage.parameter_bytes for stage in report.stages)
     lines = [
+        *_choice_lines(report),
         *_speed_lines(report),
         *_cpu_stage_lines(report),
         (
@@ -162,7 +190,7 @@ def format_cost(cost: float | None, objective: str | None, *, is_relative: bool 
         return "unknown"
     if is_relative:
         return f"{cost:.4f}"
-    if objective in ("throughput", "latency"):
+    if is_throughput(objective) or objective == "latency":
         return f"{cost:,.3f} ms"
     return f"{cost:,.15g}"
 
@@ -193,6 +221,21 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
             f"({speed.source})",
         ),
     ]
+
+
+def _choice_lines(report: Report) -> list[tuple[str, str]]:
+    """What a plan chose, and how many Edge TPUs run each segment."""
+    lines = [("chosen", report.choice)] if report.choice else []
+    if set(report.replicas) - {1}:
+        total = sum(
+            count
+            for count, stage in zip(report.replicas, report.stages, strict=True)
+            if not stage.on_device.predicted.on_cpu
+        )
+        lines.append(
+            ("Edge TPUs", f"{total}: {spread(report.replicas)} of the segments, which share inputs")
+        )
+    return lines
 
 
 def _cpu_stage_lines(report: Report) -> list[tuple[str, str]]:

@@ -110,11 +110,11 @@ def pipeline_svg(gantt: Gantt) -> str:
     span = gantt.end_ms - gantt.start_ms
     rows = [f'<p class="row">{html.escape(gantt.title)}</p>']
     for row in gantt.rows:
-        colour = bar_colour(row)
+        colour = bar_colour(row.stage)
         bars = ""
         # The outlined bar comes last, on top of its neighbours.
         for bar in sorted(gantt.bars, key=lambda bar: bar.input == gantt.highlighted):
-            if bar.stage != row:
+            if (bar.stage, bar.replica) != row:
                 continue
             left = 100 * (max(bar.start_ms, gantt.start_ms) - gantt.start_ms) / span
             width = 100 * (min(bar.end_ms, gantt.end_ms) - gantt.start_ms) / span - left
@@ -133,7 +133,7 @@ def pipeline_svg(gantt: Gantt) -> str:
         marked = " bottleneck" if gantt.is_bottleneck(row) else ""
         rows.append(
             f'<div class="gantt{marked}"><p class="row"><b>{row_label(gantt, row)}</b></p>'
-            f'<svg width="100%" height="24" role="img" aria-label="{gantt.label(row)}">{bars}'
+            f'<svg width="100%" height="24" role="img" aria-label="{gantt.row_label(row)}">{bars}'
             "</svg></div>"
         )
     ticks = ""

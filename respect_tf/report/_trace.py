@@ -16,7 +16,7 @@ _PROCESS = 1
 
 
 def chrome_trace(simulation: Simulation, *, name: str) -> str:
-    """A row per stage with a bar per inference, and arrows that follow each input.
+    """A row per device of a stage with a bar per inference, and arrows that follow each input.
 
     Args:
         simulation: What happened when.
@@ -36,14 +36,19 @@ def chrome_trace(simulation: Simulation, *, name: str) -> str:
 def _events(simulation: Simulation, name: str) -> Iterator[dict[str, Any]]:
     yield _named("process_name", 0, name)
     last = len(simulation.stages) - 1
-    for stage in range(last + 1):
-        yield _named("thread_name", stage, f"stage {stage}")
-        yield {**_event("M", stage), "name": "thread_sort_index", "args": {"sort_index": stage}}
+    counts = [stage.replicas for stage in simulation.stages]
+    firsts = [sum(counts[:stage]) for stage in range(last + 1)]  # each device has a row
+    for stage, (first, count) in enumerate(zip(firsts, counts, strict=True)):
+        for row in range(first, first + count):
+            label = f"stage {stage}, TPU {row - first + 1}" if count > 1 else f"stage {stage}"
+            yield _named("thread_name", row, label)
+            yield {**_event("M", row), "name": "thread_sort_index", "args": {"sort_index": row}}
     for bar in simulation.gantt(0, simulation.num_inputs):
         start, end = 1000 * bar.start_ms, 1000 * bar.end_ms
         entered = float(simulation.enter_ms[bar.input])
+        row = firsts[bar.stage] + bar.replica
         yield {
-            **_event("X", bar.stage),
+            **_event("X", row),
             "name": f"input {bar.input}",
             "cat": "inference",
             "ts": start,
@@ -55,7 +60,7 @@ def _events(simulation: Simulation, name: str) -> Iterator[dict[str, Any]]:
             phase = "s" if bar.stage == 0 else "f" if bar.stage == last else "t"
             binding = {"bp": "e"} if phase == "f" else {}
             yield {
-                **_event(phase, bar.stage),
+                **_event(phase, row),
                 "name": "hand-over",
                 "cat": "flow",
                 "id": bar.input,

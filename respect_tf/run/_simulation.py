@@ -26,10 +26,11 @@ class StageTimes:
         alone_ms: Its device is busy, with nothing else in the pipeline.
         dispatch_ms: The host hands an input over to it.
         bus_ms: Its transfers fill the bus that all stages share; part of the time it is busy.
-        load_ms: What its first inference takes longer.
+        load_ms: What its first inference takes longer, on each of its devices.
+        replicas: Number of its devices, to which inputs are dealt out in turn.
 
     Raises:
-        ArgumentError: A time is negative or not finite.
+        ArgumentError: A time is negative or not finite, or there is no device.
     """
 
     busy_ms: float
@@ -37,8 +38,18 @@ class StageTimes:
     dispatch_ms: float = 0.0
     bus_ms: float = 0.0
     load_ms: float = 0.0
+    replicas: int = 1
 
     def __post_init__(self) -> None:
+        if (
+            isinstance(self.replicas, bool)
+            or not isinstance(self.replicas, int | np.integer)
+            or self.replicas < 1
+        ):
+            raise ArgumentError(
+                "A stage's replicas must be a whole number, 1 or more. Received: "
+                f"{self.replicas!r}."
+            )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if (
@@ -61,12 +72,14 @@ class GanttBar:
         input: Which input it was.
         start_ms: When it began.
         end_ms: When it ended.
+        replica: Which of the stage's devices it ran on, from 0.
     """
 
     stage: int
     input: int
     start_ms: float
     end_ms: float
+    replica: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,7 +155,7 @@ class Simulation:
 
     @property
     def utilisation(self) -> tuple[float, ...]:
-        """Part of the steady state that each stage's device was busy, from 0 to 1."""
+        """Part of the steady state that each stage's devices were busy, from 0 to 1."""
         busy = self.end_ms - self.start_ms  # [num_inputs, num_stages]
         if self.num_inputs == 1:
             done, span = busy[0], np.full(len(self.stages), self.interval_ms)
@@ -151,6 +164,7 @@ class Simulation:
             first = self._steady[0]
             done = busy[first:-1].sum(axis=0)
             span = self.start_ms[-1] - self.start_ms[first]
+        span = span * np.array([stage.replicas for stage in self.stages])
         parts = np.divide(done, span, out=np.zeros_like(done), where=span > 0)
         return tuple(parts.tolist())
 
@@ -179,7 +193,13 @@ class Simulation:
                 f"first and count must be 0 or more. Received: {first!r}, {count!r}."
             )
         return tuple(
-            GanttBar(stage, index, float(self.start_ms[index, stage]), float(end))
+            GanttBar(
+                stage,
+                index,
+                float(self.start_ms[index, stage]),
+                float(end),
+                index % self.stages[stage].replicas,
+            )
             for index in range(first, min(first + count, self.num_inputs))
             for stage, end in enumerate(self.end_ms[index])
         )

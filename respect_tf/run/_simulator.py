@@ -7,7 +7,8 @@ The model, in the terms of the closed form of `respect_tf.device.predict`:
 * A stage that is done hands its tensors on when the next queue has room, and works on nothing
   before. The host needs `dispatch_ms` for each hand-over and serves one stage at a time, in the
   order in which they ask.
-* An inference keeps its device busy for the stage's time.
+* An inference keeps its device busy for the stage's time. A stage on several devices works on as
+  many inputs at a time, and hands them on in their order.
 * While other inputs are in the pipeline, transfers are slowed as the device model says, and an
   inference ends no earlier than its transfers, which go over the shared bus one after the other in
   the order in which inferences begin.
@@ -108,7 +109,8 @@ def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
         moved.append(stage.cost.moved_bytes)
     bus = prediction.bus_ms / sum(moved) if sum(moved) else 0.0
     times = []
-    for stage, size in zip(prediction.stages, moved, strict=True):
+    parts = zip(prediction.stages, moved, prediction.replicas, strict=True)
+    for stage, size, replicas in parts:
         cost = stage.cost
         transfers = cost.input_ms + cost.output_ms
         times.append(
@@ -118,6 +120,7 @@ def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
                 dispatch_ms=dispatch,
                 bus_ms=bus * size,
                 load_ms=stage.load_ms,
+                replicas=replicas,
             )
         )
     return tuple(times)
@@ -172,19 +175,27 @@ def _play(  # noqa: PLR0915 - one loop over millions of events, where every call
     num_servers, last = len(servers), len(servers) - 1
     busy, alone = [s.busy_ms for s in servers], [s.alone_ms for s in servers]
     bus, dispatch = [s.bus_ms for s in servers], [s.dispatch_ms for s in servers]
-    extra = [s.load_ms for s in servers]  # for the next inference
+    extra, sizes = [s.load_ms for s in servers], [s.replicas for s in servers]
     entered: list[float] = []
     starts: list[list[float]] = [[] for _ in servers]
     ends: list[list[float]] = [[] for _ in servers]
     ready: list[deque[float]] = [deque() for _ in servers]  # when the host hands each item over
     held = [0] * num_servers  # places taken in the queue before each server
-    at_work, blocked = [False] * num_servers, [False] * num_servers
+    at_work: list[deque[float]] = [deque() for _ in servers]  # when each item of a server ends
+    blocked = [False] * num_servers
     host_free = bus_free = 0.0
     num_left = 0
-    # When each server, the last one first, ends what it is at, or else begins with the next item;
-    # and when the next input arrives. Of events at the same time the first in this list is next,
-    # so that room is made before it is asked for.
-    times = [math.inf] * num_servers + [arrivals[0]]
+    # When each server, the last one first, ends the first item that it is at, and when it begins
+    # with the next one; and when the next input arrives. Of events at the same time the first in
+    # this list is next, so that room is made before it is asked for.
+    times = [math.inf] * (2 * num_servers) + [arrivals[0]]
+
+    def look(server: int) -> None:
+        """Note what a server does next."""
+        items, place = at_work[server], 2 * (last - server)
+        times[place] = items[0] if items and not blocked[server] else math.inf
+        free = len(items) < sizes[server] and ready[server]
+        times[place + 1] = max(now, ready[server][0]) if free else math.inf
 
     def hand_over(server: int) -> None:
         """An item takes a place in a server's queue, and the host brings it there."""
@@ -194,17 +205,20 @@ def _play(  # noqa: PLR0915 - one loop over millions of events, where every call
         if dispatch[server]:
             host_free = given = max(host_free, now) + dispatch[server]
         ready[server].append(given)
-        if not at_work[server] and len(ready[server]) == 1:
-            times[last - server] = given
+        look(server)
 
     def leave(server: int) -> None:
-        """A server is rid of its item."""
-        at_work[server] = False
-        times[last - server] = max(now, ready[server][0]) if ready[server] else math.inf
+        """A server is rid of its first item."""
+        at_work[server].popleft()
+        items = at_work[server]
+        if items and items[0] < now:  # it was done before, and waited for its turn
+            items[0] = now
+        look(server)
 
     while (now := min(times)) < math.inf:
-        server = last - times.index(now)
-        if server >= 0 and at_work[server]:
+        event = times.index(now)
+        server = last - event // 2 if event < 2 * num_servers else -1
+        if server >= 0 and event % 2 == 0:
             if server == last:
                 num_left += 1
                 leave(server)
@@ -213,21 +227,24 @@ def _play(  # noqa: PLR0915 - one loop over millions of events, where every call
                 leave(server)
             else:
                 blocked[server] = True
-                times[last - server] = math.inf
+                look(server)
             continue
         if server >= 0:
             ready[server].popleft()
             held[server] -= 1
-            at_work[server] = True
             crowded = len(entered) - num_left > 1
-            end = now + (busy if crowded else alone)[server] + extra[server]
-            extra[server] = 0.0
+            end = now + (busy if crowded else alone)[server]
+            if len(starts[server]) < sizes[server]:
+                end += extra[server]
             if bus[server]:
                 bus_free = max(bus_free, now) + bus[server]
                 end = max(end, bus_free) if crowded else end
+            if at_work[server]:  # results keep their order
+                end = max(end, at_work[server][-1])
             starts[server].append(now)
             ends[server].append(end)
-            times[last - server] = end
+            at_work[server].append(end)
+            look(server)
             if server and blocked[server - 1]:
                 blocked[server - 1] = False
                 hand_over(server)

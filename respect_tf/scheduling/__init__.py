@@ -7,6 +7,15 @@ from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
 from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
+from respect_tf.scheduling._plan import (
+    DeviceCount,
+    DevicePlan,
+    PlanRow,
+    checked_devices,
+    frames_by_devices,
+    plan_devices,
+)
+from respect_tf.scheduling._plan_ways import share_out
 from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solve import schedule, slice_order
@@ -14,6 +23,8 @@ from respect_tf.scheduling._window import WindowResult, window_milp
 
 __all__ = [
     "Constraints",
+    "DeviceCount",
+    "DevicePlan",
     "Latency",
     "LinearCost",
     "Measure",
@@ -21,15 +32,21 @@ __all__ = [
     "MeasuredTimes",
     "Objective",
     "PeakMemory",
+    "PlanRow",
     "Schedule",
     "ScheduleRequest",
     "Throughput",
     "WindowResult",
     "check_agreement",
     "check_schedule",
+    "checked_devices",
+    "frames_by_devices",
     "improve",
+    "plan_devices",
     "resolve_objective",
     "schedule",
+    "scheduler_names",
+    "share_out",
     "slice_order",
     "stage_costs",
     "stages_around",

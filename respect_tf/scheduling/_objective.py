@@ -203,6 +203,13 @@ def resolve_objective(objective: str | Objective, device: DeviceLike | None = No
 
         return Throughput(resolved) if objective == "throughput" else Latency(resolved)
     if isinstance(objective, str):
+        shared = re.fullmatch(
+            r"throughput\(replicas=([1-9][0-9]{0,5}(?:,[1-9][0-9]{0,5})*)\)", objective
+        )
+        if shared:
+            from respect_tf.scheduling._plan_objective import ReplicatedThroughput
+
+            return ReplicatedThroughput(resolved, tuple(map(int, shared[1].split(","))))
         match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
         if match:
             return PeakMemory(_number(match[1], objective))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from respect_tf.scheduling._plan_chains import TIE, SharedChains
 from respect_tf.scheduling._plan_table import HostTimes, StageTable
 from respect_tf.scheduling._plan_ties import FoundChain, best_chain
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._schedule import Schedule
 
 # A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
 # a second.
@@ -66,8 +67,8 @@ class PlanSearch:
         num_devices: Number of devices at most.
         deadline: On `time.perf_counter()`'s clock in seconds. Without one, the search gives up
             after a fixed amount of work.
-        known: Orders of items that are worth a look where there are too many sets of items to look
-            at all of them, each int64 [num_items].
+        known: Finds schedules that lead the way where there are too many sets of ops to look at
+            all of them.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class PlanSearch:
         device: EdgeTpu | Hosts,
         num_devices: int,
         deadline: float = math.inf,
-        known: tuple[Ints, ...] = (),
+        known: Callable[[], Sequence[Schedule]] = tuple,
     ) -> None:
         self.graph, self.num_devices = graph, num_devices
         self.devices = devices_of(device)
@@ -86,7 +87,7 @@ class PlanSearch:
         nodes = self._all_nodes()
         self.is_complete = nodes is not None
         """Whether all boundaries are looked at."""
-        chosen = list(self._some_nodes(known)) if nodes is None else [nodes]
+        chosen = list(self._some_nodes(known())) if nodes is None else [nodes]
         self._whole = [_Part(one, self._times, self._budget, num_devices) for one in chosen]
         self._first: list[_Part] = []
         for one in chosen:
@@ -106,12 +107,19 @@ class PlanSearch:
             return None
         return nodes
 
-    def _some_nodes(self, known: tuple[Ints, ...]) -> Iterator[Nodes]:
-        orders = [*structural_orders(self.problem).values(), *known]
+    def _some_nodes(self, known: Sequence[Schedule]) -> Iterator[Nodes]:
+        orders = [*structural_orders(self.problem).values(), *map(self._order_of, known)]
         most = max(_FEW, math.isqrt(2 * _MAX_CELLS // (len(self.devices) * len(orders))))
         for order in orders:
             nodes: Nodes = IntervalNodes(self.problem, order)
             yield nodes if len(nodes) <= most else nodes.few(most)
+
+    def _order_of(self, schedule: Schedule) -> Ints:
+        """An order of items that a schedule cuts. int64 [num_items]."""
+        stages = np.zeros(self.problem.num_items, np.int64)
+        stages[self.problem.item_of] = schedule.stages
+        order: Ints = np.argsort(stages, kind="stable")
+        return order
 
     @property
     def optima(self) -> Floats:

@@ -1,0 +1,375 @@
+"""`plan_devices`: what a graph gains from each number of Edge TPUs, and how to use them best."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Literal
+
+import numpy as np
+
+from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf.device import (
+    DeviceCosts,
+    DeviceLike,
+    EdgeTpu,
+    Hosts,
+    devices_of,
+    first_device,
+    predict,
+    resolve_device,
+)
+from respect_tf.graph import OpGraph
+from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._device_objectives import Latency, Throughput
+from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._plan_objective import ReplicatedThroughput
+from respect_tf.scheduling._plan_search import Cut, PlanSearch
+from respect_tf.scheduling._plan_ways import Way, ways_by_scheduler
+from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._solve import schedule as choose_schedule
+
+Kind = Literal["plan", "copies", "pipeline", "cpu"]
+
+# The name of the scheduler that schedules of plans say.
+PLANNER = "plan"
+
+# No machine has so many.
+_MOST_DEVICES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRow:
+    """A way to use some devices, in figures that are predicted for the first host.
+
+    Attributes:
+        kind: `"plan"` for the best way of all, `"copies"` of the whole model, `"pipeline"` without
+            replicas, or `"cpu"`, the host's own.
+        num_devices: Number of Edge TPUs that may be used; 0 for the CPU.
+        replicas: Number of those that run each segment; fewer in all where more do not help.
+        interval_ms: Time between results.
+        latency_ms: From an input to its result; under load, the mean where inputs arrive as the
+            objective says.
+        first_ms: The first result, loading of parameters included.
+        streamed_bytes: Bytes of parameters that are brought from the host at every inference.
+        limited_by: What sets the interval: `"stage N"`, `"bus"`, `"host"` or `"cpu"`.
+        schedule: The cut; `None` for the CPU.
+        interval_ms_by_host: The interval on each host that it may be, by name.
+        latency_percentiles_ms: Of latency under load, by percent; empty without arrivals.
+    """
+
+    kind: Kind
+    num_devices: int
+    replicas: tuple[int, ...]
+    interval_ms: float
+    latency_ms: float
+    first_ms: float
+    streamed_bytes: int
+    limited_by: str
+    schedule: Schedule | None
+    interval_ms_by_host: dict[str, float]
+    latency_percentiles_ms: dict[int, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_segments(self) -> int:
+        """Number of segments; 1 on the CPU."""
+        return max(1, len(self.replicas))
+
+    @property
+    def num_used(self) -> int:
+        """Number of Edge TPUs that are used."""
+        return sum(self.replicas)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Results per second."""
+        return 1000.0 / self.interval_ms if self.interval_ms else math.inf
+
+    @property
+    def frames_per_second_range(self) -> tuple[float, float]:
+        """Least and most frames per second over the hosts that it may be."""
+        frames = [1000.0 / ms if ms else math.inf for ms in self.interval_ms_by_host.values()]
+        return min(frames), max(frames)
+
+
+@dataclasses.dataclass(frozen=True)
+class DevicePlan:
+    """What a graph gains from each number of devices.
+
+    Attributes:
+        device: The host, or those that it may be.
+        objective: What is minimised.
+        rows: The host's own CPU, then the best way for up to 1, 2, ... devices.
+        copies: Copies of the whole model, for each number of devices.
+        pipelines: The best pipeline without replicas, for up to so many devices.
+        is_proved: Whether no way to use the devices is better, by the predictions.
+    """
+
+    device: EdgeTpu | Hosts
+    objective: str
+    rows: tuple[PlanRow, ...]
+    copies: tuple[PlanRow, ...]
+    pipelines: tuple[PlanRow, ...]
+    is_proved: bool
+
+    @property
+    def best(self) -> PlanRow:
+        """The best way to use up to all devices."""
+        return self.rows[-1]
+
+    @property
+    def cpu(self) -> PlanRow:
+        """The whole model on the host's own CPU."""
+        return self.rows[0]
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices that may be used."""
+        return self.best.num_devices
+
+    @property
+    def is_best_on_cpu(self) -> bool:
+        """Whether the host's own CPU is predicted to be faster than all devices together."""
+        return self.cpu.interval_ms < self.best.interval_ms
+
+    def row(self, num_devices: int) -> PlanRow:
+        """The best way for up to so many devices; 0 is the CPU.
+
+        Raises:
+            ArgumentError: There are not so many.
+        """
+        if isinstance(num_devices, bool) or num_devices not in range(len(self.rows)):
+            raise ArgumentError(
+                f"num_devices must be 0 to {self.num_devices}. Received: {num_devices!r}."
+            )
+        return self.rows[num_devices]
+
+    def devices_for(self, frames_per_second: float) -> int | None:
+        """The fewest devices that give so many frames per second; None if all do not.
+
+        0 says that the host's own CPU does.
+        """
+        for row in self.rows:
+            if row.frames_per_second >= frames_per_second:
+                return row.num_used
+        return None
+
+
+def plan_devices(
+    graph: OpGraph,
+    num_devices: int,
+    *,
+    device: DeviceLike = "usb3",
+    objective: str | Objective = "throughput",
+    scheduler: str = "policy",
+    constraints: Constraints | None = None,
+    time_limit: float | None = None,
+    seed: int = 0,
+) -> DevicePlan:
+    """The best way to use up to so many devices, and what fewer would give.
+
+    For throughput, cut and replicas are chosen together: of all ways, the one with the least time
+    between results. Of several hosts, that is the one whose interval on a host divided by the least
+    that as many devices can have there is least where it is largest.
+
+    Args:
+        graph: The graph.
+        num_devices: Number of Edge TPUs at most, replicas included.
+        device: See `schedule`.
+        objective: See `schedule`. With `"memory"` a plan uses one segment per device; with other
+            objectives than throughput, no segment has replicas.
+        scheduler: What cuts where the objective is another one, or there are constraints.
+        constraints: What cuts have to keep.
+        time_limit: Seconds after which the best known way counts; None for no limit.
+        seed: See `schedule`.
+
+    Raises:
+        ArgumentError: An argument is out of range.
+        ScheduleError: No cut keeps the constraints.
+    """
+    num_devices = checked_devices(num_devices)
+    deadline = deadline_after(time_limit, time.perf_counter())
+    resolved = resolve_device(device)
+    chosen = resolve_objective(objective, resolved)
+    if isinstance(chosen, Throughput | Latency):
+        resolved = chosen.device
+    if isinstance(chosen, Throughput) and constraints is None:
+        return _plan_throughput(graph, num_devices, resolved, deadline, seed)
+    ways = ways_by_scheduler(
+        graph,
+        num_devices,
+        device=resolved,
+        objective=chosen,
+        scheduler=scheduler,
+        constraints=constraints,
+        deadline=deadline,
+        seed=seed,
+    )
+    return _plan_of_ways(graph, resolved, chosen, ways)
+
+
+def checked_devices(num_devices: int) -> int:
+    """A number of devices that a plan can be made for.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if num_devices == 0 and not isinstance(num_devices, bool):
+        raise ArgumentError(
+            "num_devices must be a whole number, 1 or more: without an Edge TPU there is nothing "
+            "to plan, and the model runs on the host's own CPU, which a plan for one device "
+            "compares it with. Received: 0."
+        )
+    count = checked_count("num_devices", num_devices)
+    if count > _MOST_DEVICES:
+        raise ArgumentError(f"num_devices must be at most {_MOST_DEVICES}. Received: {count}.")
+    return count
+
+
+def _plan_throughput(
+    graph: OpGraph, num_devices: int, device: EdgeTpu | Hosts, deadline: float, seed: int
+) -> DevicePlan:
+    started = time.perf_counter()
+
+    def lead() -> list[Schedule]:
+        """Pipelines that the scheduler finds, whose orders of ops are worth a look."""
+        found = []
+        for count in range(2, min(num_devices, graph.num_ops) + 1):
+            left = max(0.0, (deadline - time.perf_counter()) / (num_devices - count + 2))
+            limit = left if math.isfinite(left) else None
+            try:
+                made = choose_schedule(graph, count, device=device, seed=seed, time_limit=limit)
+            except ScheduleError:  # more stages than groups of ops that share one
+                break
+            found.append(made)
+        return found
+
+    search = PlanSearch(graph, device, num_devices, deadline, lead)
+    rows: list[PlanRow] = []
+    pipelines: list[PlanRow] = []
+    proved = True
+    for count in range(1, num_devices + 1):
+        ways: tuple[tuple[Kind, int | None], ...] = (("plan", None), ("pipeline", 1))
+        for kind, most_replicas in ways:
+            found = search.best(count, most_replicas)
+            made = _schedule(found, device, time.perf_counter() - started)
+            row = _row(kind, graph, count, device, made, found.replicas)
+            (rows if kind == "plan" else pipelines).append(row)
+            proved &= made.status == "optimal"
+    return DevicePlan(
+        device=device,
+        objective="throughput",
+        rows=(cpu_row(graph, device), *rows),
+        copies=_copies(graph, num_devices, device),
+        pipelines=tuple(pipelines),
+        is_proved=proved,
+    )
+
+
+def _schedule(cut: Cut, device: EdgeTpu | Hosts, seconds: float) -> Schedule:
+    objective = ReplicatedThroughput(device, cut.replicas)
+    is_proved = cut.lower_bound >= cut.cost * (1 - 1e-8)
+    return Schedule(
+        cut.stages,
+        len(cut.replicas),
+        cost=cut.cost,
+        lower_bound=cut.cost if is_proved else cut.lower_bound,
+        status="optimal" if is_proved else "feasible",
+        objective=objective.name,
+        device=device,
+        optima=cut.optima,
+        scheduler=PLANNER,
+        solve_seconds=seconds,
+    )
+
+
+def _copies(graph: OpGraph, num_devices: int, device: EdgeTpu | Hosts) -> tuple[PlanRow, ...]:
+    whole = Schedule(np.zeros(graph.num_ops, np.int64))
+    counts = range(1, num_devices + 1)
+    return tuple(_row("copies", graph, count, device, whole, (count,)) for count in counts)
+
+
+def _row(
+    kind: Kind,
+    graph: OpGraph,
+    num_devices: int,
+    device: EdgeTpu | Hosts,
+    schedule: Schedule,
+    replicas: tuple[int, ...],
+) -> PlanRow:
+    prediction = predict(graph, schedule, device, replicas=replicas)
+    return PlanRow(
+        kind=kind,
+        num_devices=num_devices,
+        replicas=replicas,
+        interval_ms=prediction.interval_ms,
+        latency_ms=prediction.latency_ms,
+        first_ms=prediction.first_ms,
+        streamed_bytes=prediction.streamed_bytes,
+        limited_by=prediction.bottleneck,
+        schedule=schedule,
+        interval_ms_by_host={name: one.interval_ms for name, one in prediction.by_host.items()},
+    )
+
+
+def cpu_row(graph: OpGraph, device: EdgeTpu | Hosts) -> PlanRow:
+    """The whole model on the host's own CPU."""
+    times = {one.name: float(DeviceCosts.of(graph, one).cpu_ms.sum()) for one in devices_of(device)}
+    ms = times[first_device(device).name]
+    return PlanRow("cpu", 0, (), ms, ms, ms, 0, "cpu", None, times)
+
+
+def _plan_of_ways(
+    graph: OpGraph, device: EdgeTpu | Hosts, objective: Objective, ways: list[Way]
+) -> DevicePlan:
+    num_devices = ways[-1].num_devices
+    rows = []
+    for way in ways:
+        row = _row("plan", graph, way.num_devices, device, way.schedule, way.replicas)
+        rows.append(row)
+    return DevicePlan(
+        device=device,
+        objective=objective.name,
+        rows=(cpu_row(graph, device), *rows),
+        copies=_copies(graph, num_devices, device),
+        pipelines=(),
+        is_proved=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceCount:
+    """What a number of Edge TPUs would give, by the predictions for the first host.
+
+    Attributes:
+        num_devices: Number of Edge TPUs that may be used; 0 for the host's own CPU.
+        replicas: Number of those that run each segment in the best way; empty for the CPU.
+        frames_per_second: Results per second.
+    """
+
+    num_devices: int
+    replicas: tuple[int, ...]
+    frames_per_second: float
+
+
+def frames_by_devices(
+    graph: OpGraph, device: EdgeTpu | Hosts, num_devices: int, deadline: float = math.inf
+) -> tuple[DeviceCount, ...]:
+    """What the host's own CPU and up to so many devices give, on the first of several hosts.
+
+    Args:
+        graph: The graph.
+        device: The device.
+        num_devices: Number of devices at most.
+        deadline: See `PlanSearch`.
+    """
+    first = first_device(device)
+    counts = [DeviceCount(0, (), cpu_row(graph, first).frames_per_second)]
+    search = PlanSearch(graph, first, num_devices, deadline)
+    for count in range(1, num_devices + 1):
+        cut = search.best(count)
+        frames = 1000.0 / cut.cost if cut.cost else math.inf
+        counts.append(DeviceCount(count, cut.replicas, frames))
+    return tuple(counts)
