@@ -120,6 +120,11 @@ class Report:
             "warnings": list(self.warnings),
             "recuts": list(self.recuts),
             "rewritten": list(self.rewritten),
+            "replicas": list(self.replicas),
+            "frames": [
+                dataclasses.asdict(known) | {"replicas": list(known.replicas)}
+                for known in self.frames
+            ],
             "peak_parameter_bytes": self.peak_parameter_bytes,
         }
 
