@@ -39,10 +39,11 @@ from respect_tf.run import (
     SegmentChain,
     Simulation,
     create_runner,
+    list_edge_tpus,
     simulate,
     stream,
 )
-from respect_tf.scheduling import DeviceCount, Schedule
+from respect_tf.scheduling import DeviceCount, Schedule, share_out
 from respect_tf.segmentation import (
     Array,
     Inputs,
@@ -279,8 +280,9 @@ class Pipeline:
                 is installed. `"cpu"` is the same as `device="cpu"`.
             devices: Names of the Edge TPUs in the segments' order, replicas of one segment side by
                 side, for example `"usb:0"`; chosen if left out.
-            replicas: On how many devices each segment runs; one each if left out. Inputs are
-                dealt out to them, and results put back in order.
+            replicas: On how many devices each segment runs; if left out, `Pipeline.replicas`, or as
+                many of them as there are Edge TPUs for, and one each for pycoral's runner and where
+                states go on. Inputs are dealt out to them, and results put back in order.
             rebalance: Whether a device of a segment with several moves to the slowest segment,
                 where that makes the pipeline faster.
             share_devices: Whether segments take turns where there are fewer Edge TPUs than they
@@ -311,7 +313,9 @@ class Pipeline:
             device=device,
             backend=backend,
             devices=devices,
-            replicas=replicas,
+            replicas=self._replicas_at_hand(device, backend, devices, reset_states=reset_states)
+            if replicas is None
+            else replicas,
             rebalance=rebalance,
             share_devices=share_devices,
             driver_options=driver_options,
@@ -323,6 +327,24 @@ class Pipeline:
             output_queue_size=output_queue_size,
             verbose=verbose,
         )
+
+    def _replicas_at_hand(
+        self, device: str, backend: str, devices: Any, *, reset_states: bool
+    ) -> tuple[int, ...]:
+        """Replicas as planned, as far as there are Edge TPUs for them and a runner can have any."""
+        most = sum(self.replicas) - len(self.schedule.cpu_stages)
+        least = len(self.segments) - len(self.schedule.cpu_stages)
+        if most == least or backend == "pycoral" or not reset_states:
+            return (1,) * len(self.segments)
+        if devices is not None:
+            num_devices = len(devices) if isinstance(devices, Sequence) else most
+        elif device == "cpu" or backend == "cpu":
+            num_devices = most
+        else:
+            num_devices = len(list_edge_tpus())
+        if least <= num_devices < most:
+            return share_out(self.graph, self.device, self.schedule, num_devices)
+        return self.replicas
 
     def simulate(
         self,

@@ -162,3 +162,35 @@ def test_the_command_line_plans_and_converts(path, tmp_path):
     assert sum(respect_tf.load(folder).replicas) <= 3
     result = CliRunner().invoke(main, ["convert", str(path), "-n", "car"])
     assert result.exit_code == 2
+
+
+def test_runners_have_the_replicas_that_there_are_devices_for(model, monkeypatch):
+    pipeline = respect_tf.convert(
+        model, 2, num_devices=4, device=FAST_HOST, compile=False, verbose=0
+    )
+    seen = []
+    monkeypatch.setattr(
+        "respect_tf._pipeline.create_runner",
+        lambda *args, replicas, **options: seen.append(tuple(replicas)),
+    )
+    monkeypatch.setattr("respect_tf._pipeline.list_edge_tpus", lambda: ("usb:0", "usb:1", "usb:2"))
+    for options in (
+        {},
+        {"device": "cpu"},
+        {"devices": ["pci:0", "pci:1"]},
+        {"backend": "pycoral"},
+        {"reset_states": False},
+        {"replicas": (1, 2)},
+    ):
+        pipeline.runner(**options)
+    assert sum(seen[0]) <= 3
+    assert seen[1:] == [(2, 2), (1, 1), (1, 1), (1, 1), (1, 2)]
+
+
+def test_a_runner_with_replicas_gives_what_predict_gives(model):
+    pipeline = respect_tf.convert(
+        model, 2, num_devices=4, device=FAST_HOST, compile=False, verbose=0
+    )
+    x = np.random.default_rng(0).integers(-128, 128, (7, 4, 4, 8)).astype(np.int8)
+    with pipeline.runner("cpu") as runner:
+        assert np.array_equal(pipeline.predict(x, runner=runner), pipeline.predict(x))
