@@ -123,15 +123,55 @@ device_option = click.option(
 time_limit_option = click.option(
     "--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds for the scheduler."
 )
-seed_option = click.option("--seed", type=int, default=0, show_default=True)
+seed_option = click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of what is random: the same seed gives the same result.",
+)
 no_verify_option = click.option("--no-verify", is_flag=True, help="Do not prove the segments.")
 output_option = click.option(
     "-o", "--output", type=NEW_FOLDER, help="Folder to make. Default: NAME_pipeline."
 )
 
 
+# Commands in the order of work, with what `--help` says of them in one line.
+_COMMANDS = {
+    "doctor": "Say what is installed, and what is missing.",
+    "devices": "List the hosts that predictions can be for.",
+    "inspect": "Say what is in a model or a saved pipeline.",
+    "plan": "Say what each number of Edge TPUs would give.",
+    "convert": "Make a verified pipeline of a model.",
+    "schedule": "Choose the stage of every op, without cutting.",
+    "segment": "Cut a .tflite model where you say.",
+    "verify": "Prove again that segments compute the model.",
+    "compile": "Compile segments with Google's compiler.",
+    "run": "Send samples through a pipeline.",
+    "simulate": "Simulate a pipeline on Edge TPUs.",
+    "calibrate": "Fit a device to times that you measured.",
+    "fleet": "Share Edge TPUs out among several models.",
+    "sweep": "Estimate many models on many hosts.",
+    "labels": "Solve random graphs, for training the policy.",
+    "train": "Train the policy on labels.",
+    "respect": "Train the network of the RESPECT paper.",
+    "evaluate": "Compare the policy with its rivals.",
+}
+
+
 class CarefulGroup(click.Group):
     """Commands that end without a traceback where the user, or what they write to, ends them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of work."""
+        del ctx
+        known = [name for name in _COMMANDS if name in self.commands]
+        return [*known, *sorted(set(self.commands) - set(known))]
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, with its line in `--help`."""
+        super().add_command(cmd, name)
+        cmd.short_help = _COMMANDS.get(name or cmd.name or "", cmd.short_help)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command, as `click.Group.main` does."""

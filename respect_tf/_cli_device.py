@@ -195,7 +195,14 @@ def run(
 
 @click.command()
 @click.argument("folder", type=EXISTING)
-@click.option("--inputs", "num_inputs", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option(
+    "--inputs",
+    "num_inputs",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Inputs to send.",
+)
 @click.option(
     "--device",
     multiple=True,
@@ -209,7 +216,13 @@ def run(
 )
 @click.option("--poisson", is_flag=True, help="Inputs come at random, at that rate on average.")
 @click.option("--input-queue", type=click.IntRange(min=1), help="Inputs that may wait.")
-@click.option("--inner-queue", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--inner-queue",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Inputs that may wait before each further stage.",
+)
 @click.option("--output-queue", type=click.IntRange(min=1), help="Results that may wait.")
 @seed_option
 @json_option

@@ -7,7 +7,7 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -74,8 +74,12 @@ def main() -> None:
     help="Rewrite ops that an Edge TPU does not run: into equal forms; also into approximations; "
     "not at all.",
 )
-@click.option("--input-type", type=_STORED_TYPE, default="int8", show_default=True)
-@click.option("--output-type", type=_STORED_TYPE, default="int8", show_default=True)
+@click.option(
+    "--input-type", type=_STORED_TYPE, default="int8", show_default=True, help="Type of inputs."
+)
+@click.option(
+    "--output-type", type=_STORED_TYPE, default="int8", show_default=True, help="Type of outputs."
+)
 @click.option(
     "--compile",
     "compile_mode",
@@ -165,7 +169,7 @@ def convert(
 
 
 @main.command()
-@click.argument("model", type=EXISTING_FILE)
+@click.argument("model", type=EXISTING)
 @num_segments_option
 @scheduler_option
 @objective_option
@@ -191,10 +195,12 @@ def schedule(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Choose the stage of every op of MODEL, a .tflite file, without cutting it.
+    """Choose the stage of every op of MODEL, without cutting it.
 
-    The JSON that --json prints is what `respect-tf segment --schedule` reads.
+    MODEL is a .tflite, .keras or .h5 file, a SavedModel or a saved pipeline. The JSON that --json
+    prints for a .tflite file is what `respect-tf segment --schedule` reads.
     """
+    from respect_tf._architecture import architecture_of
     from respect_tf.report import format_bytes, format_cost, table
     from respect_tf.run import measure_on_cpu
     from respect_tf.scheduling import Constraints
@@ -205,9 +211,13 @@ def schedule(
             pinned=dict(map(_pin, pins)),
             colocate_children=colocate_children,
         )
-        graph = respect_tf.OpGraph.from_tflite(model)
-        measure: Any = times
+        found = architecture_of(model, trained=True, verbose=0 if as_json else "auto")
+        graph, measure = found.graph, cast("Any", times)
         if scheduler == "profile" and times is None:
+            if found.origin != "tflite":
+                raise click.UsageError(
+                    "--scheduler profile measures a .tflite file. Give one, or --times."
+                )
             measure = measure_on_cpu(model.read_bytes(), seed=seed)
         chosen = respect_tf.schedule(
             graph,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -360,3 +361,42 @@ def test_convert_keeps_what_a_model_says_of_its_inputs(model, tmp_path):
     folder = tmp_path / "out"
     _run("convert", str(tmp_path / "described.tflite"), "-n", "1", "-o", str(folder), "-q")
     assert respect_tf.load(folder).interface == described.interface
+
+
+def test_help_lists_the_commands_in_the_order_of_work_in_whole_sentences():
+    text = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = [line.strip() for line in text.split("Commands:")[1].splitlines() if line.strip()]
+    names = [line.split()[0] for line in lines]
+    assert set(names) == set(main.commands)
+    assert names.index("doctor") < names.index("convert") < names.index("run")
+    for line in lines:
+        assert line.endswith("."), line
+        assert not line.endswith("..."), line
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_option_says_what_it_does_within_80_columns(name):
+    for parameter in main.commands[name].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+    text = CliRunner().invoke(main, [name, "--help"], terminal_width=80).output
+    for line in text.splitlines():
+        assert len(line) <= 88, line  # a name that cannot be broken may stand out
+
+
+def test_a_schedule_can_be_had_of_any_model(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    start = keras.Input((8, 8, 3))
+    tensor = keras.layers.Conv2D(4, 3, name="stem")(start)
+    model = keras.Model(start, keras.layers.Dense(3)(keras.layers.Flatten()(tensor)), name="net")
+    model.save(tmp_path / "net.keras")
+    samples = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 3)).astype("float32")
+    respect_tf.convert(model, 2, samples, verbose=0).save(tmp_path / "folder", verbose=0)
+    for path in (tmp_path / "net.keras", tmp_path / "folder"):
+        result = CliRunner().invoke(main, ["schedule", str(path), "-n", "2", "--json"])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["num_stages"] == 2
+    command = ["schedule", str(tmp_path / "net.keras"), "-n", "2", "--scheduler", "profile"]
+    assert CliRunner().invoke(main, command).exit_code == 2
