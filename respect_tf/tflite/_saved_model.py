@@ -2,7 +2,8 @@
 
 A SavedModel holds no Python, but its graphs can hold ops that read and write files, call Python
 functions of this process or end it. TensorFlow runs some graphs while loading and others when the
-model is converted, so all of them are checked, but for those that only save and restore.
+model is converted, so all of them are checked, but for those that only save and restore. Whether
+what runs while loading comes to an end cannot be read off a graph: it is loaded in a worker first.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from typing import Any
 from respect_tf._errors import InvalidModelError, UnsupportedModelError
 from respect_tf.tflite._graph_ops import SAVER_OPS, node_computes
 from respect_tf.tflite._trust import Trust
+from respect_tf.tflite._worker_model import call_in_worker
 
 _BINARY, _TEXT = "saved_model.pb", "saved_model.pbtxt"
 # Folders with weights and tables; the rest of a SavedModel is not needed to load it.
 _DATA = ("variables", "assets", "assets.extra")
 # The format's own limit.
 _MAX_BYTES = 2**31 - 1
+# To import TensorFlow (3 s here, a minute from a cold network disk) and load a model (VGG16: 2 s).
+_LOAD_SECONDS = 120.0
 
 
 def is_saved_model(path: Path) -> bool:
@@ -36,10 +40,12 @@ def check_saved_model(path: str | os.PathLike[str]) -> None:
     Raises:
         InvalidModelError: It is damaged.
         UnsupportedModelError: An op does more than compute.
+        InterpreterError: No process can be started to load it in.
     """
     folder = Path(path)
     if is_saved_model(folder):
         _check(_read(folder), folder)
+        _load_in_worker(folder, folder)
 
 
 @contextlib.contextmanager
@@ -79,7 +85,25 @@ def checked_saved_model(path: Path, trust: Trust) -> Iterator[Path]:
                 f"'{path}' could not be copied to '{copy}': {error}. Make room there, or set "
                 "TMPDIR to a folder with room."
             ) from error
+        _load_in_worker(copy, path)
         yield copy
+
+
+def _load_in_worker(folder: Path, shown: Path) -> None:
+    """Load a SavedModel where a graph that never ends, or a crash, does no harm.
+
+    Args:
+        folder: The folder to load.
+        shown: The user's folder, for messages.
+    """
+    call_in_worker(
+        "load_saved_model",
+        str(folder.absolute()),
+        str(shown),
+        timeout=_LOAD_SECONDS,
+        label=f"The SavedModel '{shown}'",
+        num_bytes=sum(file.stat().st_size for file in shown.rglob("*") if file.is_file()),
+    )
 
 
 def _check_files(folder: Path) -> None:

@@ -18,13 +18,13 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, get_args
 
 from respect_tf._errors import InterpreterError
 from respect_tf.tflite._messages import Connection, Message, memory_file
 from respect_tf.tflite._worker_limits import SECONDS_VARIABLE, Limits
 
-Kind = Literal["models", "functions"]
+Kind = Literal["models", "functions", "tensorflow"]
 
 
 _START_SECONDS = 120.0  # to import the interpreter: 0.2 s here, a minute from a cold network disk
@@ -313,7 +313,7 @@ _keepers: dict[Kind, _Keeper] = {}
 
 def _new_keepers() -> None:
     _keepers.clear()
-    _keepers.update({kind: _Keeper(kind) for kind in ("models", "functions")})
+    _keepers.update({kind: _Keeper(kind) for kind in get_args(Kind)})
 
 
 def start_worker(kind: Kind) -> Worker:

@@ -22,8 +22,12 @@ Result = tuple[Any, dict[str, npt.NDArray[Any]]]
 
 # Name -> where it is. Imported only in the worker, so that a list of them costs nothing.
 FUNCTIONS = {
+    "load_saved_model": "respect_tf.tflite._worker_functions:load_saved_model",
     "read_hdf5": "respect_tf.tflite._worker_functions:read_hdf5",
 }
+
+NEED_TENSORFLOW = ("load_saved_model",)
+"""Those whose workers are forked from a process that has imported TensorFlow."""
 
 _ROWS_BYTES = 2**24  # of a dataset that are read at once
 
@@ -83,6 +87,37 @@ def read_hdf5(path: str, label: str) -> Result:
             "model again."
         ) from error
     return counts, {}
+
+
+def load_saved_model(folder: str, label: str) -> Result:
+    """Load a SavedModel as TensorFlow does, to see whether that comes to an end.
+
+    TensorFlow runs graphs while it loads: initialisers, and those that restore variables.
+
+    Args:
+        folder: The folder, from the root of the file system on.
+        label: How messages name it.
+
+    Returns:
+        The names of its signatures, and no arrays.
+
+    Raises:
+        InvalidModelError: TensorFlow refuses it.
+    """
+    import tensorflow as tf
+
+    from respect_tf.tflite._source import gist
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # each thread has a stack of megabytes
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    try:
+        return sorted(tf.saved_model.load(folder).signatures), {}
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InvalidModelError(
+            f"TensorFlow cannot load the SavedModel '{label}': {gist(error)}"
+        ) from error
 
 
 def _read_dataset(dataset: Any) -> None:

@@ -15,6 +15,7 @@ import collections
 import contextlib
 import ctypes
 import gc
+import importlib
 import itertools
 import os
 import resource
@@ -54,7 +55,8 @@ def main(descriptor: int, kind: str) -> None:
 
     Args:
         descriptor: The socket to the user's process.
-        kind: `"models"` for workers that run models, `"functions"` for those that call functions.
+        kind: `"models"` for workers that run models, `"functions"` and `"tensorflow"` for those
+            that call functions, with the standard library's imports or with TensorFlow.
     """
     warnings.simplefilter("ignore")
     # What the user's process ignores or blocks, a started process would ignore and block as well.
@@ -65,6 +67,9 @@ def main(descriptor: int, kind: str) -> None:
     control = Connection(socket.socket(fileno=descriptor), takes_files=True)
     if kind == "models":
         import_interpreter_alone()
+    elif kind == "tensorflow":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no memory of a GPU is taken by workers
+        importlib.import_module("tensorflow")  # seconds; it starts no thread yet
     children = _Children()
     try:
         poll = select.poll()

@@ -18,6 +18,7 @@ from respect_tf.tflite._worker import (
     WorkerLostError,
     start_worker,
 )
+from respect_tf.tflite._worker_functions import NEED_TENSORFLOW
 from respect_tf.tflite._worker_limits import Limits
 
 Array = npt.NDArray[Any]
@@ -239,7 +240,7 @@ class Details:
 
 
 def call_in_worker(
-    function_name: str, *arguments: Any, timeout: float, label: str
+    function_name: str, *arguments: Any, timeout: float, label: str, num_bytes: int = 0
 ) -> tuple[Any, dict[str, Array]]:
     """Call a function in a worker, because a library may hang on what it opens, or crash.
 
@@ -248,6 +249,7 @@ def call_in_worker(
         *arguments: What JSON can say.
         timeout: Seconds that it may take.
         label: How messages name what is opened.
+        num_bytes: Of what is opened, where that is loaded as a whole: so much more memory it has.
 
     Returns:
         The function's value, and its arrays by name.
@@ -257,8 +259,8 @@ def call_in_worker(
         InterpreterError: No process can be started.
         RespectError: Whatever the function raises.
     """
-    limits = Limits(timeout, None, Limits.for_model(0).memory_bytes)
-    worker = start_worker("functions")
+    limits = Limits(timeout, None, Limits.for_model(num_bytes).memory_bytes)
+    worker = start_worker("tensorflow" if function_name in NEED_TENSORFLOW else "functions")
     shared: SharedArrays | None = None
     try:
         message = {

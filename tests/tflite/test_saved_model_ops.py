@@ -308,3 +308,24 @@ def test_what_counts_as_computation():
         assert symbol_computes(symbol)
     for symbol in ("io.write_file", "math", "", ".", "math.", "os.system", "math.add.add"):
         assert not symbol_computes(symbol)
+
+
+def test_a_graph_that_never_ends_is_stopped_where_it_does_no_harm(tmp_path, monkeypatch):
+    class Endless(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            return tf.raw_ops.VarHandleOp(dtype=tf.int32, shape=[], shared_name="endless")
+
+        def _initialize(self):
+            (value,) = tf.while_loop(lambda i: i >= 0, lambda i: (i * 0,), [tf.constant(1)])
+            tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=value)
+
+        def _destroy_resource(self):
+            pass
+
+    module = tf.Module()
+    module.endless = Endless()
+    module.run = tf.function(lambda x: {"y": x + 1.0}, input_signature=[SPEC])
+    tf.saved_model.save(module, str(tmp_path / "module"), signatures=module.run)
+    monkeypatch.setattr(_saved_model, "_LOAD_SECONDS", 10.0)
+    with pytest.raises(InvalidModelError, match=r"module'.*did not finish within 10 s"):
+        open_source(tmp_path / "module")
