@@ -6,6 +6,7 @@ import importlib
 import sys
 
 BENCHMARKS = (
+    "coverage",
     "cutting",
     "device",
     "endurance",
