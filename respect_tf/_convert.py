@@ -197,6 +197,7 @@ def convert(
         verbose=verbose,
     )
     graph = op_graph_of(whole.unpacked)
+    remarks = _warn(whole.remarks, verbose=verbose)
     _warn(blocking_remarks(graph, range(graph.num_ops)), verbose=verbose)
     interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
     choice = with_times(choice, whole)
@@ -227,7 +228,7 @@ def convert(
         choice=chosen.reason,
         frames=frames_told(graph, device),
         parity=_parity(whole.content, segments, inputs, graph, verbose=verbose),
-        warnings=warnings,
+        warnings=(*remarks, *warnings),
         interface=interface,
         recuts=recuts,
         conversion_seconds=whole.seconds,

@@ -8,6 +8,8 @@ What it loses are the names of inputs and outputs; they are written into the fil
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from respect_tf._errors import (
     UnsupportedModelError,
 )
 from respect_tf._reporting import Verbosity, progress
+from respect_tf.tflite._accuracy import Accuracy
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
 from respect_tf.tflite._frozen import freeze_without_a_function
@@ -44,6 +47,7 @@ from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
     ConfiguredConverter,
     FloatModel,
+    Source,
     SourceKind,
     TFLiteContent,
     gist,
@@ -85,6 +89,9 @@ class Int8Model:
         unpacked: The file as the schema's `ModelT`, so that nobody has to read it again. Not to be
             changed.
         rewritten: Ops that were rewritten before the model was quantised.
+        accuracy: The int8 model against the float model on a few calibration samples; None where
+            there was none.
+        remarks: What the user has to know of rewriting and of accuracy.
     """
 
     content: bytes = field(repr=False)
@@ -97,6 +104,8 @@ class Int8Model:
     layer_names: tuple[str, ...] = field(default=(), repr=False)
     unpacked: Any = field(default=None, compare=False, repr=False)
     rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
+    accuracy: Accuracy | None = field(default=None, compare=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 def to_int8(
@@ -144,10 +153,37 @@ def to_int8(
     output_type = _io_type(inference_output_type, "inference_output_type")
     if rewrite not in REWRITE_MODES:
         raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
-    rewriter = Rewriter(rewrite, verbose)
     trust = Trust.of(custom_objects, trusted)
     with silenced(verbose=verbose):
         source = open_source(model, trust)
+    with contextlib.closing(Rewriter(rewrite, verbose)) as rewriter:
+        result = _converted(
+            source,
+            representative_dataset,
+            (input_type, output_type),
+            rewriter,
+            strict=strict,
+            check_interface=check_interface,
+            verbose=verbose,
+        )
+        with silenced(verbose=verbose):
+            accuracy = rewriter.compare(result.unpacked, result.content, result.output_names)
+    warning = None if accuracy is None else accuracy.warning()
+    remarks = (*rewriter.remarks, *([] if warning is None else [warning]))
+    return dataclasses.replace(result, accuracy=accuracy, remarks=remarks)
+
+
+def _converted(
+    source: Source,
+    representative_dataset: Any,
+    io_types: tuple[str, str],
+    rewriter: Rewriter,
+    *,
+    strict: bool,
+    check_interface: CheckInterface | None,
+    verbose: Verbosity,
+) -> Int8Model:
+    """The int8 model of whatever was given, checked."""
     label = f"'{source.name}'"
     progress_label = f"Converting {source.name} to int8"
     if isinstance(source, FloatModel):
@@ -155,16 +191,14 @@ def to_int8(
         with silenced(verbose=verbose) if is_dataset(representative_dataset) else nullcontext():
             samples = calibration_samples(representative_dataset, source.inputs, verbose=verbose)
         with silenced(verbose=verbose) as chatter, progress(progress_label, verbose=verbose):
-            result = _convert_float(
-                source, samples, (input_type, output_type), chatter, check_interface, rewriter
-            )
-        float_io = (input_type == "float32", output_type == "float32")
+            result = _convert_float(source, samples, io_types, chatter, check_interface, rewriter)
+        float_io = (io_types[0] == "float32", io_types[1] == "float32")
     else:
         _refuse_data(source, representative_dataset)
         result = _as_given(
             source, *_given_content(source, progress_label, verbose, rewriter), rewriter
         )
-        _refuse_other_types(result.unpacked, label, input_type, output_type)
+        _refuse_other_types(result.unpacked, label, *io_types)
         float_io = (True, True)
     tensors = non_int8_tensors(
         result.unpacked,

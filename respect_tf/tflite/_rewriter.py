@@ -1,27 +1,39 @@
-"""Rewriting within a conversion: rules, proof on samples, and what was done."""
+"""The float model of a conversion: what is rewritten in it, the proof, and how far int8 is off."""
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import RespectError
+from respect_tf._errors import InterpreterError, RespectError
 from respect_tf._reporting import Verbosity, report
+from respect_tf.tflite._accuracy import Accuracy, compare_layers, compare_outputs, float_outputs
 from respect_tf.tflite._flatbuffer import read_model
 from respect_tf.tflite._interpreter import mark_made_here
 from respect_tf.tflite._static_batch import fix_batch
 from respect_tf.tflite.rewrites import (
+    APPROXIMATE,
     MOST_SAMPLES,
     RewriteMode,
     Rewritten,
+    describe_rewritten,
     is_equal,
     largest_difference,
     rewrite,
 )
+
+Array = npt.NDArray[Any]
+
+# Of the conversion's time, for the float model and for the int8 model each: a tenth in all.
+_SHARE = 0.05
+_LAYER_SAMPLES = 2  # that layers are compared on, where outputs are far off
 
 
 class Rewriter:
@@ -31,11 +43,17 @@ class Rewriter:
         applied: What was rewritten in the model that was quantised last.
         difference: The largest difference of float outputs that this brought, relative to the
             largest value of each output.
+        remarks: What could be rewritten with `"all"`, and is not.
     """
 
     def __init__(self, mode: RewriteMode, verbose: Verbosity) -> None:
         self.applied: tuple[Rewritten, ...] = ()
         self.difference = 0.0
+        self.remarks: tuple[str, ...] = ()
+        self._started = time.monotonic()
+        self._samples: list[list[Array]] = []
+        self._outputs: list[list[Array]] = []
+        self._file: IO[bytes] | None = None
         self._mode: RewriteMode = mode
         self._verbose = verbose
         self._name = "the model"
@@ -54,15 +72,19 @@ class Rewriter:
 
     def edit(self, content: bytes) -> bytes:
         """The float model as it is to be quantised."""
-        self.applied, self.difference = (), 0.0
+        self.applied, self.difference, self.remarks = (), 0.0, ()
+        mark_made_here(content)
+        self._samples = self._taken()
+        self._remember(content)
         if self._mode == "off":
             return content
-        mark_made_here(content)
         fixed = self._with_fixed_batch(content)
         found = rewrite(fixed, self._mode, layer_names=self._layer_names)
+        if self._mode == "safe":
+            self.remarks = _approximations(found.content, self._layer_names)
         if not found.applied:
             return content
-        samples = self._samples()
+        samples = self._samples
         if samples:
             mark_made_here(fixed)
             mark_made_here(found.content)
@@ -98,7 +120,54 @@ class Rewriter:
             verbose=self._verbose,
         )
 
-    def _samples(self) -> list[list[npt.NDArray[Any]]]:
+    def compare(self, model: Any, content: bytes, output_names: Sequence[str]) -> Accuracy | None:
+        """The int8 model against the float model, layer by layer where it is far off.
+
+        Args:
+            model: The int8 model, unpacked.
+            content: Its bytes.
+            output_names: Of its outputs.
+
+        Returns:
+            None where there are no samples in the order of the file.
+        """
+        if not self._outputs:
+            return None
+        seconds = _SHARE * (time.monotonic() - self._started)
+        accuracy = compare_outputs(
+            model, content, self._samples, self._outputs, output_names, seconds=seconds
+        )
+        if accuracy.is_good or self._file is None:
+            return accuracy
+        self._file.seek(0)
+        plain = self._file.read()
+        mark_made_here(plain)
+        layers = compare_layers(
+            plain, content, self._samples[:_LAYER_SAMPLES], layer_names=self._layer_names
+        )
+        return dataclasses.replace(accuracy, layers=layers)
+
+    def close(self) -> None:
+        """Forget the float model."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _remember(self, content: bytes) -> None:
+        """Run the float model while it is there; keep it on disk, where it needs no memory."""
+        self.close()
+        self._outputs = []
+        if not self._samples:
+            return
+        seconds = _SHARE * (time.monotonic() - self._started)
+        try:
+            self._outputs = float_outputs(content, self._samples, seconds)
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._file.write(content)
+        except (InterpreterError, OSError):
+            self.close()  # no op of it, or no room: what is compared is left out
+
+    def _taken(self) -> list[list[Array]]:
         """Samples in the order of the file, as far as they come in it: lists, not dicts."""
         make: Callable[[], Any] | None = getattr(self._dataset, "input_gen", self._dataset)
         if not callable(make):
@@ -109,3 +178,13 @@ class Rewriter:
                 return []
             samples.append([np.asarray(value) for value in sample])
         return samples
+
+
+def _approximations(content: bytes, layer_names: Sequence[str]) -> tuple[str, ...]:
+    """What `"all"` would rewrite besides, a line for each kind of op."""
+    found = rewrite(content, "all", layer_names=layer_names).applied
+    approximate = [item for item in found if item.rule in APPROXIMATE]
+    return tuple(
+        f'{line}. No equal form of it runs on an Edge TPU; rewrite="all" uses this one'
+        for line in describe_rewritten(approximate)
+    )

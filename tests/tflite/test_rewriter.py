@@ -137,6 +137,6 @@ def test_the_report_and_the_saved_folder_say_what_was_rewritten(tmp_path):
     pipeline = respect_tf.convert(_model(), 2, _SAMPLES, compile=False, verbose=0)
     assert any("NEG as SUB" in line and "norm" in line for line in pipeline.rewritten)
     assert "rewritten" in str(pipeline.report)
-    assert pipeline.report.to_dict()["rewritten"] == pipeline.rewritten
+    assert pipeline.report.to_dict()["rewritten"] == list(pipeline.rewritten)
     pipeline.save(tmp_path / "saved", verbose=0)
     assert respect_tf.load(tmp_path / "saved").rewritten == pipeline.rewritten

@@ -28,6 +28,9 @@ RULES: tuple[Rule, ...] = (
 )
 """All rules, in the order in which they are tried: patterns of several ops before single ones."""
 
+APPROXIMATE = frozenset(rule.name for rule in RULES if not rule.safe)
+"""Names of the rules whose forms are approximations."""
+
 # A rule's result may be what another one rewrites; five rounds are two more than any model took.
 _MOST_ROUNDS = 5
 
