@@ -31,12 +31,17 @@ if TYPE_CHECKING:
     from respect_tf._errors import SegmentError as SegmentError
     from respect_tf._errors import SolverError as SolverError
     from respect_tf._errors import UnsupportedModelError as UnsupportedModelError
+    from respect_tf._estimate import Estimate as Estimate
+    from respect_tf._estimate import estimate as estimate
+    from respect_tf._fleet import Fleet as Fleet
+    from respect_tf._fleet import plan_fleet as plan_fleet
     from respect_tf._hook import TFLiteConverter as TFLiteConverter
     from respect_tf._hook import export as export
     from respect_tf._intercept import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
     from respect_tf._plan import Plan as Plan
     from respect_tf._plan import plan as plan
+    from respect_tf._tuning import speed_limited as speed_limited
     from respect_tf.device import Calibration as Calibration
     from respect_tf.device import EdgeTpu as EdgeTpu
     from respect_tf.device import Hosts as Hosts
@@ -100,6 +105,11 @@ _EXPORTS = {
     "LinearCost": "respect_tf.scheduling",
     "Metadata": "respect_tf.segmentation",
     "Objective": "respect_tf.scheduling",
+    "Estimate": "respect_tf._estimate",
+    "Fleet": "respect_tf._fleet",
+    "estimate": "respect_tf._estimate",
+    "plan_fleet": "respect_tf._fleet",
+    "speed_limited": "respect_tf._tuning",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.scheduling",
     "Pipeline": "respect_tf._pipeline",

@@ -12,7 +12,7 @@ from typing import Any, cast
 import click
 
 import respect_tf
-from respect_tf import _cli_device, _cli_plan, _cli_policy
+from respect_tf import _cli_device, _cli_fleet, _cli_plan, _cli_policy, _cli_sweep
 from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
@@ -384,7 +384,8 @@ def _stages(path: Path) -> list[int]:
 
 
 _POLICY_COMMANDS = (_cli_policy.labels, _cli_policy.train, _cli_policy.evaluate)
-for _command in (_cli_plan.plan, *_cli_device.COMMANDS, *_POLICY_COMMANDS):
+_PLANS = (_cli_plan.plan, _cli_fleet.fleet, _cli_sweep.sweep)
+for _command in (*_PLANS, *_cli_device.COMMANDS, *_POLICY_COMMANDS):
     main.add_command(_command)
 
 

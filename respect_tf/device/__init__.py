@@ -1,7 +1,7 @@
 """The Edge TPU as a model: memory, time, supported ops."""
 
 from respect_tf.device._calibrate import Calibration, calibrate
-from respect_tf.device._chip import ChipCosts
+from respect_tf.device._chip import ChipCosts, with_less_room
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._cpu_ops import CpuOp
 from respect_tf.device._edge_tpu import EdgeTpu
@@ -68,4 +68,5 @@ __all__ = [
     "unmapped_ops",
     "unsupported_reason",
     "version_warning",
+    "with_less_room",
 ]

@@ -280,6 +280,20 @@ _KNOWN: weakref.WeakKeyDictionary[OpGraph, dict[tuple[object, ...], ChipCosts]] 
 )
 
 
+def with_less_room(device: EdgeTpu, taken_bytes: float) -> EdgeTpu:
+    """The device while parameters of other models stay in its memory.
+
+    Models that are compiled together share it: the compiler gives each what those before it have
+    left (coral.ai, "Edge TPU Compiler: Parameter data caching").
+
+    Args:
+        device: The device.
+        taken_bytes: Bytes of parameters of the others.
+    """
+    tile = max(0.0, device.tile_bytes - taken_bytes / device.num_tiles)
+    return dataclasses.replace(device, tile_bytes=tile) if taken_bytes else device
+
+
 def remember(chip: ChipCosts) -> None:
     """Take costs for those of their graph, in place of what the model says: for simulations."""
     _KNOWN.setdefault(chip.graph, {})[_key(chip.device)] = chip

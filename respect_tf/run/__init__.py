@@ -9,6 +9,7 @@ from respect_tf.run._device_checks import (
     check_edge_tpus,
     list_edge_tpus,
 )
+from respect_tf.run._fleet_simulator import Arrivals, FleetSimulation, Station, simulate_fleet
 from respect_tf.run._measure import measure_on_cpu
 from respect_tf.run._pycoral_runner import PycoralRunner
 from respect_tf.run._runner import PipelineRunner
@@ -20,8 +21,10 @@ from respect_tf.run.script._stages import StageStatistics
 
 __all__ = [
     "RUN_SCRIPT",
+    "Arrivals",
     "DeviceCheck",
     "EdgeTpuDevice",
+    "FleetSimulation",
     "GanttBar",
     "PipelineRunner",
     "PycoralRunner",
@@ -31,12 +34,14 @@ __all__ = [
     "Simulation",
     "StageStatistics",
     "StageTimes",
+    "Station",
     "check_edge_tpus",
     "create_runner",
     "list_edge_tpus",
     "measure_on_cpu",
     "run_script",
     "simulate",
+    "simulate_fleet",
     "stage_times",
     "stream",
 ]

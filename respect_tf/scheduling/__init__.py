@@ -4,6 +4,8 @@ from respect_tf.scheduling._agreement import check_agreement
 from respect_tf.scheduling._check import check_schedule, stage_costs
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
+from respect_tf.scheduling._fleet import Aim, FleetPlan, plan_fleet_of
+from respect_tf.scheduling._fleet_uses import FleetGroup
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
 from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
@@ -22,9 +24,12 @@ from respect_tf.scheduling._solve import schedule, slice_order
 from respect_tf.scheduling._window import WindowResult, window_milp
 
 __all__ = [
+    "Aim",
     "Constraints",
     "DeviceCount",
     "DevicePlan",
+    "FleetGroup",
+    "FleetPlan",
     "Latency",
     "LinearCost",
     "Measure",
@@ -43,6 +48,7 @@ __all__ = [
     "frames_by_devices",
     "improve",
     "plan_devices",
+    "plan_fleet_of",
     "resolve_objective",
     "schedule",
     "scheduler_names",

@@ -1,0 +1,199 @@
+"""Many architectures on many hosts with many devices: one table."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from respect_tf._beam import Item, MapResult, map_items
+from respect_tf._errors import ArgumentError, DependencyError, InvalidModelError
+from respect_tf._files import write_file
+from respect_tf._reporting import Verbosity
+
+COLUMNS = (
+    "model", "host", "num_devices", "num_segments", "replicas", "frames_per_second", "interval_ms",
+    "latency_ms", "first_ms", "streamed_bytes", "limited_by", "copies_frames_per_second",
+    "pipeline_frames_per_second", "cpu_frames_per_second", "is_proved", "origin",
+)  # fmt: skip
+"""Columns of a sweep's table."""
+
+_ENDINGS = (".keras", ".h5", ".hdf5", ".tflite")
+_APPLICATION = "keras.applications."
+
+
+def sweep_models(given: Sequence[str]) -> list[str]:
+    """What to sweep over: files of folders, files, and classes of `keras.applications`.
+
+    Args:
+        given: Paths, names such as `"ResNet50"`, or `"keras.applications"` for all of them.
+
+    Raises:
+        ArgumentError: One is neither.
+    """
+    import keras
+
+    known = [name for name in dir(keras.applications) if name[0].isupper()]
+    found: list[str] = []
+    for one in given:
+        path = Path(one)
+        if one == _APPLICATION.rstrip("."):
+            found += [_APPLICATION + name for name in known]
+        elif one in known:
+            found.append(_APPLICATION + one)
+        elif path.is_dir() and not (path / "saved_model.pb").exists():
+            files = sorted(file for file in path.rglob("*") if file.suffix in _ENDINGS)
+            if not files:
+                raise ArgumentError(
+                    f"'{one}' holds no models. Expected files {', '.join(_ENDINGS)} in it."
+                )
+            found += map(str, files)
+        elif path.exists():
+            found.append(one)
+        else:
+            raise ArgumentError(
+                f"'{one}' is no file, no folder, and no class of keras.applications."
+            )
+    return list(dict.fromkeys(found))
+
+
+def sweep(
+    models: Sequence[str],
+    folder: str,
+    *,
+    devices: Sequence[str] = ("usb3-pi5",),
+    num_devices: int = 8,
+    time_limit: float | None = None,
+    beam_options: Sequence[str] = (),
+    num_processes: int = 1,
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> MapResult:
+    """Estimate every model on every host, with 1, 2, ... devices.
+
+    Args:
+        models: What `sweep_models` gives.
+        folder: Where results go; see `map_items`. A run that was killed goes on from there.
+        devices: Names of hosts.
+        num_devices: Number of devices at most.
+        time_limit: Seconds for the plan of a model on a host; None for no limit.
+        beam_options: Options of Beam.
+        num_processes: Processes of this machine, where the options name no runner.
+        seed: See `respect_tf.schedule`.
+        verbose: 0 is silence.
+
+    Returns:
+        A list of rows per model and host, under `"rows"`.
+    """
+    items: list[Item] = [
+        {
+            "model": model,
+            "device": device,
+            "num_devices": num_devices,
+            "time_limit": time_limit,
+            "seed": seed,
+        }
+        for model, device in itertools.product(models, devices)
+    ]
+    return map_items(
+        estimate_item,
+        items,
+        folder,
+        beam_options=beam_options,
+        num_processes=num_processes,
+        verbose=verbose,
+    )
+
+
+def estimate_item(item: Item) -> Item:
+    """The rows of one model on one host."""
+    from respect_tf._estimate import estimate
+
+    model = item["model"]
+    if model.startswith(_APPLICATION):
+        import keras
+
+        keras.utils.clear_session()
+        built: Any = getattr(keras.applications, model.removeprefix(_APPLICATION))(weights=None)
+    else:
+        built = model
+    try:
+        found = estimate(
+            built,
+            item["num_devices"],
+            device=item["device"],
+            trained=True,
+            time_limit=item["time_limit"],
+            seed=item["seed"],
+            verbose=0,
+        )
+    except (OSError, ValueError, MemoryError) as error:
+        raise InvalidModelError(f"'{model}': {type(error).__name__}: {error}") from error
+    cpu = found.cpu.frames_per_second
+    rows = []
+    for row, copies, pipeline in zip(found.rows[1:], found.copies, found.pipelines, strict=True):
+        rows.append(
+            {
+                "model": model.removeprefix(_APPLICATION),
+                "host": item["device"],
+                "num_devices": row.num_devices,
+                "num_segments": row.num_segments,
+                "replicas": "+".join(map(str, row.replicas)),
+                "frames_per_second": row.frames_per_second,
+                "interval_ms": row.interval_ms,
+                "latency_ms": row.latency_ms,
+                "first_ms": row.first_ms,
+                "streamed_bytes": row.streamed_bytes,
+                "limited_by": row.limited_by,
+                "copies_frames_per_second": copies.frames_per_second,
+                "pipeline_frames_per_second": pipeline.frames_per_second,
+                "cpu_frames_per_second": cpu,
+                "is_proved": found.is_proved,
+                "origin": found.origin,
+            }
+        )
+    return {"rows": rows}
+
+
+def write_table(found: MapResult, path: Path) -> int:
+    """Write the rows as CSV or Parquet, by the file's ending.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ArgumentError: Another ending.
+        DependencyError: pyarrow is not installed.
+    """
+    rows = [row for result in found.results if result is not None for row in result["rows"]]
+    if path.suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(path, text.getvalue().encode())
+    elif path.suffix == ".parquet":
+        write_file(path, _parquet(rows))
+    else:
+        raise ArgumentError(f"A table is .csv or .parquet. Received: '{path}'.")
+    return len(rows)
+
+
+def _parquet(rows: list[Item]) -> bytes:
+    try:
+        pyarrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DependencyError(
+            "pyarrow is not installed, which writes .parquet. pip install 'respect-tf[beam]', or "
+            "ask for a .csv."
+        ) from error
+    table = pyarrow.table({name: [row[name] for row in rows] for name in COLUMNS})
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
