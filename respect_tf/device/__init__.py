@@ -24,6 +24,7 @@ from respect_tf.device._prediction import (
     predict,
 )
 from respect_tf.device._presets import device_presets, device_table
+from respect_tf.device._queueing import PERCENTILES, Load, checked_rate, under_load
 from respect_tf.device._support import (
     ACCEPTED_VERSIONS,
     blocking_reason,
@@ -37,6 +38,7 @@ from respect_tf.device._transfers import stage_tensors
 __all__ = [
     "ACCEPTED_VERSIONS",
     "MARGINS",
+    "PERCENTILES",
     "Calibration",
     "ChipCosts",
     "CpuOp",
@@ -44,6 +46,7 @@ __all__ = [
     "DeviceLike",
     "EdgeTpu",
     "Hosts",
+    "Load",
     "Parameters",
     "PipelinePrediction",
     "StageCost",
@@ -51,6 +54,7 @@ __all__ = [
     "blocking_reason",
     "blocking_remarks",
     "calibrate",
+    "checked_rate",
     "device_presets",
     "device_table",
     "devices_dict",
@@ -65,6 +69,7 @@ __all__ = [
     "predict",
     "resolve_device",
     "stage_tensors",
+    "under_load",
     "unmapped_ops",
     "unsupported_reason",
     "version_warning",

@@ -190,7 +190,7 @@ def format_cost(cost: float | None, objective: str | None, *, is_relative: bool 
         return "unknown"
     if is_relative:
         return f"{cost:.4f}"
-    if is_throughput(objective) or objective == "latency":
+    if is_throughput(objective) or (objective or "").partition("(")[0] == "latency":
         return f"{cost:,.3f} ms"
     return f"{cost:,.15g}"
 

@@ -166,7 +166,8 @@ class Simulation:
             span = self.start_ms[-1] - self.start_ms[first]
         span = span * np.array([stage.replicas for stage in self.stages])
         parts = np.divide(done, span, out=np.zeros_like(done), where=span > 0)
-        return tuple(parts.tolist())
+        # Devices of a stage may begin together at both ends of that time.
+        return tuple(np.minimum(parts, 1.0).tolist())
 
     @property
     def bus_utilisation(self) -> float:

@@ -16,9 +16,12 @@ from respect_tf.device import (
     EdgeTpu,
     Hosts,
     PipelinePrediction,
+    checked_rate,
     devices_of,
+    first_device,
     predict,
     resolve_device,
+    under_load,
 )
 from respect_tf.device._edge_tpu import MIB
 from respect_tf.graph import OpGraph
@@ -315,16 +318,23 @@ class Throughput(DeviceObjective):
 
 
 class Latency(DeviceObjective):
-    """Milliseconds from one input to its output, alone in the pipeline.
+    """Milliseconds from one input to its output, alone in the pipeline or under load.
 
-    No other device works at the same time, so transfers are not slowed down. Of several devices,
-    stages add up for each by itself; solvers add up a mean of them, by `shares`.
+    Alone, no other device works at the same time, so transfers are not slowed down. Of several
+    devices, stages add up for each by itself; solvers add up a mean of them, by `shares`.
+
+    Under load, inputs arrive at random, and the mean time from an input's arrival to its result
+    counts, on the first of several devices: `respect_tf.device.under_load`.
 
     Args:
         device: See `DeviceObjective`.
         num_stages: See `DeviceObjective`.
         optima: See `DeviceObjective`.
         shares: What each device counts in the mean, which sums to 1; equal if left out.
+        arrivals_per_second: Inputs that arrive per second, in the mean; None for one alone.
+
+    Raises:
+        ArgumentError: See `DeviceObjective`; or the rate is no finite number above 0.
     """
 
     def __init__(
@@ -333,9 +343,15 @@ class Latency(DeviceObjective):
         num_stages: int = 1,
         optima: tuple[float, ...] | None = None,
         shares: tuple[float, ...] | None = None,
+        *,
+        arrivals_per_second: float | None = None,
     ) -> None:
+        if arrivals_per_second is not None:
+            arrivals_per_second = checked_rate(arrivals_per_second)
+            device = first_device(resolve_device(device))
         super().__init__(device, num_stages, optima)
         self.shares = shares or (1.0 / len(self.devices),) * len(self.devices)
+        self.arrivals_per_second = arrivals_per_second
 
     @property
     def combine(self) -> Literal["max", "sum"]:
@@ -344,16 +360,36 @@ class Latency(DeviceObjective):
 
     @property
     def name(self) -> str:
-        """`"latency"`."""
-        return "latency"
+        """`"latency"`, or `"latency(arrivals_per_second=R)"`."""
+        if self.arrivals_per_second is None:
+            return "latency"
+        return f"latency(arrivals_per_second={self.arrivals_per_second!r})"
+
+    def of_one(self, device: EdgeTpu) -> Latency:
+        """See `DeviceObjective`."""
+        return self._with(device=device, optima=None, shares=None)
+
+    def with_optima(self, optima: Sequence[float]) -> Latency:
+        """See `DeviceObjective`."""
+        return self._with(optima=tuple(optima))
 
     def for_stages(self, num_stages: int) -> Latency:
         """See `Objective`."""
-        return type(self)(self._device, num_stages, self.optima, self.shares)
+        return self._with(num_stages=num_stages)
 
     def with_shares(self, shares: Sequence[float]) -> Latency:
         """The same with another mean."""
-        return type(self)(self._device, self.num_stages, self.optima, tuple(shares))
+        return self._with(shares=tuple(shares))
+
+    def _with(self, **changed: Any) -> Latency:
+        given: dict[str, Any] = {
+            "device": self._device,
+            "num_stages": self.num_stages,
+            "optima": self.optima,
+            "shares": self.shares,
+            "arrivals_per_second": self.arrivals_per_second,
+        }
+        return type(self)(**(given | changed))
 
     def ratios(self, graph: OpGraph, schedule: Schedule) -> Floats:
         """Latency of a schedule on each device divided by that device's optimum. [num_devices]."""
@@ -370,6 +406,8 @@ class Latency(DeviceObjective):
         return weights
 
     def _of(self, prediction: PipelinePrediction) -> float:
+        if self.arrivals_per_second is not None:
+            return under_load(prediction, self.arrivals_per_second).mean_ms
         return prediction.latency_ms
 
     def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:

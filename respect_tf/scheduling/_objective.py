@@ -210,6 +210,12 @@ def resolve_objective(objective: str | Objective, device: DeviceLike | None = No
             from respect_tf.scheduling._plan_objective import ReplicatedThroughput
 
             return ReplicatedThroughput(resolved, tuple(map(int, shared[1].split(","))))
+        loaded = re.fullmatch(r"latency\(arrivals_per_second=([0-9.e+-]+)\)", objective)
+        if loaded:
+            from respect_tf.scheduling._device_objectives import Latency
+
+            rate = _number(loaded[1], objective)
+            return Latency(resolved, arrivals_per_second=rate)
         match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
         if match:
             return PeakMemory(_number(match[1], objective))

@@ -15,6 +15,7 @@ from respect_tf.device import (
     DeviceLike,
     EdgeTpu,
     Hosts,
+    blocking_reason,
     devices_of,
     first_device,
     predict,
@@ -25,6 +26,7 @@ from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._plan_load import ways_under_load
 from respect_tf.scheduling._plan_objective import ReplicatedThroughput
 from respect_tf.scheduling._plan_search import Cut, PlanSearch
 from respect_tf.scheduling._plan_ways import Way, ways_by_scheduler
@@ -195,8 +197,12 @@ def plan_devices(
     chosen = resolve_objective(objective, resolved)
     if isinstance(chosen, Throughput | Latency):
         resolved = chosen.device
-    if isinstance(chosen, Throughput) and constraints is None:
+    # Ops that no Edge TPU takes need stages of their own, which schedulers make.
+    special = constraints is not None or has_blockers(graph)
+    if isinstance(chosen, Throughput) and not special:
         return _plan_throughput(graph, num_devices, resolved, deadline, seed)
+    if isinstance(chosen, Latency) and chosen.arrivals_per_second is not None and not special:
+        return _plan_under_load(graph, num_devices, chosen)
     ways = ways_by_scheduler(
         graph,
         num_devices,
@@ -265,6 +271,33 @@ def _plan_throughput(
         copies=_copies(graph, num_devices, device),
         pipelines=tuple(pipelines),
         is_proved=proved,
+    )
+
+
+def has_blockers(graph: OpGraph) -> bool:
+    """Whether an op would stop the compilation of its segment."""
+    return any(blocking_reason(graph, op) is not None for op in range(graph.num_ops))
+
+
+def _plan_under_load(graph: OpGraph, num_devices: int, objective: Latency) -> DevicePlan:
+    device = objective.device
+    rows = []
+    for count, way in enumerate(ways_under_load(graph, objective, num_devices), 1):
+        row = _row("plan", graph, count, device, way.schedule, way.replicas)
+        rows.append(
+            dataclasses.replace(
+                row,
+                latency_ms=way.load.mean_ms,
+                latency_percentiles_ms=dict(way.load.percentiles_ms),
+            )
+        )
+    return DevicePlan(
+        device=device,
+        objective=objective.name,
+        rows=(cpu_row(graph, device), *rows),
+        copies=_copies(graph, num_devices, device),
+        pipelines=(),
+        is_proved=False,
     )
 
 

@@ -18,6 +18,9 @@ from respect_tf.scheduling._plan_objective import ReplicatedThroughput
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solve import schedule as choose_schedule
 
+# Models with ops that no Edge TPU takes have few stages on the host.
+_MOST_CPU_STAGES = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Way:
@@ -53,8 +56,12 @@ def ways_by_scheduler(
     """
     cuts: list[Schedule] = []
     failed: RespectError | None = None
-    for count in range(1, num_devices + 1):
-        left = max(0.0, (deadline - time.perf_counter()) / (num_devices - count + 1))
+    # CPU stages need no device: there may be more stages than devices.
+    most = min(graph.num_ops, num_devices + _MOST_CPU_STAGES)
+    for count in range(1, most + 1):
+        if count > num_devices and not (cuts and cuts[-1].cpu_stages):
+            break
+        left = max(0.0, (deadline - time.perf_counter()) / max(1, num_devices - count + 1))
         try:
             cuts.append(
                 choose_schedule(
@@ -75,7 +82,7 @@ def ways_by_scheduler(
     return [
         _best(graph, device, objective, cuts, count)
         for count in range(1, num_devices + 1)
-        if any(cut.num_stages <= count for cut in cuts)
+        if any(_needed(cut) <= count for cut in cuts)
     ]
 
 
@@ -86,7 +93,9 @@ def _best(
     cuts: list[Schedule],
     num_devices: int,
 ) -> Way:
-    possible = [cut for cut in cuts if cut.num_stages <= num_devices]
+    possible = [cut for cut in cuts if _needed(cut) <= num_devices]
+    if any(cut.cpu_stages for cut in possible):  # without, a segment would not compile
+        possible = [cut for cut in possible if cut.cpu_stages]
     if isinstance(objective, PeakMemory):  # more segments never hold more
         last = possible[-1]
         return Way(num_devices, last, (1,) * last.num_stages)
@@ -110,6 +119,11 @@ def _best(
     return ways[int(np.argmin(np.round(worst, 9)))]
 
 
+def _needed(cut: Schedule) -> int:
+    """Edge TPUs that a cut needs, one for each stage that is on one; 1 at least."""
+    return max(1, cut.num_stages - len(cut.cpu_stages))
+
+
 def share_out(
     graph: OpGraph, device: EdgeTpu | Hosts, schedule: Schedule, num_devices: int
 ) -> tuple[int, ...]:
@@ -130,11 +144,13 @@ def share_out(
         found = predict(graph, schedule, device, replicas=replicas)
         if found.interval_ms < best_ms * (1 - 1e-9):
             best, best_ms = tuple(replicas), found.interval_ms
-        if sum(replicas) >= num_devices:
+        if sum(replicas) - len(schedule.cpu_stages) >= num_devices:
             return best
         parts = zip(found.stages, replicas, strict=True)
         shares = [
             0.0 if number in schedule.cpu_stages else stage.total_ms / count
             for number, (stage, count) in enumerate(parts)
         ]
+        if not any(shares):  # all is on the host
+            return best
         replicas[int(np.argmax(shares))] += 1

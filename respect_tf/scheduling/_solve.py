@@ -100,6 +100,24 @@ def schedule(
     times = read_measure(measure, scheduler, device)
     measured = times.of(graph) if isinstance(times, MeasuredTimes) else times
     resolved = resolve_objective(objective, device)
+    if isinstance(resolved, Latency) and resolved.arrivals_per_second is not None:
+        from respect_tf.scheduling._plan_load import schedule_under_load
+
+        known = [
+            schedule(
+                graph,
+                num_stages,
+                scheduler,
+                objective=simple,
+                device=resolved.device,
+                constraints=constraints,
+                time_limit=time_limit,
+                seed=seed,
+                measure=measure,
+            )
+            for simple in ("throughput", "latency")
+        ]
+        return schedule_under_load(graph, resolved, known, constraints, scheduler, started)
 
     def solve(
         part: OpGraph, ops: npt.NDArray[np.int64], count: int, limits: Constraints | None

@@ -1,16 +1,19 @@
 """Plans for a graph: rows, ties, objectives, odd requests."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from schedule_reference import make_graph
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, predict, resolve_device
+from respect_tf.device import EdgeTpu, predict, resolve_device, under_load
 from respect_tf.graph import OpGraph
+from respect_tf.run import simulate
 from respect_tf.scheduling import (
     Constraints,
+    Latency,
     check_schedule,
     frames_by_devices,
     plan_devices,
@@ -172,3 +175,41 @@ def test_frames_by_devices_are_those_of_the_plan(large):
         for count, row in zip(told, plan.rows, strict=True):
             assert count.frames_per_second == pytest.approx(row.frames_per_second, rel=1e-8)
             assert count.replicas == row.replicas
+
+
+def test_plans_under_load_keep_up_and_say_how_long_inputs_wait(large):
+    device = dataclasses.replace(DEVICE, bus_ms_per_mib=0.0)
+    fastest = plan_devices(large, 5, device=device)
+    rate = 0.8 * fastest.best.frames_per_second
+    loaded = plan_devices(
+        large, 5, device=device, objective=Latency(device, arrivals_per_second=rate)
+    )
+    best = loaded.best
+    assert best.latency_ms < math.inf
+    marks = best.latency_percentiles_ms
+    assert marks[50] <= marks[90] <= marks[99]
+    prediction = predict(large, best.schedule, device, replicas=best.replicas)
+    assert best.latency_ms == under_load(prediction, rate).mean_ms
+    simulation = simulate(prediction, 4000, arrival_rate=rate, arrivals="poisson")
+    assert simulation.latency_percentile(90) == pytest.approx(marks[90], rel=0.15)
+    # As good as the plan for throughput, which was made for another purpose.
+    other = predict(large, fastest.best.schedule, device, replicas=fastest.best.replicas)
+    assert best.latency_ms <= under_load(other, rate).mean_ms * 1.02
+    # Where hardly anything arrives, it is the least latency alone.
+    calm = plan_devices(
+        large, 3, device=device, objective=Latency(device, arrivals_per_second=1e-3)
+    )
+    alone = plan_devices(large, 3, device=device, objective="latency")
+    assert calm.best.latency_ms == pytest.approx(alone.best.latency_ms, rel=1e-3)
+
+
+def test_schedules_under_load(large):
+    objective = Latency(DEVICE, arrivals_per_second=20.0)
+    made = schedule(large, 3, objective=objective)
+    check_schedule(large, made)
+    assert made.objective == "latency(arrivals_per_second=20.0)"
+    for simple in ("throughput", "latency"):
+        other = schedule(large, 3, objective=simple, device=DEVICE)
+        assert made.cost <= objective.schedule_cost(large, other) * (1 + 1e-9)
+    with pytest.raises(ArgumentError, match="arrivals_per_second"):
+        Latency(arrivals_per_second=0)

@@ -1,0 +1,112 @@
+"""Latency under load: how long inputs wait that arrive at random."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.device._edge_tpu import is_amount
+from respect_tf.device._prediction import PipelinePrediction
+
+Floats = npt.NDArray[np.float64]
+
+PERCENTILES = (50, 90, 99)
+
+# Inputs that are followed, of which the first ones do not count: as many as make the mean of a
+# queue that is busy nine tenths of the time good to some percent.
+_NUM_INPUTS, _WARM_UP = 20_000, 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Latency of inputs that arrive at random, independently of each other.
+
+    Attributes:
+        arrivals_per_second: How many arrive, in the mean.
+        mean_ms: Mean time from an input's arrival to its result; infinite where more arrive than
+            the pipeline can work on.
+        percentiles_ms: The same for `PERCENTILES` of the inputs, by percent.
+    """
+
+    arrivals_per_second: float
+    mean_ms: float
+    percentiles_ms: dict[int, float]
+
+
+def under_load(prediction: PipelinePrediction, arrivals_per_second: float) -> Load:
+    """Latency of a pipeline that inputs arrive at as a Poisson process.
+
+    Every stage takes the same time for all inputs, so with r devices an input begins when it is
+    there and the r-th input before it is done. Queues are as long as they need to be: in such a
+    chain of stages it makes no difference to the waiting in all where they are (B. Avi-Itzhak, "A
+    sequence of service stations with arbitrary input and regular service times", 1965; H. D.
+    Friedman, "Reduction methods for tandem queuing systems", 1965, for one device each). The shared
+    bus and the host are stations of their own, which only add what inputs wait for them.
+
+    Args:
+        prediction: The pipeline.
+        arrivals_per_second: Inputs per second.
+
+    Raises:
+        ArgumentError: The rate is no finite number above 0.
+    """
+    rate = checked_rate(arrivals_per_second)
+    if prediction.interval_ms * rate >= 1000.0:
+        return Load(rate, math.inf, dict.fromkeys(PERCENTILES, math.inf))
+    slowdown = prediction.device.slowdown(prediction.num_devices)
+    stations, extra = [], prediction.latency_ms
+    for stage, replicas in zip(prediction.stages, prediction.replicas, strict=True):
+        stations.append((stage.total_ms, replicas))
+        transfers = stage.cost.input_ms + stage.cost.output_ms
+        extra -= stage.total_ms - transfers + transfers / slowdown  # alone in the pipeline
+    for shared in (prediction.bus_ms, prediction.dispatch_ms):
+        stations.append((shared, 1))
+        extra -= shared
+    ready = _arrivals() * (1000.0 / rate)
+    done = ready
+    for ms, replicas in stations:
+        done = _served(done, ms, replicas)
+    # What is alone in the pipeline does not wait for transfers of others.
+    latency = (done - ready + extra)[_WARM_UP:]
+    latency = np.maximum(latency, prediction.latency_ms)
+    marks = np.percentile(latency, PERCENTILES)
+    return Load(rate, float(latency.mean()), dict(zip(PERCENTILES, map(float, marks), strict=True)))
+
+
+def checked_rate(arrivals_per_second: float | None) -> float:
+    """A number of inputs per second.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if not is_amount(arrivals_per_second) or not arrivals_per_second:
+        raise ArgumentError(
+            "arrivals_per_second must be a finite number of inputs, above 0. Received: "
+            f"{arrivals_per_second!r}."
+        )
+    return float(arrivals_per_second)
+
+
+def _served(ready: Floats, ms: float, replicas: int) -> Floats:
+    """When each input is done at a station, in order."""
+    if ms == 0:
+        return ready
+    done = np.empty_like(ready)
+    for first in range(replicas):
+        turn = ready[first::replicas]
+        steps = ms * np.arange(len(turn))
+        done[first::replicas] = np.maximum.accumulate(turn - steps) + steps + ms
+    return done
+
+
+@functools.cache
+def _arrivals() -> Floats:
+    """Times at which inputs arrive, one per unit of time in the mean."""
+    times = np.cumsum(np.random.default_rng(0).exponential(1.0, _NUM_INPUTS))
+    times.flags.writeable = False
+    return times

@@ -1,0 +1,75 @@
+"""Stages on several devices in the simulator."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from respect_tf._errors import ArgumentError
+from respect_tf.device import EdgeTpu, predict
+from respect_tf.graph import OpGraph
+from respect_tf.run import StageTimes, simulate
+from respect_tf.scheduling import plan_devices
+
+MIB = 1 << 20
+
+
+def stage(ms, replicas=1, **options):
+    return StageTimes(busy_ms=ms, alone_ms=ms, replicas=replicas, **options)
+
+
+@pytest.mark.parametrize(
+    ("stages", "interval"),
+    [
+        ([stage(6, 3)], 2.0),
+        ([stage(6, 3), stage(1)], 2.0),
+        ([stage(2), stage(9, 3), stage(1)], 3.0),
+        ([stage(4, 2), stage(6, 3), stage(2)], 2.0),
+        ([stage(4, 4, bus_ms=1.5), stage(1, bus_ms=1.5)], 3.0),
+        ([stage(4, 4, dispatch_ms=1.0), stage(1, dispatch_ms=1.0)], 2.0),
+    ],
+)
+def test_a_stage_gives_as_many_results_as_its_devices_make(stages, interval):
+    found = simulate(stages, 600)
+    assert found.interval_ms == pytest.approx(interval, rel=0.01)
+    assert (np.diff(found.result_ms) >= 0).all()
+    assert all(0 < part <= 1.0001 for part in found.utilisation)
+
+
+def test_a_device_works_on_one_input_at_a_time():
+    found = simulate([stage(2), stage(5, 3, load_ms=7), stage(1)], 50)
+    for at in range(3):
+        by_device = {}
+        for bar in found.gantt(0, 50):
+            if bar.stage == at:
+                by_device.setdefault(bar.replica, []).append((bar.start_ms, bar.end_ms))
+        assert len(by_device) == (3 if at == 1 else 1)
+        for bars in by_device.values():
+            assert all(end <= start + 1e-9 for (_, end), (start, _) in itertools.pairwise(bars))
+    first = (found.end_ms - found.start_ms)[:, 1]
+    assert (first[:3] >= 12).all()  # each device loads parameters once
+    assert first[6:].max() < 6
+
+
+@pytest.mark.parametrize("replicas", [0, -1, 1.5, True, "2"])
+def test_numbers_of_devices_that_make_no_sense(replicas):
+    with pytest.raises(ArgumentError, match="replicas"):
+        stage(1.0, replicas)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_simulator_agrees_with_plans(seed):
+    rng = np.random.default_rng(seed)
+    count = 10
+    graph = OpGraph.from_arrays(
+        rng.integers(0, 3 * MIB, count),
+        rng.integers(0, 300_000, count),
+        [(op, op + 1) for op in range(count - 1)],
+        macs=rng.integers(0, 10**9, count),
+    )
+    name = ["usb3-pi5", "usb3-pc", "pcie-m2", "usb2-pi3"][seed % 4]
+    device = dataclasses.replace(EdgeTpu.preset(name), stage_ms=float(rng.choice([0.0, 0.25])))
+    for row in plan_devices(graph, 6, device=device).rows[1:]:
+        found = predict(graph, row.schedule, device, replicas=row.replicas)
+        assert simulate(found, 800).interval_ms == pytest.approx(row.interval_ms, rel=0.01)
