@@ -19,7 +19,14 @@ from respect_tf._manifest_fields import SCHEMA_VERSION
 from respect_tf._manifest_schema import MANIFEST, check_name, parse_manifest
 from respect_tf.compile import files_to_compile_elsewhere
 from respect_tf.device import devices_dict
-from respect_tf.run import RUN_SCRIPT, run_script
+from respect_tf.run import (
+    REFERENCE,
+    RUN_README,
+    RUN_SCRIPT,
+    reference_file,
+    run_readme,
+    run_script,
+)
 from respect_tf.segmentation import Segment, TensorDescription, TensorSpec, check_runner_rules
 
 if TYPE_CHECKING:
@@ -66,6 +73,11 @@ def _files(pipeline: Pipeline) -> dict[str, bytes]:
     if uncompiled:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
+    num_devices = sum(not segment.on_cpu for segment in pipeline.segments)
+    files[RUN_README] = run_readme(pipeline.name, num_devices)
+    reference = reference_file(pipeline.graph, pipeline.segments, pipeline._chain)
+    if reference is not None:
+        files[REFERENCE] = reference
     files[REPORT] = pipeline.report.to_html().encode()
     # NaN is written as such, so that the check names its field.
     text = json.dumps(_manifest(pipeline, files), indent=2, ensure_ascii=False)

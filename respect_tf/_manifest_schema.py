@@ -24,7 +24,9 @@ _MOST_DEPTH = 12
 _NAME_BYTES = 200  # of a base name: the longest ending, "_edgetpu.tflite", has to fit into 255
 _FIELDS = record(MANIFEST_FIELDS)
 # Files that a folder may hold beside those of its models.
-_OTHER_FILES = frozenset({"compile.sh", "Dockerfile", "run_pipeline.py", "report.html"})
+_OTHER_FILES = frozenset(
+    {"compile.sh", "Dockerfile", "README.md", "reference.npz", "run_pipeline.py", "report.html"}
+)
 
 
 def parse_manifest(content: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Running a pipeline."""
 
-from respect_tf.run._bundle import RUN_SCRIPT, run_script
+from respect_tf.run._bundle import RUN_README, RUN_SCRIPT, run_readme, run_script
 from respect_tf.run._chain import SegmentChain
 from respect_tf.run._create_runner import RunnerDevice, create_runner
 from respect_tf.run._device_checks import (
@@ -12,6 +12,7 @@ from respect_tf.run._device_checks import (
 from respect_tf.run._fleet_simulator import Arrivals, FleetSimulation, Station, simulate_fleet
 from respect_tf.run._measure import measure_on_cpu
 from respect_tf.run._pycoral_runner import PycoralRunner
+from respect_tf.run._reference import REFERENCE, reference_file
 from respect_tf.run._runner import PipelineRunner
 from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
 from respect_tf.run._simulator import simulate, stage_times
@@ -20,6 +21,8 @@ from respect_tf.run.script._devices import EdgeTpuDevice
 from respect_tf.run.script._stages import StageStatistics
 
 __all__ = [
+    "REFERENCE",
+    "RUN_README",
     "RUN_SCRIPT",
     "Arrivals",
     "DeviceCheck",
@@ -39,6 +42,8 @@ __all__ = [
     "create_runner",
     "list_edge_tpus",
     "measure_on_cpu",
+    "reference_file",
+    "run_readme",
     "run_script",
     "simulate",
     "simulate_fleet",

@@ -9,15 +9,12 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from respect_tf.run._bundle import run_script
 from respect_tf.run.script._devices import runtime_library
-from respect_tf.run.script._interpreters import (
-    Border,
-    DeviceModel,
-    InterpreterPackage,
-    LoadError,
-    check_models,
-)
+from respect_tf.run.script._interpreters import Border, DeviceModel
+from respect_tf.run.script._packages import InterpreterPackage, LoadError
 from respect_tf.run.script._stages import LoadedModel
+from respect_tf.run.script._trial import check_models
 from respect_tf.segmentation import Segment, TensorSpec
 from respect_tf.tflite import Interpreter
 
@@ -93,7 +90,13 @@ class EdgeTpuBackend:
             if key not in _tried
         ]
         if missing:
-            check_models(self.package, missing, library=self._library, options=self._options)
+            check_models(
+                self.package,
+                missing,
+                program=run_script(),
+                library=self._library,
+                options=self._options,
+            )
             _tried.update(keys)
 
     def load(self, segment: Segment, device: str) -> LoadedModel:

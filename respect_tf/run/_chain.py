@@ -41,10 +41,22 @@ class SegmentChain:
         Returns:
             One array per output of the model.
         """
+        values = self.tensors(inputs, reset_states=reset_states)
+        return [values[spec.name] for spec in self._segments[-1].outputs]
+
+    def tensors(
+        self, inputs: Sequence[npt.NDArray[Any]], *, reset_states: bool = True
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run once; what segments read and make, by name.
+
+        Args:
+            inputs: One array per input of the model, with its exact shape and dtype.
+            reset_states: See `Interpreter.run`.
+        """
         values = dict(zip((spec.name for spec in self._segments[0].inputs), inputs, strict=True))
         for segment, interpreter in zip(self._segments, self._interpreters, strict=True):
             made = interpreter.run(
                 [values[spec.name] for spec in segment.inputs], reset_states=reset_states
             )
             values.update(zip((spec.name for spec in segment.outputs), made, strict=True))
-        return [values[spec.name] for spec in self._segments[-1].outputs]
+        return values

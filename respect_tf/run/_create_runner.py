@@ -21,7 +21,8 @@ from respect_tf.run._device_checks import (
 )
 from respect_tf.run._pycoral_runner import PycoralRunner
 from respect_tf.run._runner import PipelineRunner, check_queue_size
-from respect_tf.run.script._interpreters import LoadError, checked_options
+from respect_tf.run.script._interpreters import checked_options
+from respect_tf.run.script._packages import LoadError
 from respect_tf.run.script._stages import LoadedModel
 from respect_tf.segmentation import Segment
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from respect_tf._errors import DeviceError
+from respect_tf.run.script._advice import what_fits
 from respect_tf.run.script._devices import (
     EdgeTpuDevice,
     RuntimeMissingError,
@@ -20,7 +21,7 @@ from respect_tf.run.script._devices import (
     list_devices,
     runtime_version,
 )
-from respect_tf.run.script._interpreters import InterpreterPackage, find_package, what_fits
+from respect_tf.run.script._packages import InterpreterPackage, find_package
 from respect_tf.segmentation import Segment
 
 RunnerBackend = Literal["auto", "litert", "tflite", "tensorflow", "pycoral", "cpu"]

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from respect_tf.run.script._balance import MOVE_AFTER, best_move
 from respect_tf.run.script._channel import Channel
-from respect_tf.run.script._interpreters import LoadError
+from respect_tf.run.script._packages import LoadError
 from respect_tf.run.script._stages import (
     LoadedModel,
     PipelineFailedError,
     Stage,
     StageStatistics,
 )
+from respect_tf.run.script._worker_state import StageWorker
 
 # What libcoral's runner puts between two segments: one item waits while the next is made.
 INNER_QUEUE_SIZE = 1
@@ -26,11 +28,6 @@ DISCARD_SECONDS = 5.0
 # Between two attempts to load a device again that does not answer: libedgetpu needs about a second
 # to find one that was plugged in.
 _RELOAD_PAUSE_SECONDS = 0.2
-# Inferences of a stage until its mean time counts for moving a device, and by how much the slowest
-# stage's share has to fall, so that noise moves nothing.
-_MOVE_AFTER = 16
-_MOVE_GAIN = 0.9
-
 Load = Callable[[int, str], LoadedModel]  # of a stage and a device's name
 
 
@@ -76,7 +73,7 @@ class Engine:
         self._stopping = threading.Event()
         self._done = threading.Event()
         self._workers = [
-            _Worker(index, model) for index, replicas in enumerate(models) for model in replicas
+            StageWorker(index, model) for index, replicas in enumerate(models) for model in replicas
         ]
         self._counts = [len(replicas) for replicas in models]
         self._statistics = [StageStatistics() for _ in stages]
@@ -212,7 +209,7 @@ class Engine:
         me = threading.current_thread()
         return not any(thread.is_alive() for thread in self._threads if thread is not me)
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, worker: StageWorker) -> None:
         """What a worker's thread does."""
         try:
             while True:
@@ -235,7 +232,7 @@ class Engine:
             self._leave(worker)
             worker.model.close()
 
-    def _run(self, worker: _Worker, values: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, worker: StageWorker, values: dict[str, Any]) -> dict[str, Any]:
         stage = self.stages[worker.stage]
         try:
             return stage.run(worker.model, values)
@@ -245,7 +242,7 @@ class Engine:
             self._load_again(self._load, worker, error)
             return stage.run(worker.model, values)
 
-    def _load_again(self, load: Load, worker: _Worker, error: Exception) -> None:
+    def _load_again(self, load: Load, worker: StageWorker, error: Exception) -> None:
         """Take a device that has failed into use again.
 
         Raises:
@@ -267,7 +264,7 @@ class Engine:
                     ) from error
         worker.begin(worker.number)
 
-    def _finish(self, worker: _Worker, started: float) -> bool:
+    def _finish(self, worker: StageWorker, started: float) -> bool:
         ms = 1000 * (time.perf_counter() - started)
         with self._lock:
             if worker.abandoned:
@@ -279,7 +276,7 @@ class Engine:
             )
         return True
 
-    def _fail(self, worker: _Worker, what: str, cause: BaseException | None) -> None:
+    def _fail(self, worker: StageWorker, what: str, cause: BaseException | None) -> None:
         stage = self.stages[worker.stage]
         with self._lock:
             if self._failure is None:
@@ -293,7 +290,7 @@ class Engine:
         # Others of this stage finish what they are at; what comes before the failure is delivered.
         self._channels[worker.stage].close(discard=True)
 
-    def _leave(self, worker: _Worker) -> None:
+    def _leave(self, worker: StageWorker) -> None:
         """Take a worker out of its stage, and out of that which it was about to move to."""
         with self._lock:
             if worker.left:
@@ -327,10 +324,10 @@ class Engine:
             if self._rebalance:
                 self._plan_move()
 
-    def _give_up_late(self, worker: _Worker, timeout: float) -> None:
+    def _give_up_late(self, worker: StageWorker, timeout: float) -> None:
         with self._lock:
             since = worker.busy_since
-            if since is None or worker.abandoned or time.perf_counter() - since <= timeout:
+            if since is None or worker.abandoned or time.monotonic() - since <= timeout:
                 return
             worker.abandoned = True
         self._fail(worker, f"it hangs, no answer within {timeout:g} s", None)
@@ -345,7 +342,7 @@ class Engine:
                 for done, (count, ms) in zip(self._statistics, self._since_move)
             ]
             counts = list(self._counts)
-            if self._moving or self._failure or min(n for n, _ in recent) < _MOVE_AFTER:
+            if self._moving or self._failure or min(n for n, _ in recent) < MOVE_AFTER:
                 return
             if not all(counts):
                 return  # the stream is at its end
@@ -362,7 +359,7 @@ class Engine:
             chosen.moves_to = (giver, taker)
         self._channels[taker + 1].set_writers(counts[taker] + 1)
 
-    def _move(self, worker: _Worker, taker: int) -> bool:
+    def _move(self, worker: StageWorker, taker: int) -> bool:
         """Load another stage onto a worker's device, in its own thread; whether that worked."""
         giver, device = worker.stage, worker.model.device
         worker.model.close()
@@ -378,50 +375,3 @@ class Engine:
             worker.retired = True  # the others of both stages go on
             return False
         return True
-
-
-class _Worker:
-    """A thread's model and what it is at."""
-
-    def __init__(self, stage: int, model: LoadedModel) -> None:
-        self.stage = stage
-        self.model = model
-        self.number = 0  # of the input that it is at, or was
-        self.busy_since: float | None = None
-        self.abandoned = False  # it takes too long, so nobody waits for it
-        self.left = False
-        self.retired = False  # it could not be moved
-        self.moves_to: tuple[int, int] | None = None
-
-    def begin(self, number: int) -> float:
-        self.number = number
-        self.busy_since = started = time.perf_counter()
-        return started
-
-
-def best_move(
-    mean_ms: Sequence[float], counts: Sequence[int], on_cpu: Sequence[bool]
-) -> tuple[int, int] | None:
-    """From which stage to which a device should move, or None where that gains too little.
-
-    A stage's share is its time divided by its devices, and the pipeline is as slow as the largest.
-
-    Args:
-        mean_ms: Of each stage, how long an inference takes.
-        counts: Of each stage, its devices.
-        on_cpu: Of each stage, whether it has no device.
-    """
-    shares = [ms / count for ms, count in zip(mean_ms, counts)]
-    slowest = max(range(len(shares)), key=lambda index: shares[index])
-    if on_cpu[slowest]:
-        return None
-    best, least = None, _MOVE_GAIN * shares[slowest]
-    for giver, count in enumerate(counts):
-        if giver == slowest or count < 2 or on_cpu[giver]:
-            continue
-        after = list(shares)
-        after[giver] = mean_ms[giver] / (count - 1)
-        after[slowest] = mean_ms[slowest] / (counts[slowest] + 1)
-        if max(after) < least:
-            best, least = (giver, slowest), max(after)
-    return best
