@@ -110,11 +110,13 @@ def test_a_saved_pipeline_comes_back_as_it_was(pipeline, tmp_path):
     assert loaded.parity == pipeline.parity
     assert sorted(path.name for path in folder.iterdir()) == [
         "Dockerfile",
+        "README.md",
         "compile.sh",
         "model.tflite",
         "model_segment_0_of_2.tflite",
         "model_segment_1_of_2.tflite",
         "pipeline.json",
+        "reference.npz",
         "report.html",
         "run_pipeline.py",
     ]
