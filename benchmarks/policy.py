@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from respect_tf.scheduling._guide import guide
 
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._policy_suite import (
@@ -44,7 +45,6 @@ from benchmarks._tables import (
 )
 from respect_tf import OpGraph, schedule
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.scheduling._guide import guide
 from respect_tf.scheduling._orders import ORDER_NAMES, priority_order, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._schedulers import advise

@@ -18,22 +18,18 @@ The examples in the docstrings go on from these lines, with `keras` or `tf_keras
 >>> model = keras.Sequential(layers, name="digits")
 >>> model.compile("sgd", "sparse_categorical_crossentropy")
 
-Those of `OptimalityGap`, `RolloutBaseline` and `ScheduleSummaries` take `labels`, some of
-`respect_tf.training.load_labels`, and `network`, the model that `respect_tf.training` trains.
+That of `OptimalityGap` takes `labels`, some of `respect_tf.training.load_labels`, and `network`,
+the model that `respect_tf.training` trains.
 """
 
 from keras_callbacks._export_segments import ExportSegments
 from keras_callbacks._optimality_gap import OptimalityGap
 from keras_callbacks._quantization_gap import QuantizationGap
-from keras_callbacks._rollout_baseline import RolloutBaseline
-from keras_callbacks._schedule_summaries import ScheduleSummaries
 from keras_callbacks._stage_balance import StageBalance
 
 __all__ = [
     "ExportSegments",
     "OptimalityGap",
     "QuantizationGap",
-    "RolloutBaseline",
-    "ScheduleSummaries",
     "StageBalance",
 ]

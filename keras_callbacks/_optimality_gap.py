@@ -1,24 +1,24 @@
-"""`OptimalityGap`: how far the policy's schedules are from the best ones, while it is trained."""
+"""`OptimalityGap`: how far the policy's proposals are from the best ones, while it is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_callbacks._callback import KerasCallback, Logs, check_count
 from respect_tf import ArgumentError
 from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:
-    from keras_callbacks._greedy import Example
-    from respect_tf.training import Label
+    from respect_tf.policy import Weights
+    from respect_tf.training import Example, Label
 
 
 class OptimalityGap(KerasCallback):
-    """Put the gap of greedy schedules to known optima into `logs`, and stop where it is small.
+    """Put the gap of proposals to known optima into `logs`, and stop where it is small.
 
     For training the network of `respect_tf.training`, by its trainer or by `fit` of tf_keras.
-    A greedy schedule is the best cut of the network's likeliest order.
+    A proposal is the best of the network's orders, each cut as well as it can be cut.
 
     The metrics:
         `optimality_gap`: mean of cost / the label's cost - 1.
@@ -56,14 +56,20 @@ class OptimalityGap(KerasCallback):
         Raises:
             ArgumentError: An argument does not fit.
         """
-        from keras_callbacks._greedy import examples_of
+        from respect_tf.training import Label, example_of
 
         check_count("every", every)
         if target is not None and not target >= 0:
             raise ArgumentError(f"target must be 0 or more, 0.01 for 1 %. Received: {target!r}.")
+        wrong = [type(one).__name__ for one in labels if not isinstance(one, Label)]
+        if wrong or not len(labels):
+            raise ArgumentError(
+                "OptimalityGap needs one or more labels (respect_tf.training.load_labels). "
+                f"Received: {wrong[0] if wrong else 'none'}."
+            )
         self.labels, self.target, self.every, self.verbose = labels, target, every, verbose
         self.stop_reason: str | None = None
-        self._examples: list[Example] = examples_of(labels, labelled=True, name="OptimalityGap")
+        self._examples: list[Example] = [example_of(label) for label in labels]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start anew.
@@ -71,18 +77,16 @@ class OptimalityGap(KerasCallback):
         Raises:
             ArgumentError: The model is not the network of `respect_tf.training`.
         """
-        from keras_callbacks._greedy import weights_of
-
-        weights_of(self.model)
+        _weights_of(self.model)
         self.stop_reason = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Measure, add the metrics to the logs, and stop at the target."""
-        from keras_callbacks._greedy import greedy_costs, weights_of
+        from respect_tf.training import proposal_costs
 
         if (epoch + 1) % self.every:
             return
-        gaps = greedy_costs(weights_of(self.model), self._examples) - 1
+        gaps = proposal_costs(_weights_of(self.model), self._examples) - 1
         mean = float(gaps.mean())
         metrics = {"optimality_gap": mean, "worst_optimality_gap": float(gaps.max())}
         self._log(epoch, logs, metrics)
@@ -93,3 +97,24 @@ class OptimalityGap(KerasCallback):
             )
             report(f"OptimalityGap stops the training. {self.stop_reason}", verbose=self.verbose)
             self.model.stop_training = True
+
+
+def _weights_of(network: Any) -> Weights:
+    """The weights of a network of `respect_tf.training`, as they are at the moment.
+
+    Raises:
+        ArgumentError: It is another model.
+    """
+    from respect_tf import PolicyFileError
+    from respect_tf.policy import Weights, rounded_weights
+    from respect_tf.training import named_weights
+
+    try:
+        weights = Weights(rounded_weights(named_weights(network)), {})
+        weights.network  # noqa: B018  # says what is wrong
+    except (ValueError, AttributeError, PolicyFileError) as error:
+        raise ArgumentError(
+            "Expected the network of respect_tf.training, which its trainer or build_network "
+            f"makes. Received: a {type(network).__name__} ({error})."
+        ) from error
+    return weights

@@ -118,6 +118,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "status": schedule.status,
             "device": None if schedule.device is None else devices_dict(schedule.device),
             "optima": None if schedule.optima is None else list(schedule.optima),
+            "proposal_cost": schedule.proposal_cost,
         },
         "device": devices_dict(pipeline.device),
         "replicas": list(pipeline.replicas),

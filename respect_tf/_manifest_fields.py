@@ -148,6 +148,7 @@ _SCHEDULE = (
     Field("status", one_of("optimal", "feasible")),
     Field("device", _HOSTS, optional=True),
     Field("optima", nullable(list_of(_measure)), since=2),
+    Field("proposal_cost", nullable(_measure), since=3),
 )
 _DEVICE_COUNT = (
     Field("num_devices", whole(0, 1000)),

@@ -166,6 +166,7 @@ def _schedule(entry: Mapping[str, Any], version: int, *, cpu_stages: Sequence[in
             optima=None if optima is None else tuple(optima),
             cpu_stages=cpu_stages,
             scheduler=entry["scheduler"],
+            proposal_cost=entry["proposal_cost"],
         )
 
 

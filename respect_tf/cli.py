@@ -244,6 +244,7 @@ def schedule(
                     "optima": None if chosen.optima is None else list(chosen.optima),
                     "scheduler": chosen.scheduler,
                     "solve_seconds": chosen.solve_seconds,
+                    "proposal_cost": chosen.proposal_cost,
                 }
             )
             return

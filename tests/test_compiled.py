@@ -57,28 +57,24 @@ def test_plain_python_does_small_work_until_it_adds_up():
 )
 def test_loops_give_the_same_bits_compiled_or_not(monkeypatch, family, num_ops, num_stages):
     from respect_tf.graph import _features, _quick_cuts, _structural
-    from respect_tf.policy import _forward
-    from respect_tf.scheduling import PeakMemory, _orders, _rollout
-    from respect_tf.scheduling._guide import guide
+    from respect_tf.policy import _forward, propose
+    from respect_tf.scheduling import PeakMemory, _orders
     from respect_tf.scheduling._problem import build_problem
     from respect_tf.training import random_graph
 
     def results():
         graph = random_graph(family, num_ops, 0)
         problem = build_problem(graph, num_stages, PeakMemory(1.0))
-        guidance = guide(problem)
         orders = [_orders.structural_order(problem, name) for name in _orders.ORDER_NAMES]
         return [
             _features.graph_features(graph, num_stages, transfer_cost=0.7).ops,
             _features.graph_features(graph, num_stages, transfer_cost=0.7).graph,
-            guidance.order_priorities,
-            guidance.stage_probabilities,
-            guidance.greedy_order(),
+            propose(graph, num_stages, transfer_cost=0.7),
             *orders,
         ]
 
     fast = results()
-    for module in (_features, _quick_cuts, _structural, _forward, _orders, _rollout):
+    for module in (_features, _quick_cuts, _structural, _forward, _orders):
         monkeypatch.setattr(module, "loop", lambda function, num_steps: function)
     for one, other in zip(fast, results(), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -198,6 +198,7 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
         cpu_stages=schedule.cpu_stages,
         scheduler=schedule.scheduler,
         solve_seconds=schedule.solve_seconds,
+        proposal_cost=schedule.proposal_cost,
     )
 
 

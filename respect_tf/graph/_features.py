@@ -1,8 +1,14 @@
-"""What a graph neural network sees of an op graph: numbers without units."""
+"""What a graph neural network sees of an op graph: numbers without units.
+
+Every number is the same to the last bit on every machine: sums are of whole numbers or rounded once
+(`math.fsum`), and shares are squashed by divisions, because logarithms differ from one library to
+the next.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +16,6 @@ import numpy.typing as npt
 from respect_tf._compiled import loop
 from respect_tf._errors import ArgumentError
 from respect_tf.graph._op_graph import OpGraph
-from respect_tf.graph._quick_cuts import quick_cuts
 from respect_tf.graph._structural import (
     ORDERS,
     Floats,
@@ -24,7 +29,7 @@ from respect_tf.graph._structural import (
 Features = npt.NDArray[np.float32]
 
 OP_FEATURES = (
-    "cost_share",  # log(1 + the op's part of the cost of an average stage)
+    "cost_share",  # x / (1 + x) of the op's part of the cost of an average stage
     "transfer_share",  # the same for sending what it makes over a boundary
     "transfer_ratio",  # transfer against transfer and cost of the op
     "mass_before",  # part of the whole mass that its ancestors have
@@ -33,7 +38,7 @@ OP_FEATURES = (
     "stages_after",
     "level_from_source",  # longest path from a source, as a part of the longest path of all
     "level_from_sink",
-    "in_degree",  # log(1 + number of ops that it reads from)
+    "in_degree",  # x / (4 + x) of the number of ops that it reads from
     "out_degree",
     "has_cost",  # whether it adds to the cost of its stage: a layer with weights
     "is_join",  # whether it reads from several ops
@@ -41,24 +46,20 @@ OP_FEATURES = (
     *(f"{name}_rank" for name in ORDERS),  # place in a structural order, 0 to 1
 )
 GRAPH_FEATURES = (
-    "num_stages",  # log2, in thirds
+    "num_stages",  # x / (4 + x)
     "transfer_ratio",  # transfer against transfer and cost, of all ops
-    "largest_cost_share",  # log(1 + ...)
-    "mean_degree",  # log(1 + edges per op)
+    "largest_cost_share",  # x / (1 + x)
+    "mean_degree",  # x / (1 + x) of edges per op
     "depth",  # levels per op
-    # Of each structural order, compared with the best of them: the heaviest stage of a quick cut,
-    # without transfers and with them.
-    *(f"{name}_heaviest" for name in ORDERS),
-    *(f"{name}_bottleneck" for name in ORDERS),
 )
-FIRST_RANK = OP_FEATURES.index(f"{ORDERS[0]}_rank")
-"""Where the ranks begin in `OP_FEATURES`: all of them, in the order of `ORDERS`, come last."""
 
 # What an op weighs at least when masses are added up, as a part of the mean: ops without cost
 # still have a place.
 _LEAST_MASS = 0.01
+# Masses are whole numbers that add up to about this many, so that any order of adding is exact.
+_WHOLE_MASS = 2.0**40
 _CHUNK_BYTES = 1 << 24
-_PER_TENTH = 1 / np.log(1.1)
+_USUAL_DEGREE = 4.0  # also a usual number of stages: squashed to a half
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,11 +70,17 @@ class GraphFeatures:
         ops: float32 [num_ops, len(OP_FEATURES)].
         graph: float32 [len(GRAPH_FEATURES)].
         edges: int32 [num_edges, 2], pairs (maker, reader).
+        orders: int64 [len(ORDERS), num_ops], the topological orders that `ORDERS` names.
+        costs: float64 [num_ops], what each op adds to the cost of its stage.
+        transfers: float64 [num_ops], cost of sending what it makes over a boundary.
     """
 
     ops: Features
     graph: Features
     edges: npt.NDArray[np.int32]
+    orders: Ints
+    costs: Floats
+    transfers: Floats
 
 
 def graph_features(
@@ -116,34 +123,34 @@ def _features(
 ) -> GraphFeatures:
     num_ops = graph.num_ops
     transfers = transfer_cost * graph.activation_bytes.astype(np.float64)
+    all_costs, all_transfers = math.fsum(costs), math.fsum(transfers)
     # Where nothing has a cost, transfer sets the scale, and where nothing has any, nothing does.
-    stage_cost = (costs.sum() or transfers.sum() or 1.0) / num_stages
-    mass = costs + (_LEAST_MASS * costs.mean() or 1.0)
-    mass /= mass.sum()
+    stage_cost = (all_costs or all_transfers or 1.0) / num_stages
+    mass = costs + (_LEAST_MASS * all_costs / num_ops or 1.0)
+    mass = np.rint(mass * (_WHOLE_MASS / math.fsum(mass)))
     leaving = transfer_cost / 2 * _output_bytes(graph)
-    share = float(_share(transfers.sum(), costs.sum()))
     # From here on, ops are numbered along the file's order.
     order = graph.topological_order.astype(np.int64)
-    costs, transfers, mass, leaving = (x[order] for x in (costs, transfers, mass, leaving))
-    walk = _walk(graph, order, costs, num_stages)
-    before, after = _masses(walk.reachable, mass)
+    own, sent, mass = costs[order], transfers[order], mass[order]
+    walk = _walk(graph, order, own, num_stages)
+    before, after = (part / _WHOLE_MASS for part in _masses(walk.reachable, mass))
     longest = max(float(walk.level.max()), 1.0)
     in_degree, out_degree = walk.links.waiting, walk.links.unread
     ranks = np.empty((len(ORDERS), num_ops))
     ranks[np.arange(len(ORDERS))[:, None], walk.orders] = (np.arange(num_ops) + 0.5) / num_ops
     rows = [
-        np.log1p(costs / stage_cost),
-        np.log1p(transfers / stage_cost),
-        _share(transfers, costs),
+        _share(own, stage_cost),
+        _share(sent, stage_cost),
+        _share(sent, own),
         before,
         after,
         before * num_stages / 4,
         after * num_stages / 4,
         walk.level / longest,
         walk.height / longest,
-        np.log1p(in_degree),
-        np.log1p(out_degree),
-        costs > 0,
+        _share(in_degree, _USUAL_DEGREE),
+        _share(out_degree, _USUAL_DEGREE),
+        own > 0,
         in_degree > 1,
         out_degree > 1,
         *ranks,
@@ -151,14 +158,20 @@ def _features(
     ops = np.empty((num_ops, len(OP_FEATURES)), np.float32)
     ops[order] = np.array(rows).T
     whole = [
-        np.log2(num_stages) / 3,
-        share,
-        np.log1p(costs.max() / stage_cost),
-        np.log1p(len(graph.edges) / num_ops),
+        _share(num_stages, _USUAL_DEGREE),
+        _share(all_transfers, all_costs),
+        _share(costs.max(), stage_cost),
+        _share(len(graph.edges), num_ops),
         (longest + 1) / num_ops,
-        *_compared(walk, (costs + leaving) / stage_cost, transfers / stage_cost, num_stages),
     ]
-    return GraphFeatures(ops, np.array(whole, np.float32), graph.edges)
+    return GraphFeatures(
+        ops,
+        np.array(whole, np.float32),
+        graph.edges,
+        order[walk.orders],
+        costs + leaving,
+        transfers,
+    )
 
 
 def _output_bytes(graph: OpGraph) -> Floats:
@@ -167,14 +180,6 @@ def _output_bytes(graph: OpGraph) -> Floats:
     made = graph.model_outputs[producer[graph.model_outputs] >= 0]
     sizes = graph.tensor_bytes[made].astype(np.float64)
     return np.bincount(producer[made], sizes, graph.num_ops).astype(np.float64)
-
-
-def _compared(walk: _Walk, costs: Floats, transfers: Floats, num_stages: int) -> Floats:
-    """The features of the orders, compared with each other. [2 * num_orders]."""
-    # A tenth more than the best one counts 1.
-    values = np.log1p(quick_cuts(walk.orders, walk.links.after, costs, transfers, num_stages).T)
-    compared: Floats = np.minimum(_PER_TENTH * (values - values.min(axis=1, keepdims=True)), 3.0)
-    return compared.ravel()
 
 
 def _share(part: npt.ArrayLike, rest: npt.ArrayLike) -> Floats:

@@ -16,6 +16,7 @@ from respect_tf.graph._structural_loops import (
     run_least_live,
     run_longest_paths,
     run_packed,
+    run_ready_orders,
 )
 
 Ints = npt.NDArray[np.int64]
@@ -157,6 +158,23 @@ def depth_first(after: Rows, waiting: Ints) -> Ints:
     """
     order: Ints = loop(run_depth_first, len(waiting) + len(after.nodes))(*after, waiting.copy())
     return order
+
+
+def ready_orders(after: Rows, waiting: Ints, keys: Ints | Floats) -> Ints:
+    """The topological orders that always take the ready node of the least key next.
+
+    Args:
+        after: The nodes that read from each node.
+        waiting: int64 [num_nodes], how many nodes each node reads from.
+        keys: [num_orders, num_nodes], a row for each order. Of equals, the first node comes first.
+
+    Returns:
+        int64 [num_orders, num_nodes].
+    """
+    orders = np.empty(keys.shape, np.int64)
+    steps = len(keys) * (len(after.nodes) + _HEAP_STEPS * len(waiting))
+    loop(run_ready_orders, steps)(*after, waiting, np.ascontiguousarray(keys, np.float64), orders)
+    return orders
 
 
 def growths(made: Floats, sizes: Floats, readers: Rows) -> Floats:

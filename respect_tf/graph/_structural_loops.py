@@ -39,6 +39,28 @@ def run_depth_first(offsets: Ints, readers: Ints, waiting: Ints) -> Ints:
     return order
 
 
+def run_ready_orders(
+    offsets: Ints, readers: Ints, waiting: Ints, keys: Floats, orders: Ints
+) -> None:
+    """See `ready_orders`."""
+    num_nodes = len(waiting)
+    for number in range(len(keys)):
+        left = waiting.copy()
+        heap = [(0.0, 0)]
+        heap.pop()
+        for node in range(num_nodes):
+            if left[node] == 0:
+                heapq.heappush(heap, (keys[number, node], node))
+        for place in range(num_nodes):
+            _, node = heapq.heappop(heap)
+            orders[number, place] = node
+            for row in range(offsets[node], offsets[node + 1]):
+                reader = readers[row]
+                left[reader] -= 1
+                if left[reader] == 0:
+                    heapq.heappush(heap, (keys[number, reader], reader))
+
+
 def run_longest_paths(offsets: Ints, nodes: Ints, weights: Floats, backward: bool) -> Floats:
     """See `longest_paths`."""
     num_nodes = len(weights)

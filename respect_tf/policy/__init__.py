@@ -1,5 +1,33 @@
 """The policy: a graph neural network that proposes orders of ops."""
 
-from respect_tf.policy._weights import Weights, load_weights, save_weights
+from respect_tf.policy._forward import head_inputs, layer_sizes, trunk
+from respect_tf.policy._npz import damaged, read_npz, write_npz, written
+from respect_tf.policy._propose import (
+    MOST_ORDERS,
+    GraphView,
+    head_orders,
+    propose,
+    proposed_orders,
+    view_of,
+)
+from respect_tf.policy._weights import Weights, load_weights, rounded_weights, save_weights
 
-__all__ = ["Weights", "load_weights", "save_weights"]
+__all__ = [
+    "MOST_ORDERS",
+    "GraphView",
+    "Weights",
+    "damaged",
+    "head_inputs",
+    "head_orders",
+    "layer_sizes",
+    "load_weights",
+    "propose",
+    "proposed_orders",
+    "read_npz",
+    "rounded_weights",
+    "save_weights",
+    "trunk",
+    "view_of",
+    "write_npz",
+    "written",
+]

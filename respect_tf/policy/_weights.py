@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import PolicyFileError
-from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES
+from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES
+from respect_tf.policy._forward import MOST_WEIGHT, WEIGHT_GRID, Floats, layer_sizes
 from respect_tf.policy._npz import damaged, read_npz, write_npz
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 SHIPPED = Path(__file__).with_name("weights.npz")
-_VERSION = 2
+_VERSION = 3
 _PURPOSE = "weights of the policy"
 _ABOUT = "about"  # the one entry that is no array of weights: JSON
 
@@ -31,7 +32,7 @@ class Weights:
     """The weights of a network.
 
     Attributes:
-        arrays: float32, by the names of `respect_tf.training._network.named_weights`.
+        arrays: float32, by the names of `respect_tf.training`'s `named_weights`.
         card: Data, seeds, commit and metrics, as far as whoever saved them said so.
         schema: TF-GNN's `GraphSchema` of the graphs that the network takes, in text form; empty if
             it was not given.
@@ -40,6 +41,63 @@ class Weights:
     arrays: Arrays
     card: Mapping[str, Any]
     schema: str = ""
+
+    @functools.cached_property
+    def network(self) -> dict[str, Floats]:
+        """The arrays as the forward pass takes them: float64, on the grid.
+
+        Raises:
+            PolicyFileError: They are those of another network, or off the grid.
+        """
+        _check_shapes(self.arrays)
+        wide = {name: array.astype(np.float64) for name, array in self.arrays.items()}
+        for name, array in wide.items():
+            scaled = array / WEIGHT_GRID
+            if (scaled != np.rint(scaled)).any() or np.abs(array).max(initial=0) > MOST_WEIGHT:
+                raise PolicyFileError(
+                    f"The weights '{name}' are no multiples of {WEIGHT_GRID} up to {MOST_WEIGHT}, "
+                    "so that results would differ from machine to machine. Expected what "
+                    "respect_tf.training.train returns, or `rounded_weights` made of it."
+                )
+        return wide
+
+
+def rounded_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    """Weights on the grid, as `Weights.network` wants them."""
+    return {
+        name: np.asarray(
+            np.clip(
+                np.rint(np.asarray(array, np.float64) / WEIGHT_GRID) * WEIGHT_GRID,
+                -MOST_WEIGHT,
+                MOST_WEIGHT,
+            ),
+            np.float32,
+        )
+        for name, array in arrays.items()
+    }
+
+
+def _check_shapes(arrays: Arrays) -> None:
+    """Check that the arrays are those of a network of some size: any width, rounds and heads."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    units = (*shapes.get("encode_op/bias", ()), 0)[0]
+    heads = (*shapes.get("heads/kernel", ()), 0, 0)[1]
+    rounds = 0
+    while f"round_{rounds}_op_inner/kernel" in shapes:
+        rounds += 1
+    wanted: dict[str, tuple[int, ...]] = {}
+    for layer, (inputs, outputs) in layer_sizes(units, rounds, heads).items():
+        wanted[f"{layer}/kernel"] = (inputs, outputs)
+        if layer != "heads":
+            wanted[f"{layer}/bias"] = (outputs,)
+    wrong = sorted(n for n in shapes | wanted if shapes.get(n) != wanted.get(n))
+    if wrong or not units or not heads:
+        raise PolicyFileError(
+            f"The weights are of another network: {', '.join(wrong[:8])} should have the shapes "
+            f"{[wanted.get(n) for n in wrong[:8]]}, and have {[shapes.get(n) for n in wrong[:8]]}. "
+            "Expected what respect_tf.training.train returns, or the weights that respect_tf comes "
+            "with."
+        )
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:

@@ -69,6 +69,9 @@ class Report:
         status: "optimal" (proved) or "feasible".
         scheduler: What chose the cut.
         solve_seconds: How long that took, None where unknown.
+        proposal_cost: What the network's proposal alone would have cost, None where it was not
+            asked.
+        proposal_gap: proposal_cost / cost - 1, None where unknown.
         is_relative: Whether the cost is relative to the optima of several hosts.
         parity: What was compared to prove the segments, None where that was not done.
         warnings: What the pipeline runner and the device accept, but a user may stumble over.
@@ -90,6 +93,8 @@ class Report:
     status: str
     scheduler: str
     solve_seconds: float | None
+    proposal_cost: float | None
+    proposal_gap: float | None
     is_relative: bool
     parity: ParityReport | None
     warnings: tuple[str, ...]
@@ -177,6 +182,8 @@ def build_report(
         status=schedule.status,
         scheduler=schedule.scheduler,
         solve_seconds=schedule.solve_seconds,
+        proposal_cost=schedule.proposal_cost,
+        proposal_gap=schedule.proposal_gap,
         is_relative=schedule.optima is not None,
         parity=parity,
         warnings=(  # what matters most comes last, next to the prompt

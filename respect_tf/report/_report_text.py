@@ -145,6 +145,9 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
                 f"{_cost(report, report.lower_bound)}: {proof}",
             )
         )
+    if report.proposal_cost is not None and report.proposal_gap is not None:
+        alone = f"{_cost(report, report.proposal_cost)} by the network alone"
+        lines.append(("proposal", f"{alone}, {report.proposal_gap:.2%} above this cut"))
     timed = solve_seconds and report.solve_seconds is not None
     lines.append(
         ("cut by", report.scheduler + (f" in {report.solve_seconds:.3f} s" if timed else ""))

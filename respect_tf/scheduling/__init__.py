@@ -6,9 +6,18 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.scheduling._fleet_uses import FleetGroup
+from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
-from respect_tf.scheduling._objective import LinearCost, Objective, PeakMemory, resolve_objective
+from respect_tf.scheduling._milp_model import MilpModel
+from respect_tf.scheduling._objective import (
+    LinearCost,
+    Number,
+    Objective,
+    PeakMemory,
+    resolve_objective,
+)
+from respect_tf.scheduling._order_cuts import OrderCuts
 from respect_tf.scheduling._plan import (
     DeviceCount,
     DevicePlan,
@@ -20,10 +29,12 @@ from respect_tf.scheduling._plan import (
 from respect_tf.scheduling._plan_ways import share_out
 from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._solve import schedule, slice_order
+from respect_tf.scheduling._search import search
+from respect_tf.scheduling._solve import schedule, schedule_by_program, slice_order
 from respect_tf.scheduling._window import WindowResult, window_milp
 
 __all__ = [
+    "TOO_LATE",
     "Aim",
     "Constraints",
     "DeviceCount",
@@ -35,7 +46,11 @@ __all__ = [
     "Measure",
     "MeasureLike",
     "MeasuredTimes",
+    "MilpClaim",
+    "MilpModel",
+    "Number",
     "Objective",
+    "OrderCuts",
     "PeakMemory",
     "PlanRow",
     "Schedule",
@@ -45,13 +60,16 @@ __all__ = [
     "check_agreement",
     "check_schedule",
     "checked_devices",
+    "claim_of",
     "frames_by_devices",
+    "highs_options",
     "improve",
     "plan_devices",
     "plan_fleet_of",
     "resolve_objective",
     "schedule",
-    "scheduler_names",
+    "schedule_by_program",
+    "search",
     "share_out",
     "slice_order",
     "stage_costs",

@@ -21,10 +21,13 @@ class Answer:
     Attributes:
         chain: The best schedule of items.
         lower_bound: No schedule costs less; equal to the chain's cost where that is the optimum.
+        proposal: int64 [num_items], the schedule that the policy proposed; `None` if it was not
+            asked.
     """
 
     chain: Chain
     lower_bound: float
+    proposal: Ints | None = None
 
 
 def answer_of(problem: Problem, stages: Ints) -> Answer:

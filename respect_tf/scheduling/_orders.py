@@ -15,11 +15,11 @@ from respect_tf.graph._structural import (
     growths,
     least_live,
     longest_paths,
+    ready_orders,
     rows_of,
 )
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._rollout import Successors, greedy_order
 
 
 def structural_order(problem: Problem, name: str) -> Ints:
@@ -85,7 +85,8 @@ def priority_order(problem: Problem, priorities: npt.ArrayLike) -> Ints:
             f"priorities must be numbers, not NaN, of the shape [{problem.num_items}]. "
             f"Received: {values.dtype} {list(values.shape)}, {int(np.isnan(values).sum())} NaN."
         )
-    return greedy_order(Successors(*problem.links.after, problem.links.waiting), -values)
+    order: Ints = ready_orders(problem.links.after, problem.links.waiting, values[None])[0]
+    return order
 
 
 def _file(problem: Problem) -> Ints:

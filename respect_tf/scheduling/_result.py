@@ -9,6 +9,7 @@ from respect_tf._errors import ScheduleError
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._check import checked_cost
 from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._schedule import Schedule
 
@@ -25,11 +26,11 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
     Raises:
         ScheduleError: The schedule is not valid, or costs something else than the solver says.
     """
-    graph, objective = problem.graph, problem.objective
+    objective = problem.objective
     stages = problem.stages_of_ops(answer.chain.stages)
     # What solvers add up may be rounded to their grid; the reported cost is not.
-    plain = Schedule(stages, problem.num_stages)
-    cost = checked_cost(graph, plain, objective, problem.constraints)
+    cost = _cost_of_items(problem, answer.chain.stages)
+    proposed = None if answer.proposal is None else _cost_of_items(problem, answer.proposal)
     on_grid = problem.linear.exact and not problem.integral
     tolerance = 0.0 if problem.integral else 1e-9
     if not on_grid and not math.isclose(cost, answer.chain.cost, rel_tol=tolerance):
@@ -41,6 +42,7 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
     lower_bound: int | float
     if problem.integral:
         cost, lower_bound = int(cost), int(answer.lower_bound)
+        proposed = None if proposed is None else int(proposed)
     else:
         lower_bound = cost if optimal else max(0.0, min(answer.lower_bound - problem.slack, cost))
     return Schedule(
@@ -54,4 +56,10 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
         optima=objective.optima if isinstance(objective, DeviceObjective) else None,
         scheduler=scheduler,
         solve_seconds=time.perf_counter() - started,
+        proposal_cost=proposed,
     )
+
+
+def _cost_of_items(problem: Problem, stages: Ints) -> float:
+    plain = Schedule(problem.stages_of_ops(stages), problem.num_stages)
+    return checked_cost(problem.graph, plain, problem.objective, problem.constraints)

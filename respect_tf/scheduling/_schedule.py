@@ -46,6 +46,9 @@ class Schedule:
             hold ops that stop the compilation of a whole file. `()` for most models.
         scheduler: Name of the scheduler; `"user"` for a cut of one's own.
         solve_seconds: Wall time of the solver in seconds; `None` where nobody measured it.
+        proposal_cost: What the best of the policy's orders would have cost, each cut as well as it
+            can be cut: of the schedulers that ask the policy, where there was time for it; else
+            `None`.
 
     Raises:
         ScheduleError: Stages are no vector of whole numbers from 0, one of them is empty, a CPU
@@ -63,6 +66,7 @@ class Schedule:
     cpu_stages: tuple[int, ...]
     scheduler: str
     solve_seconds: float | None
+    proposal_cost: int | float | None
 
     def __init__(
         self,
@@ -78,9 +82,10 @@ class Schedule:
         cpu_stages: Iterable[int] = (),
         scheduler: str = "user",
         solve_seconds: float | None = None,
+        proposal_cost: int | float | None = None,
     ) -> None:
         array, count = _checked_stages(stages, num_stages)
-        _check_claims(cost, lower_bound, status)
+        _check_claims(cost, lower_bound, status, proposal_cost)
         for name, value in {
             "stages": array,
             "num_stages": count,
@@ -93,8 +98,21 @@ class Schedule:
             "cpu_stages": _checked_cpu_stages(cpu_stages, count),
             "scheduler": scheduler,
             "solve_seconds": None if solve_seconds is None else float(solve_seconds),
+            "proposal_cost": proposal_cost,
         }.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def proposal_gap(self) -> float | None:
+        """How far above the cost the proposal was, as a fraction: proposal_cost / cost - 1.
+
+        0 where both are 0, infinite where only the cost is, `None` where one is not known.
+        """
+        if self.cost is None or self.proposal_cost is None:
+            return None
+        if self.cost == 0:
+            return 0.0 if self.proposal_cost == 0 else math.inf
+        return self.proposal_cost / self.cost - 1
 
     @property
     def gap(self) -> float | None:
@@ -126,6 +144,7 @@ class Schedule:
             self.optima,
             self.cpu_stages,
             self.scheduler,
+            self.proposal_cost,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -202,9 +221,16 @@ def _checked_cpu_stages(cpu_stages: Iterable[int], num_stages: int) -> tuple[int
 
 
 def _check_claims(
-    cost: int | float | None, lower_bound: int | float | None, status: Status
+    cost: int | float | None,
+    lower_bound: int | float | None,
+    status: Status,
+    proposal_cost: int | float | None,
 ) -> None:
-    for name, value in (("cost", cost), ("lower_bound", lower_bound)):
+    for name, value in (
+        ("cost", cost),
+        ("lower_bound", lower_bound),
+        ("proposal_cost", proposal_cost),
+    ):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ScheduleError(f"{name} must be finite and 0 or more. Received: {value!r}.")
     if cost is not None and lower_bound is not None and lower_bound > cost:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import math
 import time
 
 from respect_tf._errors import SolverError
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Chain
-from respect_tf.scheduling._guide import guide, solve_policy_greedy
-from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._milp import search_window
-from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._problem import Problem
+from respect_tf.scheduling._proposals import proposal_of, solve_policy_greedy
 from respect_tf.scheduling._search import search_problem
-
-# Orders drawn from the network beside its likeliest one.
-_NUM_SAMPLES = 8
 
 # Moves without a time limit: so many, and so many more for each item. After them, what is left to
 # gain is less than what they cost.
 _NUM_MOVES, _MOVES_PER_ITEM = 100_000, 100
 
-# What the network takes, in seconds per item, and an integer program, at least and per item: they
-# are left out where less time is left.
-_NETWORK_SECONDS = 2e-4
+# What an integer program takes, in seconds, at least and per item: it is left out where less time
+# is left.
 _MILP_SECONDS, _MILP_ITEM_SECONDS = 1.0, 1e-3
 
 # Before an integer program, which takes seconds, moves may take somewhat longer: so many times as
@@ -39,7 +34,7 @@ _FEW_NODES, _MAX_NODES = 200, 20_000
 
 
 def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
-    """`"policy"`: the network's orders and structural ones, and search around them.
+    """`"policy"`: the network's proposal, and search around its orders and structural ones.
 
     Args:
         problem: The problem.
@@ -55,21 +50,20 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
 
 
 def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
-    has_time = deadline - time.perf_counter() >= _NETWORK_SECONDS * problem.num_items
-    return search_problem(
+    proposal = proposal_of(problem, deadline)
+    answer = search_problem(
         problem,
-        advice=functools.partial(advise, problem, seed) if has_time else None,
+        proposal.orders,
         budget=num_moves // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
+        structural=True,
         seed=seed,
     )
-
-
-def advise(problem: Problem, seed: int) -> tuple[list[Ints], Floats]:
-    """What the network says to a search: orders of items, and probabilities of their stages."""
-    guidance = guide(problem)
-    orders = [guidance.greedy_order(), *guidance.sample_orders(_NUM_SAMPLES, seed)]
-    return orders, guidance.stage_probabilities
+    if proposal.chain is None:
+        return answer
+    # The search looks at all of these orders only where it has the time.
+    best = min(answer.chain, proposal.chain, key=_quality)
+    return Answer(best, answer.lower_bound, proposal.chain.stages)
 
 
 def solve_greedy(problem: Problem, deadline: float, seed: int) -> Answer:
@@ -114,7 +108,7 @@ def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
             )
             best = min(best, found.answer.chain, key=_quality)
             low = max(low, found.answer.lower_bound)
-    return Answer(best, min(low, best.cost))
+    return dataclasses.replace(answer, chain=best, lower_bound=min(low, best.cost))
 
 
 def _quality(chain: Chain) -> tuple[float, float]:

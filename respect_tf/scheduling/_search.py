@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._arguments import checked_count, deadline_after
@@ -20,19 +19,19 @@ from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._cut_answers import improve_by_cuts
-from respect_tf.scheduling._guide import warm_up as warm_up_guide
 from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
-from respect_tf.scheduling._problem import Floats, Problem, build_problem
+from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import solve_directly, solve_quickly
+from respect_tf.scheduling._proposals import proposal_of
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_ideals import has_few_ideals, neighbours
-from respect_tf.scheduling._search_linear import Advice, LinearSearch, advised_orders
+from respect_tf.scheduling._search_linear import LinearSearch
 from respect_tf.scheduling._search_rounds import Rounds, is_loaded_soon
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._true_costs import is_batched
@@ -65,7 +64,6 @@ def search(
     orders: Sequence[npt.ArrayLike] = (),
     *,
     objective: str | Objective = "memory",
-    stage_probabilities: npt.ArrayLike | None = None,
     constraints: Constraints | None = None,
     budget: int = DEFAULT_BUDGET,
     time_limit: float | None = None,
@@ -91,9 +89,6 @@ def search(
         num_stages: Number of stages.
         orders: Topological orders of the ops to begin with, int [num_ops] each.
         objective: `"memory"` or an `Objective`.
-        stage_probabilities: How likely each op is in each stage, [num_ops, num_stages]; rows need
-            not add up to 1. Unlikely stages are left out of one of the complete searches, and the
-            mean stage gives one more order.
         constraints: What the schedule has to keep.
         budget: Moves per op, and other work in proportion. Ignored where there is a time limit.
         time_limit: Seconds after which the best schedule so far is returned. Without one, the same
@@ -113,11 +108,9 @@ def search(
     deadline = deadline_after(time_limit, started)
     prepared = prepare(resolve_objective(objective), graph, num_stages, constraints, deadline)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
-    probabilities = _item_probabilities(problem, stage_probabilities)
     answer = search_problem(
         problem,
         [problem.item_order(order) for order in orders],
-        advice=None if probabilities is None else lambda: ((), probabilities),
         budget=checked_count("budget", budget, 0),
         deadline=deadline,
         structural=structural,
@@ -132,7 +125,6 @@ def search_problem(
     orders: Sequence[Ints] = (),
     *,
     start: Answer | None = None,
-    advice: Advice | None = None,
     budget: int = DEFAULT_BUDGET,
     deadline: float = math.inf,
     structural: bool = True,
@@ -144,8 +136,6 @@ def search_problem(
         problem: The problem.
         orders: Topological orders of items, int64 [num_items] each.
         start: A schedule to begin with, and a lower bound. Structural orders are then left out.
-        advice: More orders, and probabilities [num_items, num_stages], for what little work does
-            not solve.
         budget: See `search`.
         deadline: On `time.perf_counter()`'s clock in seconds.
         structural: See `search`.
@@ -166,12 +156,10 @@ def search_problem(
         start = _cut_answer(problem, deadline)
         if start is not None and start.lower_bound >= start.chain.cost:
             return start
-    has_none = start is None and not len(orders) and advice is None
+    has_none = start is None and not len(orders)
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact:
-        return LinearSearch(problem, advice, budget, deadline, seed).run(every, start)
-    if advice is not None:
-        every = itertools.chain(advised_orders(problem, advice)[0], every)
+        return LinearSearch(problem, budget, deadline, seed).run(every, start)
     return _search_true_costs(problem, list(every), start, budget, deadline, seed)
 
 
@@ -243,7 +231,9 @@ def warm_up() -> None:
     ideals = IdealSearch(problem)
     ideals.optimum(rounds.best, Budget())
     Bands(rounds, ideals, seed=0).run(1, math.inf)
-    warm_up_guide(problem)
+    for name in ORDER_NAMES:
+        structural_order(problem, name)
+    proposal_of(problem)
 
 
 def _search_true_costs(
@@ -302,26 +292,3 @@ def _better(best: Chain | None, other: Chain | None) -> Chain | None:
     if best is None or other is None:
         return best or other
     return min(best, other, key=lambda chain: (chain.cost, chain.crossing))
-
-
-def _item_probabilities(problem: Problem, given: npt.ArrayLike | None) -> Floats | None:
-    """From ops to items: the mean of an item's ops. [num_items, num_stages]."""
-    if given is None:
-        return None
-    values = np.asarray(given, np.float64)
-    shape = (problem.graph.num_ops, problem.num_stages)
-    if values.shape != shape or not (np.isfinite(values) & (values >= 0)).all():
-        raise ArgumentError(
-            f"stage_probabilities must be finite numbers, 0 or more, of the shape {list(shape)}. "
-            f"Received: {values.dtype} {list(values.shape)}."
-        )
-    if (values.sum(axis=1) == 0).any():
-        op = int(np.flatnonzero(values.sum(axis=1) == 0)[0])
-        raise ArgumentError(
-            f"stage_probabilities are all 0 for {problem.graph.describe_op(op)}. Expected a "
-            "positive one in each row."
-        )
-    values = values / values.sum(axis=1, keepdims=True)
-    sums = np.zeros((problem.num_items, problem.num_stages))
-    np.add.at(sums, problem.item_of, values)
-    return sums / np.bincount(problem.item_of, minlength=problem.num_items)[:, None]

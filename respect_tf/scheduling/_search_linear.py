@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._orders import priority_order
-from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proof import solve_directly
 from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_ideals import mix
@@ -41,29 +40,15 @@ _PATIENCE, _QUICKLY = 10, 4
 _FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE = 0.1, 0.35, 0.6, 0.4
 _COMBINING_SHARE, _LAST_SHARE = 0.15, 0.6
 
-# Stages of an item that are less likely are left out.
-_UNLIKELY = 0.02
-
 # How much dearer than the best a schedule may be to have a say in what is sure.
 _SIMILAR = 1.01
-
-Advice = Callable[[], tuple[Sequence[Ints], Floats]]
-"""Orders of items, and how likely each item is in each stage, asked for where they are needed."""
-
-
-def advised_orders(problem: Problem, advice: Advice) -> tuple[list[Ints], Floats]:
-    """The orders of some advice, one by its stages among them, and the probabilities of stages."""
-    orders, probabilities = advice()
-    return [*orders, priority_order(problem, _mean_stages(probabilities))], probabilities
 
 
 class LinearSearch:
     """A search for a schedule whose linear cost is exact. Arguments: see `search_problem`."""
 
-    def __init__(
-        self, problem: Problem, advice: Advice | None, budget: int, deadline: float, seed: int
-    ) -> None:
-        self._problem, self._advice, self._deadline = problem, advice, deadline
+    def __init__(self, problem: Problem, budget: int, deadline: float, seed: int) -> None:
+        self._problem, self._deadline = problem, deadline
         self._num_moves = budget * problem.num_items
         self._is_limited = math.isfinite(deadline)
         self._is_thorough = self._is_limited or budget >= _THOROUGH
@@ -84,12 +69,8 @@ class LinearSearch:
             start = solve_directly(problem, deadline)
             rounds.add(start.chain)
             rounds.bound = max(rounds.bound, start.lower_bound)
-        probabilities = None
         if self._num_moves:
             self._prove(_FIRST_WORK, _PROOF_SHARE)
-        if not rounds.is_solved and self._advice is not None:
-            advised, probabilities = advised_orders(problem, self._advice)
-            rounds.add_orders(advised, deadline)
         if not rounds.is_solved and self._is_thorough:
             rounds.add_random_orders(deadline)
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
@@ -97,7 +78,7 @@ class LinearSearch:
         self._prove(self._much(_SECOND_WORK if self._num_moves else 0), _PROOF_SHARE)
         self._explore(self._num_moves - few, _MOVING_SHARE)
         if self._is_thorough:
-            self._combine(probabilities)
+            self._combine()
         self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
         if self._is_limited:
             self._explore(self._num_moves, 1.0)
@@ -172,7 +153,7 @@ class LinearSearch:
             part = self._part_of_work(_SETTLING_WORK, _SETTLING_SHARE)
             rounds.add(ideals.best_within(rounds.best.cost, part, math.inf))
 
-    def _combine(self, probabilities: Floats | None) -> None:
+    def _combine(self) -> None:
         """Look at what lies between good schedules, and at what is open where they agree."""
         problem, rounds = self._problem, self._rounds
         if rounds.is_solved:
@@ -180,31 +161,13 @@ class LinearSearch:
         work = self._much(_WORK_PER_MOVE * self._num_moves)
         part = self._part_of_work(work, _COMBINING_SHARE)
         rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part))
-        windows = [_agreed(rounds)]
-        if probabilities is not None:
-            windows.append(_likely(probabilities))
         ideals = self._complete()
-        for first, last in windows:
-            if ideals is not None and not rounds.is_solved:
-                part = self._part_of_work(work, _COMBINING_SHARE)
-                rounds.add(ideals.within_stages(first, last).better_within(rounds.best, part))
+        if ideals is not None and not rounds.is_solved:
+            part = self._part_of_work(work, _COMBINING_SHARE)
+            rounds.add(ideals.within_stages(*_agreed(rounds)).better_within(rounds.best, part))
 
 
 def _agreed(rounds: Rounds) -> tuple[Ints, Ints]:
     """First and last stage of each item in the good schedules."""
     similar = [chain.stages for chain in rounds.found if chain.cost <= _SIMILAR * rounds.best.cost]
     return np.min(similar, axis=0), np.max(similar, axis=0)
-
-
-def _likely(stage_probabilities: Floats) -> tuple[Ints, Ints]:
-    """First and last stage of each item that are not unlikely."""
-    likely = stage_probabilities >= _UNLIKELY * stage_probabilities.max(axis=1, keepdims=True)
-    num_stages = likely.shape[1]
-    first = likely.argmax(axis=1)
-    return first, num_stages - 1 - likely[:, ::-1].argmax(axis=1)
-
-
-def _mean_stages(stage_probabilities: Floats) -> Floats:
-    stages = np.arange(stage_probabilities.shape[1])
-    result: Floats = stage_probabilities @ stages / stage_probabilities.sum(axis=1)
-    return result

@@ -163,12 +163,43 @@ def _on_edge_tpus(
 def _least_worst_latency(
     problem: Problem, solve: Callable[[Problem, float], Answer], deadline: float
 ) -> Answer:
+    proposals: list[npt.NDArray[np.int64]] = []
+
     def solve_mean(mean: Problem) -> tuple[npt.NDArray[np.int64], float]:
         answer = solve(mean, deadline)
+        if answer.proposal is not None:
+            proposals.append(answer.proposal)
         return answer.chain.stages, answer.lower_bound
 
     stages, cost, low = solve_latency(problem, solve_mean)
-    return Answer(dataclasses.replace(recount(problem, stages), cost=cost), low)
+    chain = dataclasses.replace(recount(problem, stages), cost=cost)
+    return Answer(chain, low, proposals[0] if proposals else None)
+
+
+def schedule_by_program(
+    graph: OpGraph,
+    num_stages: int,
+    objective: Objective,
+    *,
+    run: Callable[..., Any],
+    time_limit: float | None = None,
+) -> Schedule:
+    """What `"milp"` does, with another program that runs the solver, for labels.
+
+    Args:
+        graph: The graph.
+        num_stages: Number of stages.
+        objective: The objective.
+        run: Called like `run_highs`, and returns a `MilpClaim`.
+        time_limit: See `schedule`.
+
+    Raises:
+        SolverError: What the solver says is wrong, in every attempt.
+    """
+    started = time.perf_counter()
+    problem = build_problem(graph, num_stages, objective)
+    answer = solve_milp(problem, deadline_after(time_limit, started), run=run)
+    return checked_schedule(problem, answer, "milp", started)
 
 
 def slice_order(

@@ -1,40 +1,67 @@
 """Training the policy: synthetic graphs, labels, the TF-GNN network, its trainer, evaluation."""
 
-from respect_tf.training._evaluate import OrderCosts, evaluate, evaluation_rows
+from respect_tf.training._evaluate import (
+    OrderCosts,
+    evaluate,
+    evaluation_rows,
+    least_cost,
+    noisy_orders,
+    proposal_costs,
+)
+from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
+from respect_tf.training._heads import HeadTask, head_tasks
 from respect_tf.training._labels import (
+    MIX,
+    UNPROVED,
+    WIDE_MIX,
+    WIDE_OPS,
     Label,
     LabelTask,
     label_files,
     label_task,
+    load_all_labels,
     load_labels,
     make_labels,
 )
+from respect_tf.training._network import NetworkSize, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation
-from respect_tf.training._pointer import PointerPlan, PointerValidation, train_pointer
 from respect_tf.training._records import make_records, read_records, write_records
-from respect_tf.training._train import save_trained, train
+from respect_tf.training._train import one_thread, save_trained, train
 
 __all__ = [
     "FAMILIES",
+    "MIX",
+    "UNPROVED",
+    "WIDE_MIX",
+    "WIDE_OPS",
+    "Example",
+    "HeadTask",
     "Label",
     "LabelTask",
+    "NetworkSize",
     "OrderCosts",
-    "PointerPlan",
-    "PointerValidation",
     "TrainingPlan",
     "Validation",
+    "build_network",
     "evaluate",
     "evaluation_rows",
+    "example_of",
+    "head_tasks",
     "label_files",
     "label_task",
+    "least_cost",
+    "load_all_labels",
     "load_labels",
     "make_labels",
     "make_records",
+    "named_weights",
+    "noisy_orders",
+    "one_thread",
+    "proposal_costs",
     "random_graph",
     "read_records",
     "save_trained",
     "train",
-    "train_pointer",
     "write_records",
 ]

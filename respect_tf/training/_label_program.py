@@ -8,9 +8,8 @@ import warnings
 from typing import Any
 
 from respect_tf._errors import DependencyError, SolverError
-from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._milp_model import MilpModel
+from respect_tf.graph import Ints
+from respect_tf.scheduling import TOO_LATE, MilpClaim, MilpModel, claim_of, highs_options
 
 
 def load_cvxpy() -> Any:
@@ -35,7 +34,7 @@ def run_cvxpy(
     """Solve through cvxpy and its interface to HiGHS.
 
     Args:
-        model: See `respect_tf.scheduling._highs.run_highs`.
+        model: See `run_highs` of `respect_tf.scheduling`.
         start: A schedule that is known. cvxpy does not hand it on; what costs more is left out of
             the model already.
         presolve: See `run_highs`.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._objective import LinearCost, Number, Objective
+from respect_tf.scheduling import LinearCost, Number, Objective
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,134 +1,67 @@
-"""What training lowers, as TensorFlow functions of the network's heads."""
+"""What training lowers, as TensorFlow functions of the heads' scores."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# An excess of the cost that matters, and the part that the softer choice has in the loss.
-_SOFTNESS = 0.02
-_SOFT_SHARE = 0.3
+# How sharply scores tell stages apart: a stage's width, 1 / num_stages, counts this much.
+_SHARPNESS = 8.0
 
 
-def chosen_priorities(priorities: Any, order: Any, num_ops: Any) -> Any:
-    """The priorities from one structural order for each graph.
+def imitation_loss(scores: Any, num_ops: Any, num_stages: Any, stages: Any, heat: Any) -> Any:
+    """How far the best head of each graph is from its label.
 
-    Args:
-        priorities: float32 [total_ops, num_orders].
-        order: int32 [num_graphs], numbers of orders.
-        num_ops: int32 [num_graphs].
+    A graph has many optima, and heads that are all drawn to the same one end at a mean that is
+    none of them. So the head that is nearest to the label is corrected, and the others as far as
+    the heat says: the loss is a mean over heads by `softmax(-loss / heat)`.
 
-    Returns:
-        float32 [total_ops].
-    """
-    import tensorflow as tf
-
-    return tf.gather(priorities, tf.repeat(order, num_ops), batch_dims=1)
-
-
-def stage_logits(places: Any, num_stages: Any, most: Any) -> Any:
-    """Logits of "this op's stage is k or later", for k from 1. float32 [num_ops, most - 1].
-
-    All logits of an op have one slope, so they fall with k, and differences of their
-    probabilities are probabilities of stages, for any number of stages.
+    A head's loss is the cross-entropy of "behind this border" for the two borders of each op's
+    stage. Borders are halfway between the mean scores of neighbouring stages, so only the order
+    of the scores counts, and how clearly the stages are apart.
 
     Args:
-        places: float32 [num_ops, 2].
-        num_stages: int32 [num_ops], that of each op's graph.
-        most: The largest of them.
-    """
-    import tensorflow as tf
-
-    count = tf.cast(num_stages, tf.float32)[:, None]
-    borders = tf.range(1, most, dtype=tf.float32)[None] / count
-    slope = count * tf.nn.softplus(places[:, 1:] + 1.0)
-    return slope * (places[:, :1] - borders)
-
-
-def placing_loss(places: Any, num_ops: Any, num_stages: Any, stages: Any) -> Any:
-    """The cross-entropy of the borders of known stages.
-
-    Args:
-        places: float32 [total_ops, 2].
+        scores: float32 [total_ops, num_heads].
         num_ops: int32 [num_graphs].
         num_stages: int32 [num_graphs].
-        stages: int32 [total_ops]; -1 where they are not known.
+        stages: int32 [total_ops], the labels.
+        heat: float32, above 0.
 
     Returns:
         A scalar, float32.
     """
     import tensorflow as tf
 
-    most = tf.reduce_max(num_stages)
+    # [total_ops]: rows of stages, one behind the other for all graphs
+    graph = tf.repeat(tf.range(tf.size(num_ops)), num_ops)
     count = tf.repeat(num_stages, num_ops)
-    logits = stage_logits(places, count, most)
-    border = tf.range(1, most)[None]
-    later = tf.cast(stages[:, None] >= border, tf.float32)
-    counts = tf.cast((border < count[:, None]) & (stages[:, None] >= 0), tf.float32)
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(later, logits)
-    return tf.math.divide_no_nan(tf.reduce_sum(counts * losses), tf.reduce_sum(counts))
+    row = tf.gather(tf.cumsum(num_stages, exclusive=True), graph) + stages
+    # [total_stages, num_heads]
+    means = tf.math.segment_mean(tf.gather(scores, tf.argsort(row, stable=True)), tf.sort(row))
+    # [total_ops, num_heads]
+    first, last = (stages == 0)[:, None], (stages == count - 1)[:, None]
+    before = tf.gather(means, tf.where(first[:, 0], row, row - 1))
+    behind = tf.gather(means, tf.where(last[:, 0], row, row + 1))
+    own = tf.gather(means, row)
+    slope = _SHARPNESS * tf.cast(count, tf.float32)[:, None]
+    wrong = tf.where(first, 0.0, tf.nn.softplus(slope * ((before + own) / 2 - scores)))
+    wrong += tf.where(last, 0.0, tf.nn.softplus(slope * (scores - (own + behind) / 2)))
+    # [num_graphs, num_heads]
+    losses = tf.math.segment_mean(wrong, graph)
+    shares = tf.stop_gradient(tf.nn.softmax(-losses / heat, axis=1))
+    return tf.reduce_mean(tf.reduce_sum(shares * losses, axis=1))
 
 
-def ordering_loss(priorities: Any, num_ops: Any, stages: Any) -> Any:
-    """The cross-entropy of "u before v", for each pair of a graph's ops in different stages.
-
-    Where all pairs are right, the greedy order takes the stages in turn.
-
-    Args:
-        priorities: float32 [total_ops].
-        num_ops: int32 [num_graphs].
-        stages: int32 [total_ops]; -1 where they are not known.
-
-    Returns:
-        A scalar, float32: the mean over the graphs whose stages are known.
-    """
-    import tensorflow as tf
-
-    rows = tf.RaggedTensor.from_row_lengths(priorities, num_ops).to_tensor()
-    place = tf.RaggedTensor.from_row_lengths(stages, num_ops).to_tensor(default_value=-1)
-    earlier = (place[:, :, None] < place[:, None, :]) & (place[:, :, None] >= 0)
-    pairs = tf.cast(earlier, tf.float32)
-    wrong = tf.nn.softplus(rows[:, None, :] - rows[:, :, None])
-    number = tf.reduce_sum(pairs, axis=[1, 2])
-    means = tf.math.divide_no_nan(tf.reduce_sum(pairs * wrong, axis=[1, 2]), number)
-    known = tf.reduce_sum(tf.cast(number > 0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(means), known)
-
-
-def choice_loss(gate: Any, excess: Any) -> Any:
-    """How far the choice of a structural order is from the cheapest one.
-
-    The expected excess of the cost, exactly, and the cross-entropy to a softer choice, whose
-    gradient does not vanish where the network is sure of the wrong order.
-
-    Args:
-        gate: float32 [num_graphs, num_orders].
-        excess: Likewise, cost / least cost - 1 of each order's best cut.
-
-    Returns:
-        A scalar, float32.
-    """
-    import tensorflow as tf
-
-    expected = tf.reduce_sum(tf.nn.softmax(gate) * excess, axis=1)
-    target = tf.nn.softmax(-excess / _SOFTNESS)
-    entropy = tf.nn.softmax_cross_entropy_with_logits(target, gate)
-    return tf.reduce_mean(expected / _SOFTNESS + _SOFT_SHARE * entropy)
-
-
-def reinforce_loss(priorities: Any, score: Any, num_ops: Any) -> Any:
+def reinforce_loss(scores: Any, direction: Any) -> Any:
     """Its gradient is that of the expected reward (REINFORCE, Williams 1992), estimated.
 
-    That of the choice of a structural order needs no estimate: see `choice_loss`.
-
     Args:
-        priorities: float32 [total_ops, num_orders].
-        score: float32 [total_ops, num_orders], the mean over a graph's samples of the advantage of
-            each times the gradient of the logarithm of its probability (`score_order`).
-        num_ops: int32 [num_graphs].
+        scores: float32 [total_ops, num_heads], the means of normally distributed scores.
+        direction: float32 [total_ops, num_heads], the advantage of what was drawn times the
+            gradient of the logarithm of its density.
 
     Returns:
         A scalar, float32.
     """
     import tensorflow as tf
 
-    return -tf.reduce_sum(score * priorities) / tf.cast(tf.size(num_ops), tf.float32)
+    return -tf.reduce_sum(direction * scores)

@@ -1,26 +1,20 @@
-"""The network, in TF-GNN: from a graph to priorities and a place in the pipeline of each op."""
+"""The network, in TF-GNN: from a graph to the scores by which each head orders its ops."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from respect_tf._errors import ArgumentError
-from respect_tf.graph._features import FIRST_RANK, GRAPH_FEATURES
-from respect_tf.graph._graph_tensor import (
+from respect_tf.graph import (
     BACKWARD,
     FEATURE,
     FORWARD,
-    NUM_STAGES,
     OP_SET,
     graph_tensor_spec,
+    load_tf_keras,
+    load_tfgnn,
 )
-from respect_tf.graph._structural import ORDERS
-from respect_tf.graph._tfgnn import load_tf_keras, load_tfgnn
-from respect_tf.policy._forward import Forward, priorities_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +24,19 @@ class NetworkSize:
     Attributes:
         units: Width of the states of ops and of the graph.
         rounds: How often messages are passed.
+        heads: How many orders it makes.
     """
 
-    units: int = 48
+    units: int = 32
     rounds: int = 4
+    heads: int = 16
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"{name} must be a whole number, 1 or more. Got: {value!r}.")
+                raise ArgumentError(
+                    f"{name} must be a whole number, 1 or more. Received: {value!r}."
+                )
 
 
 def build_network(size: NetworkSize = NetworkSize()) -> Any:
@@ -46,50 +44,48 @@ def build_network(size: NetworkSize = NetworkSize()) -> Any:
 
     In each round every op receives messages from the ops that it reads from, from its readers (the
     mean and the maximum of each) and the state of the graph, then the graph's state is renewed from
-    the mean and the maximum of the ops' states. Then the graph's state chooses among the structural
-    orders, and the ops' states say by how much each op moves in each of them: with fresh weights by
-    nothing, and the order with the best quick cut (`GRAPH_FEATURES`) is chosen. Weights have names,
-    `"round_0_feeds/kernel"` and so on, which files of weights use.
+    the mean and the maximum of the ops' states. Linear heads read an op's state, its features and
+    its place in the rule's order. Weights have names, `"round_0_feeds/kernel"` and so on, which
+    files of weights use.
 
     Args:
         size: Its size.
 
     Returns:
         A `tf_keras.Model` that takes a scalar `GraphTensor` of one or more graphs
-        (`OpGraph.to_graph_tensor`) and returns the four tensors of a `Forward`, with the gate as
-        float32 [num_graphs, num_orders].
+        (`OpGraph.to_graph_tensor`) and the ops' places in the rule's order, float32 [num_ops, 1],
+        and returns scores, float32 [num_ops, heads]: each head's order takes the ready op of the
+        least score next.
     """
     tfgnn, tf_keras = load_tfgnn(), load_tf_keras()
     layers, units = tf_keras.layers, size.units
     hidden = tfgnn.HIDDEN_STATE
 
-    def dense(
-        name: str, activation: str | None = "relu", width: int = units, **options: Any
-    ) -> Any:
-        return layers.Dense(width, activation, name=name, **options)
+    def dense(name: str, activation: str | None = "relu") -> Any:
+        return layers.Dense(units, activation, name=name)
 
     graph = given = layers.Input(type_spec=graph_tensor_spec())
-
+    rule = layers.Input([1], name="rule")
     encode_ops, encode_graph = dense("encode_op"), dense("encode_graph")
+    # op: [num_ops, units]; context: [num_graphs, units]
     graph = tfgnn.keras.layers.MapFeatures(
         node_sets_fn=lambda pieces, node_set_name: {hidden: encode_ops(pieces[FEATURE])},
         context_fn=lambda context: {hidden: encode_graph(context[FEATURE])},
     )(graph)
     for number in range(size.rounds):
         name = f"round_{number}"
+        # By edge set: messages [num_edges, units], pooled to [num_ops, 2 * units]
         messages = {
             edges: tfgnn.keras.layers.SimpleConv(
                 dense(f"{name}_{edges}"), "mean|max_no_inf", receiver_tag=tfgnn.TARGET
             )
             for edges in (FORWARD, BACKWARD)
         }
+        # [num_ops, 6 * units] to [num_ops, units]
         renew_op = tf_keras.Sequential(
-            [
-                dense(f"{name}_op_inner"),
-                dense(f"{name}_op_outer", None),
-            ],
-            name=f"{name}_op",
+            [dense(f"{name}_op_inner"), dense(f"{name}_op_outer", None)], name=f"{name}_op"
         )
+        # op: [num_ops, units]; context: [num_graphs, 3 * units] to [num_graphs, units]
         graph = tfgnn.keras.layers.GraphUpdate(
             node_sets={
                 OP_SET: tfgnn.keras.layers.NodeSetUpdate(
@@ -98,41 +94,21 @@ def build_network(size: NetworkSize = NetworkSize()) -> Any:
                     context_input_feature=hidden,
                 )
             },
-            context=tfgnn.keras.layers.ContextUpdate(
+            # Nobody reads the graph's state after the last round.
+            context=None
+            if number == size.rounds - 1
+            else tfgnn.keras.layers.ContextUpdate(
                 {OP_SET: tfgnn.keras.layers.Pool(tfgnn.CONTEXT, "mean|max_no_inf")},
                 tfgnn.keras.layers.NextStateFromConcat(dense(f"{name}_graph")),
             ),
         )(graph)
-    states, whole = graph.node_sets[OP_SET][hidden], graph.context[hidden]
-    features, of_graph = given.node_sets[OP_SET][FEATURE], given.context[FEATURE]
-    broadcast = tfgnn.broadcast_context_to_nodes(graph, OP_SET, feature_name=hidden)
-    inner = dense("head_inner")(layers.Concatenate()([states, features, broadcast]))
-    places = dense("head_outer", None, 2)(layers.Concatenate()([inner, features]))
-    residual = dense("residual", None, len(ORDERS), kernel_initializer="zeros")(inner)
-    num_stages = tfgnn.broadcast_context_to_nodes(given, OP_SET, feature_name=NUM_STAGES)
-    priorities = priorities_of(
-        residual, features[:, FIRST_RANK:], layers.Lambda(_as_column)(num_stages)
-    )
-    gate_inner = dense("gate_inner")(layers.Concatenate()([whole, of_graph]))
-    gate = dense(
-        "gate", None, len(ORDERS), kernel_initializer=tf_keras.initializers.Constant(_start(units))
-    )(layers.Concatenate()([gate_inner, of_graph]))
-    return tf_keras.Model(given, Forward(priorities, places, gate, states), name="policy")
-
-
-def _start(units: int) -> npt.NDArray[np.float32]:
-    """The kernel of a gate that opens for the best quick cut. [units + graph features, orders]."""
-    kernel = np.zeros((units + len(GRAPH_FEATURES), len(ORDERS)), np.float32)
-    for column, name in enumerate(ORDERS):
-        for feature, slope in (("bottleneck", -10.0), ("heaviest", -2.0)):
-            kernel[units + GRAPH_FEATURES.index(f"{name}_{feature}"), column] = slope
-    return kernel
-
-
-def _as_column(num_stages: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.cast(num_stages, tf.float32)[:, None]
+    # [num_ops, units], [num_ops, features]
+    states, features = graph.node_sets[OP_SET][hidden], given.node_sets[OP_SET][FEATURE]
+    # [num_ops, units + features + 1]
+    inputs = layers.Concatenate()([states, features, rule])
+    # [num_ops, heads]
+    scores = layers.Dense(size.heads, use_bias=False, name="heads")(inputs)
+    return tf_keras.Model([given, rule], scores, name="policy")
 
 
 def named_weights(network: Any) -> dict[str, Any]:

@@ -6,11 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
-from respect_tf._errors import ArgumentError
 from respect_tf._files import write_file
 from respect_tf.training._network import NetworkSize
 
@@ -23,67 +19,60 @@ class TrainingPlan:
         seed: Of weights, batches and samples.
         imitation_steps: Steps of imitation.
         reinforce_steps: Steps of REINFORCE after them.
-        imitation_batch: Labels in a step.
-        reinforce_batch: Graphs in a step.
-        samples: Orders that are drawn of each graph.
-        imitation_rate: Learning rate of Adam.
-        reinforce_rate: Likewise; it falls to a tenth along a cosine.
-        ordering_share: What the order of the labels' stages counts in imitation, beside their
-            places and the choice of a structural order. Nothing: many schedules are as good as the
-            one that a label has, and imitating its order made greedy orders worse.
-        reward: `"cost"`, minus the relative cost of an order's best cut, or `"cosine"`, that of
-            RESPECT, which needs labels.
-        pool: Number of graphs without labels, which the choice of an order is learned from, and
-            REINFORCE with the reward `"cost"`.
-        pool_ops: Fewest and most ops of these.
-        epoch_steps: Steps between validations, checkpoints and tests of the baseline.
-        patience: Validations without a better one after which a phase ends.
+        head_graphs: Graphs without labels on which the heads are chosen in the end, every eighth
+            of them a larger one; none for leaving the heads as they are.
+        head_candidates: Heads to pick from, the trained ones among them.
+        head_changes: Changes of heads that are tried after that.
+        batch: Labels in a step of imitation.
+        reinforce_batch: Graphs in a step of REINFORCE.
+        imitation_rate: Learning rate of Adam; it falls to a twentieth along a cosine.
+        reinforce_rate: Likewise.
+        heats: How many heads learn from a label, at first and in the end: see `imitation_loss`.
+        noise: Standard deviation of scores that are drawn, in stages.
+        pool: Number of graphs without labels that REINFORCE draws from.
+        pool_ops: Fewest and most ops of graphs without labels.
+        epoch_steps: Steps between validations and checkpoints.
         size: The network.
     """
 
     seed: int = 0
-    imitation_steps: int = 1800
-    reinforce_steps: int = 900
-    imitation_batch: int = 32
-    reinforce_batch: int = 24
-    samples: int = 12
-    imitation_rate: float = 5e-4
-    reinforce_rate: float = 1e-4
-    ordering_share: float = 0.0
-    reward: Literal["cost", "cosine"] = "cost"
+    imitation_steps: int = 1500
+    reinforce_steps: int = 700
+    head_graphs: int = 1200
+    head_candidates: int = 1024
+    head_changes: int = 1500
+    batch: int = 64
+    reinforce_batch: int = 32
+    imitation_rate: float = 2e-3
+    reinforce_rate: float = 5e-4
+    heats: tuple[float, float] = (0.02, 0.005)
+    noise: float = 0.15
     pool: int = 2000
-    pool_ops: tuple[int, int] = (30, 160)
-    epoch_steps: int = 150
-    patience: int = 30
+    pool_ops: tuple[int, int] = (30, 150)
+    epoch_steps: int = 250
     size: NetworkSize = dataclasses.field(default_factory=NetworkSize)
-
-    def __post_init__(self) -> None:
-        if self.reward not in ("cost", "cosine"):
-            raise ArgumentError(f'reward must be "cost" or "cosine". Received: {self.reward!r}.')
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How good greedy orders are on graphs that training never sees.
+    """How good proposals are on graphs that training never sees.
 
     Attributes:
         step: Steps so far.
-        gap: Mean of cost / label's cost - 1, on labelled graphs.
+        loss: Mean of the loss since the last one; with REINFORCE, minus the mean gain of samples.
+        gap: Mean of cost / label's cost - 1 of the best head's order or the rule's, on labelled
+            graphs.
         worst_gap: The largest of these.
-        file_gap: The mean for the file's order.
-        ratio: Geometric mean of cost / cost of the file's order, on larger graphs.
+        rule_gap: The mean for the rule's order alone.
+        ratio: Mean of cost / cost of the rule's order, on larger graphs.
     """
 
     step: int
+    loss: float
     gap: float
     worst_gap: float
-    file_gap: float
+    rule_gap: float
     ratio: float
-
-    @property
-    def score(self) -> float:
-        """What is to be low."""
-        return float(np.log1p(self.gap) + np.log(self.ratio))
 
 
 def read_history(path: Path) -> list[Validation]:

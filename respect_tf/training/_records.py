@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.graph._graph_tensor import graph_tensor_of, graph_tensor_spec
-from respect_tf.graph._tfgnn import load_tfgnn
-from respect_tf.policy._npz import written
-from respect_tf.training._batches import training_graph
+from respect_tf.graph import graph_tensor_of, graph_tensor_spec, load_tfgnn
+from respect_tf.policy import written
+from respect_tf.training._examples import example_of
 from respect_tf.training._labels import Label, load_labels
 
 STAGE = "stage"
@@ -34,7 +33,7 @@ def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None
         tf.io.TFRecordWriter(str(partial), "GZIP") as writer,
     ):
         for label in labels:
-            features = training_graph(label.task, label).features
+            features = example_of(label).view.features
             tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
             writer.write(tfgnn.write_example(tensor).SerializeToString())
 

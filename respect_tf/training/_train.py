@@ -1,4 +1,4 @@
-"""Training: imitation of labels first, then REINFORCE on the cost itself."""
+"""Training the policy: imitation of labels, REINFORCE on the cost itself, choice of the heads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,29 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity
-from respect_tf.policy._weights import Weights, save_weights
+from respect_tf.graph import schema_text
+from respect_tf.policy import Weights, save_weights
 from respect_tf.training._labels import Label
 from respect_tf.training._plan import TrainingPlan, Validation
 from respect_tf.training._trainer import Trainer
+
+
+def one_thread() -> None:
+    """Have TensorFlow compute in one thread, where it has not begun yet: the same bits each time.
+
+    Raises:
+        ArgumentError: TensorFlow has begun with several threads.
+    """
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise ArgumentError(
+            "TensorFlow has begun to compute in this process. Call one_thread before it does."
+        ) from error
 
 
 def train(
@@ -35,7 +54,7 @@ def train(
     Args:
         folder: For checkpoints and TensorBoard's files; a run that is there is continued.
         labels: To imitate.
-        validation_labels: To choose the best weights by.
+        validation_labels: To measure by.
         plan: What to do; `TrainingPlan()` if left out.
         time_limit: Seconds after which to stop, at the end of an epoch; a later call goes on.
         callbacks: Objects with the methods of Keras's callbacks `set_model`, `set_params`,
@@ -45,7 +64,7 @@ def train(
         verbose: 0 for silence.
 
     Returns:
-        The best weights, and all validations.
+        The weights, as `Weights` takes them, and all validations.
 
     Raises:
         ArgumentError: There are no labels.
@@ -58,9 +77,8 @@ def train(
         )
     plan = TrainingPlan() if plan is None else plan
     trainer = Trainer(Path(folder), labels, validation_labels, plan, verbose, callbacks)
-    deadline = np.inf if time_limit is None else time.monotonic() + time_limit
-    trainer.run(deadline)
-    return trainer.best_weights, trainer.validations
+    trainer.run(np.inf if time_limit is None else time.monotonic() + time_limit)
+    return trainer.weights, trainer.validations
 
 
 def save_trained(
@@ -85,15 +103,12 @@ def save_trained(
     Returns:
         The path.
     """
-    from respect_tf.graph._graph_tensor import schema_text
-
-    best = min(validations, key=lambda found: found.score)
     card = {
         "data": data,
         "seed": plan.seed,
         "commit": commit,
         "plan": dataclasses.asdict(plan),
-        "metrics": dataclasses.asdict(best),
+        "metrics": dataclasses.asdict(validations[-1]),
     }
     save_weights(path, Weights(weights, card, schema_text()))
     return Path(path)

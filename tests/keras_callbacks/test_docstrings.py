@@ -10,7 +10,7 @@ import pytest
 
 import keras_callbacks
 
-FOR_THE_POLICY = ("OptimalityGap", "RolloutBaseline", "ScheduleSummaries")
+FOR_THE_POLICY = ("OptimalityGap",)
 
 
 def run(docstring_of: Any, names: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from slow_clock import SlowClock
 import respect_tf
 from respect_tf import OpGraph, PeakMemory, schedule
 from respect_tf._errors import ArgumentError, ScheduleError
-from respect_tf.scheduling import Constraints, _search, check_schedule
+from respect_tf.policy import propose
+from respect_tf.scheduling import Constraints, _search, check_schedule, slice_order
 from respect_tf.training import random_graph
 
 NAMES = ("policy", "policy-greedy", "policy+milp")
@@ -75,6 +76,38 @@ def test_the_search_is_no_worse_than_the_greedy_order(name):
         graph, objective = random_graph(family, 80, seed=1), PeakMemory(1.0)
         greedy = schedule(graph, 4, "policy-greedy", objective=objective)
         assert schedule(graph, 4, name, objective=objective).cost <= greedy.cost
+
+
+@pytest.mark.parametrize("objective", ["memory", PeakMemory(1.0), "throughput", "latency"])
+def test_the_proposal_is_judged_whoever_decides(objective):
+    graph = random_graph("wide", 40, seed=2)
+    alone = schedule(graph, 3, "policy-greedy", objective=objective, device="usb3-pc")
+    assert alone.proposal_cost == pytest.approx(alone.cost, rel=1e-12)
+    assert alone.proposal_gap == pytest.approx(0, abs=1e-12)
+    for name in ("policy", "policy+milp"):
+        found = schedule(graph, 3, name, objective=objective, device="usb3-pc")
+        assert found.cost <= found.proposal_cost == pytest.approx(alone.cost, rel=1e-12)
+        assert found.proposal_gap == found.proposal_cost / found.cost - 1 >= 0
+    for name in ("exact", "slicing", "compiler"):
+        found = schedule(graph, 3, name, objective=objective, device="usb3-pc", time_limit=1)
+        assert found.proposal_cost is found.proposal_gap is None
+
+
+def test_the_proposal_is_the_best_cut_of_the_proposed_orders():
+    graph, objective = random_graph("nasnet", 80, seed=1), PeakMemory(1.0)
+    orders = propose(graph, 4, transfer_cost=2.0)
+    costs = [slice_order(graph, order, 4, objective).cost for order in orders]
+    found = schedule(graph, 4, objective=objective)
+    assert found.proposal_cost == min(costs)
+    assert isinstance(found.proposal_cost, int)
+
+
+def test_without_time_for_the_network_nothing_is_proposed():
+    graph = random_graph("wide", 60, seed=0)
+    for name in ("policy", "policy-greedy"):
+        found = schedule(graph, 3, name, objective="memory", time_limit=0)
+        check_schedule(graph, found, "memory")
+    assert found.proposal_cost is None
 
 
 def test_the_same_seed_gives_the_same_schedule():

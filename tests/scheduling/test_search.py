@@ -116,18 +116,6 @@ def test_it_is_no_worse_than_the_best_of_its_orders():
     assert found.cost <= known.cost
 
 
-def test_stage_probabilities_lead_to_the_schedule_they_describe():
-    graph, objective = random_graph("towers", 150, seed=6), PeakMemory(1.0)
-    good = search(graph, 4, objective=objective, budget=1000)
-    sure = np.eye(4)[good.stages]
-    found = search(
-        graph, 4, objective=objective, stage_probabilities=sure, budget=0, structural=False
-    )
-    assert found.cost <= good.cost
-    vague = np.ones((graph.num_ops, 4))
-    check_schedule(graph, search(graph, 4, stage_probabilities=vague, budget=100), PeakMemory())
-
-
 def test_a_time_limit_is_kept(monkeypatch):
     graph = random_graph("towers", 400, seed=0)
     clock = SlowClock(monkeypatch, 0.02)
@@ -233,9 +221,6 @@ def test_5000_ops():
         ({"budget": 0.5}, "budget"),
         ({"seed": -1}, "seed"),
         ({"time_limit": -1}, "time_limit"),
-        ({"stage_probabilities": np.ones((3, 2))}, r"\[3, 2\]"),
-        ({"stage_probabilities": np.full((40, 2), np.nan)}, "finite"),
-        ({"stage_probabilities": np.eye(40)[:, :2]}, "op 2 "),
         ({"objective": "fastest"}, "fastest"),
     ],
 )

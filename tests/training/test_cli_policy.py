@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from respect_tf import _cli_policy, training
+from respect_tf import _cli_policy, graph, training
 from respect_tf._errors import DependencyError
-from respect_tf.graph import _tfgnn
 from respect_tf.policy import load_weights
 from respect_tf.policy._weights import Weights, save_weights
 from respect_tf.training import FAMILIES, Label, Validation, _labels, label_task, load_labels
@@ -22,7 +21,7 @@ from respect_tf.training._labels import save_labels
 
 @pytest.fixture
 def few_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_labels, "_SHARD", 2)
+    monkeypatch.setattr(_labels, "_EXACT_SHARD", 2)
     monkeypatch.setattr(
         _labels, "label_task", functools.partial(_labels.label_task, mix=("resnet",))
     )
@@ -50,7 +49,7 @@ def test_missing_tfgnn_is_said_before_the_work(
     def missing() -> None:
         raise DependencyError("pip install 'respect-tf[train]'")
 
-    monkeypatch.setattr(_tfgnn, "load_tfgnn", missing)
+    monkeypatch.setattr(graph, "load_tfgnn", missing)
     result = CliRunner().invoke(_cli_policy.labels, [str(tmp_path / "labels")])
     assert result.exit_code == 1
     assert "respect-tf[train]" in result.stderr
@@ -70,10 +69,10 @@ def test_evaluation_has_a_row_for_each_family(tmp_path: Path) -> None:
     rows = json.loads(result.stdout)["30"]
     assert [row["family"] for row in rows] == [*FAMILIES, "all"]
     for row in rows:
-        assert row["best structural"] <= row["best single"] <= 1 + 1e-9
-        assert 0 <= row["greedy gap"] <= row["greedy worst"]
+        assert 0 <= row["structural"] <= row["rule"]
+        assert 0 <= row["proposal"] <= min(row["rule"], row["proposal worst"])
     result = CliRunner().invoke(_cli_policy.evaluate, command)
-    assert result.stdout.split()[2:5] == ["family", "greedy", "single"]
+    assert result.stdout.split()[2:6] == ["family", "graphs", "file", "rule"]
     assert "…" not in result.stdout
 
 
@@ -103,11 +102,12 @@ def test_what_was_trained_is_saved_with_a_card(
     def train(run: Path, labels: Any, validation_labels: Any, plan: Any, **options: Any) -> Any:
         given.append((run, len(labels), len(validation_labels), plan.reinforce_steps, options))
         return dict(load_weights().arrays), [
-            Validation(150, 0.03, 0.2, 0.06, 0.99),
-            Validation(300, 0.02, 0.2, 0.06, 0.98),
+            Validation(150, 1.0, 0.03, 0.2, 0.06, 0.99),
+            Validation(300, 1.0, 0.02, 0.2, 0.06, 0.98),
         ]
 
     monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "one_thread", lambda: None)  # TensorFlow has begun
     for seed, count in ((0, 2), (1, 1)):
         tasks = [label_task(index, seed, num_ops=(30, 30), mix=("unet",)) for index in range(count)]
         save_labels(

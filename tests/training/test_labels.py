@@ -70,7 +70,7 @@ def test_a_run_goes_on_where_it_was_stopped(
         solved.append(task.seed)
         return solve_fast(task.seed & 0xFF)
 
-    monkeypatch.setattr(_labels, "_SHARD", 3)
+    monkeypatch.setattr(_labels, "_EXACT_SHARD", 3)
     monkeypatch.setattr(_labels, "solve_task", solve)
     first = make_labels(tmp_path, 3, verbose=0)
     assert len(solved) == 3
@@ -92,7 +92,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
-    from respect_tf.training._batches import merged_tensor, training_graph
+    from respect_tf.training._examples import example_of, merged_tensor
     from respect_tf.training._records import make_records, read_records
 
     labels = [solve_fast(index) for index in range(3)]
@@ -105,7 +105,7 @@ def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
     batch = next(
         iter(read_records([path]).batch(3).map(lambda graphs: graphs.merge_batch_to_components()))
     )
-    expected = merged_tensor([training_graph(label.task, label) for label in labels])
+    expected = merged_tensor([example_of(label) for label in labels])
     ops, same = batch.node_sets["op"], expected.node_sets["op"]
     assert np.array_equal(ops["features"], same["features"])
     assert np.array_equal(ops.sizes, same.sizes)

@@ -1,0 +1,136 @@
+"""`propose()`: orders of the ops of a graph that the network expects to be worth cutting."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._errors import ArgumentError
+from respect_tf.graph import (
+    GraphFeatures,
+    Ints,
+    Links,
+    OpGraph,
+    graph_features,
+    links_of,
+    quick_cuts,
+    ready_orders,
+)
+from respect_tf.policy._forward import Floats, head_inputs, trunk
+from respect_tf.policy._weights import Weights, load_weights
+
+MOST_ORDERS = 8
+"""How many orders `propose` returns at most."""
+
+# Keys are whole numbers of this part of the whole order; the products behind them are exact.
+_KEYS = 2.0**16
+
+
+def propose(
+    graph: OpGraph,
+    num_stages: int,
+    *,
+    op_costs: npt.ArrayLike | None = None,
+    transfer_cost: float = 0.0,
+    weights: Weights | None = None,
+    max_orders: int = MOST_ORDERS,
+) -> npt.NDArray[np.int32]:
+    """Propose topological orders, one of which should have a good cut.
+
+    The first is the rule's: the structural order with the best quick cut. The others are those of
+    the network's heads, best quick cut first. The same on every machine, and without TensorFlow.
+
+    Args:
+        graph: The graph.
+        num_stages: Number of stages, 1 or more.
+        op_costs: [num_ops], what each op adds to the cost of its stage; parameter bytes if left
+            out.
+        transfer_cost: Cost of a byte that crosses a boundary, in the stage that it leaves and the
+            one that it enters together.
+        weights: The network; the shipped one if left out.
+        max_orders: How many orders there are at most; orders that equal another are left out.
+
+    Returns:
+        int32 [num_orders, num_ops], each row a topological order of the ops.
+
+    Raises:
+        ArgumentError: A shape is wrong, or a number out of range.
+        PolicyFileError: The weights are missing or damaged.
+    """
+    if isinstance(max_orders, bool) or not isinstance(max_orders, int) or max_orders < 1:
+        raise ArgumentError(
+            f"max_orders must be a whole number, 1 or more. Received: {max_orders!r}."
+        )
+    weights = load_weights() if weights is None else weights
+    features = graph_features(graph, num_stages, op_costs=op_costs, transfer_cost=transfer_cost)
+    view = view_of(features, num_stages)
+    network = weights.network
+    inputs = head_inputs(trunk(network, features), features, view.rule)
+    orders = head_orders(view, inputs @ network["heads/kernel"])
+    return proposed_orders(view, orders, max_orders).astype(np.int32)
+
+
+class GraphView(NamedTuple):
+    """What turns scores into orders.
+
+    Attributes:
+        features: The graph.
+        links: Its edges.
+        num_stages: Number of stages.
+        rule: int64 [num_ops], the structural order with the best quick cut.
+    """
+
+    features: GraphFeatures
+    links: Links
+    num_stages: int
+    rule: Ints
+
+
+def view_of(features: GraphFeatures, num_stages: int) -> GraphView:
+    """Find the rule's order."""
+    links = links_of(features.edges, len(features.ops))
+    view = GraphView(features, links, num_stages, features.orders[0])
+    return view._replace(rule=features.orders[_ranking(view, features.orders)[0]])
+
+
+def head_orders(view: GraphView, scores: Floats) -> Ints:
+    """The orders that scores give: the ready op of the least score comes next.
+
+    Args:
+        view: The graph.
+        scores: float64 [num_ops, num_heads].
+
+    Returns:
+        int64 [num_heads, num_ops].
+    """
+    keys = np.floor(scores.T * _KEYS + 0.5)
+    return ready_orders(view.links.after, view.links.waiting, keys)
+
+
+def proposed_orders(view: GraphView, orders: Ints, count: int) -> Ints:
+    """The rule's order, and those of the heads with the best quick cuts, distinct.
+
+    Args:
+        view: The graph.
+        orders: int64 [num_heads, num_ops].
+        count: How many at most.
+
+    Returns:
+        int64 [num_orders, num_ops].
+    """
+    found = {view.rule.tobytes(): view.rule}
+    for order in orders[_ranking(view, orders)]:
+        if len(found) == count:
+            break
+        found.setdefault(order.tobytes(), order)
+    return np.array(list(found.values()))
+
+
+def _ranking(view: GraphView, orders: Ints) -> Ints:
+    """Rows of orders by their quick cuts: with what crosses, and of equals without."""
+    features = view.features
+    cuts = quick_cuts(orders, view.links.after, features.costs, features.transfers, view.num_stages)
+    ranking: Ints = np.lexsort((cuts[:, 0], cuts[:, 1]))
+    return ranking

@@ -1,0 +1,119 @@
+"""The policy's proposal: the best cut among those of the orders that the network proposes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from respect_tf._errors import ScheduleError
+from respect_tf.policy import Weights, propose
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._ideal_search import is_loaded
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Problem
+from respect_tf.scheduling._search_rounds import Rounds, is_loaded_soon
+from respect_tf.scheduling._slicing import slice_items
+
+# What the network takes at most, in seconds per item; it is left out where less time is left.
+_NETWORK_SECONDS = 2e-4
+
+# Compiled code takes a second to load, in which plain numpy cuts orders of so many items.
+_WORTH_LOADING = 20_000
+
+
+class Proposal(NamedTuple):
+    """What the policy proposes.
+
+    Attributes:
+        orders: Topological orders of items, distinct, int64 [num_items] each; the rule's first.
+        chain: The best of their best cuts; `None` if none of them keeps the constraints.
+    """
+
+    orders: list[Ints]
+    chain: Chain | None
+
+
+def proposed_items(problem: Problem, weights: Weights | None = None) -> list[Ints]:
+    """The orders that the network proposes, as orders of items.
+
+    Where the objective is no sum, the network sees the sum that bounds it.
+
+    Args:
+        problem: The problem.
+        weights: The network; the shipped one if left out.
+
+    Raises:
+        PolicyFileError: The weights are missing or damaged, or those of another network.
+    """
+    linear = problem.linear
+    orders = propose(
+        problem.graph,
+        problem.num_stages,
+        op_costs=linear.op_costs,
+        transfer_cost=linear.enter + linear.leave,
+        weights=weights,
+    )
+    items = (problem.item_order(order) for order in orders)
+    return list({order.tobytes(): order for order in items}.values())
+
+
+def proposal_of(
+    problem: Problem, deadline: float = math.inf, weights: Weights | None = None
+) -> Proposal:
+    """Cut the orders that the network proposes, each with the best cost so far as the limit.
+
+    Args:
+        problem: The problem.
+        deadline: After it, no further order is cut, on `time.perf_counter()`'s clock in seconds;
+            where too little time is left for the network, nothing is proposed.
+        weights: See `proposed_items`.
+
+    Raises:
+        PolicyFileError: See `proposed_items`.
+    """
+    if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
+        return Proposal([], None)
+    orders = proposed_items(problem, weights)
+    cut = _cutter(problem, deadline, len(orders))
+    best: Chain | None = None
+    for order in orders:
+        if best is not None and time.perf_counter() > deadline:
+            break
+        chain = cut(order, math.inf if best is None else best.cost)
+        if chain is None:  # no cut of it keeps the constraints, or the limit
+            continue
+        if best is None or (chain.cost, chain.crossing) < (best.cost, best.crossing):
+            best = chain
+    return Proposal(orders, best)
+
+
+def _cutter(
+    problem: Problem, deadline: float, num_orders: int
+) -> Callable[[Ints, float], Chain | None]:
+    """What cuts an order, in compiled code where that is loaded or pays."""
+    pays = num_orders > 1 and num_orders * problem.num_items > _WORTH_LOADING
+    if problem.linear.exact and (is_loaded() or (pays and is_loaded_soon())):
+        return Rounds(problem, seed=0).cut
+
+    def cut(order: Ints, limit: float) -> Chain | None:
+        del limit
+        try:
+            return slice_items(problem, order, deadline)
+        except ScheduleError:
+            return None
+
+    return cut
+
+
+def solve_policy_greedy(problem: Problem, deadline: float) -> Answer:
+    """`"policy-greedy"`: the proposal alone, or the file's order where there is no time for it."""
+    proposal = proposal_of(problem, deadline).chain
+    chain = proposal or slice_items(problem, np.arange(problem.num_items), deadline)
+    answer = answer_of(problem, chain.stages)
+    proposed = None if proposal is None else proposal.stages
+    return Answer(answer.chain, answer.lower_bound, proposed)

@@ -1,0 +1,170 @@
+"""The last, linear layer, chosen for the least cost of the best head.
+
+What counts of eight orders is the cheapest, and that is no function whose gradient a network
+follows easily: heads that are good alone are good at the same graphs. So heads are first picked
+one by one out of many, each for what it adds to those before it (greedy, Nemhauser et al. 1978),
+and then changed at random, one at a time, wherever that lowers the mean cost of the best.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf._reporting import Verbosity, progress
+from respect_tf.policy import head_inputs, head_orders, rounded_weights, trunk
+from respect_tf.training._examples import Example
+
+Floats = npt.NDArray[np.float64]
+
+# Candidates: trained heads as they are, their mixtures with each other and with the rule's order,
+# and changes of these, as parts of what the inputs vary by.
+_CHANGE, _STRONG_CHANGE = 0.15, 0.6
+# What an accepted or a refused change makes of the next one's size: one in five is accepted in the
+# balance (Rechenberg's rule).
+_GROW, _SHRINK = 1.4, 1.4**-0.25
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeadTask:
+    """One graph, as the heads see it.
+
+    Attributes:
+        example: The graph.
+        inputs: float64 [num_ops, width].
+    """
+
+    example: Example
+    inputs: Floats
+
+    def costs(self, kernel: Floats, limits: Floats) -> Floats:
+        """What the heads' orders cost, infinite above the limits. [num_heads].
+
+        Args:
+            kernel: float64 [width, num_heads].
+            limits: float64 [num_heads].
+        """
+        orders = head_orders(self.example.view, self.inputs @ kernel)
+        costs = [self.example.cost(o, limit) for o, limit in zip(orders, limits, strict=True)]
+        return np.array(costs)
+
+    @property
+    def rule_cost(self) -> float:
+        """What the rule's order costs, relative to the reference."""
+        return self.example.rule_cost / self.example.reference
+
+
+def head_tasks(examples: Sequence[Example], network: dict[str, Floats]) -> list[HeadTask]:
+    """Run the layers before the heads."""
+    return [
+        HeadTask(
+            example,
+            head_inputs(
+                trunk(network, example.view.features), example.view.features, example.view.rule
+            ),
+        )
+        for example in examples
+    ]
+
+
+class HeadChoice:
+    """Chooses heads for the least mean cost of the best of them and the rule.
+
+    Args:
+        tasks: The graphs.
+        kernel: float64 [width, num_heads], trained heads to begin with.
+        seed: 0 or more.
+
+    Attributes:
+        kernel: float64 [width, num_heads], the heads so far.
+    """
+
+    def __init__(self, tasks: Sequence[HeadTask], kernel: Floats, seed: int) -> None:
+        self.tasks, self.kernel = tasks, kernel
+        self._random = np.random.default_rng([seed, 7])
+        rows = np.concatenate([task.inputs - task.inputs.mean(axis=0) for task in tasks])
+        # Inputs that never vary must not be changed without end.
+        self._scale = 1 / np.maximum(rows.std(axis=0), 0.05)
+        self._rule = np.array([task.rule_cost for task in tasks])
+        self._costs = self._costs_of(kernel)
+        self._size = _CHANGE
+
+    @property
+    def mean_cost(self) -> float:
+        """The mean over graphs of the least cost."""
+        return float(self._costs.min(axis=1).mean())
+
+    def pick(self, num_candidates: int, verbose: Verbosity = "auto") -> None:
+        """Pick heads one by one out of the trained ones and random ones near them."""
+        num_heads = self.kernel.shape[1]
+        kernel, costs = self.kernel, self._costs
+        with progress("Trying heads", verbose=verbose) as show:
+            while kernel.shape[1] < num_candidates:
+                show(f"{kernel.shape[1]} of {num_candidates}")
+                more = np.stack([self._candidate() for _ in range(16)], axis=1)
+                kernel = np.concatenate([kernel, more], axis=1)
+                costs = np.concatenate([costs, self._costs_of(more)], axis=1)
+        chosen: list[int] = []
+        least = self._rule
+        for _ in range(num_heads):
+            means = np.minimum(least[:, None], costs).mean(axis=0)
+            means[chosen] = np.inf
+            chosen.append(int(means.argmin()))
+            least = np.minimum(least, costs[:, chosen[-1]])
+        self.kernel, self._costs = kernel[:, chosen], costs[:, chosen]
+
+    def evolve(self, num_changes: int, deadline: float, verbose: Verbosity = "auto") -> None:
+        """Change one head after the other, and keep what lowers the mean cost."""
+        with progress("Changing heads", verbose=verbose) as show:
+            for number in range(num_changes):
+                if time.monotonic() > deadline:
+                    break
+                show(f"{number} of {num_changes}, mean cost {self.mean_cost:.5f}")
+                self._change(number % self.kernel.shape[1])
+
+    def _change(self, head: int) -> None:
+        direction = self._random.standard_normal(len(self._scale)) * self._scale
+        # Few weights at a time, as often as all.
+        if self._random.random() < 0.5:
+            direction *= self._random.random(len(direction)) < 0.15
+        changed = self.kernel[:, head] + self._size * self._norm(head) * direction
+        others = np.minimum(self._rule, np.delete(self._costs, head, axis=1).min(axis=1))
+        costs = self._costs_of(changed[:, None], others)[:, 0]
+        if np.minimum(others, costs).sum() < self._costs.min(axis=1).sum():
+            self.kernel[:, head], self._costs[:, head] = changed, np.minimum(costs, self._rule)
+            self._size = min(self._size * _GROW, _STRONG_CHANGE)
+        else:
+            self._size = max(self._size * _SHRINK, 0.01)
+
+    def _norm(self, head: int) -> float:
+        """How much a head's scores vary by a typical input."""
+        scaled = self.kernel[:, head] / self._scale
+        return float(np.sqrt((scaled * scaled).mean()))
+
+    def _candidate(self) -> Floats:
+        """A random head near the trained ones. [width]."""
+        random, num_heads = self._random, self.kernel.shape[1]
+        one, two = random.integers(num_heads, size=2)
+        share = random.random()
+        head: Floats = share * self.kernel[:, one] + (1 - share) * self.kernel[:, two]
+        size = random.choice([_CHANGE, _STRONG_CHANGE]) * self._norm(int(one))
+        head = head + size * random.standard_normal(len(head)) * self._scale
+        head[-1] += random.choice([0.0, 0.5, 1.0])
+        return head
+
+    def _costs_of(self, kernel: Floats, limits: Floats | None = None) -> Floats:
+        """Costs on all graphs of rounded heads: at most the rule's, or infinite above limits."""
+        limits = self._rule if limits is None else limits
+        number = kernel.shape[1]
+        kernel = rounded_weights({"heads": kernel})["heads"].astype(np.float64)
+        costs = np.array(
+            [
+                task.costs(kernel, np.full(number, limit))
+                for task, limit in zip(self.tasks, limits, strict=True)
+            ]
+        )
+        return np.minimum(costs, self._rule[:, None]) if limits is self._rule else costs
