@@ -1,7 +1,7 @@
 """The schedulers of the policy beside exact ones, on held-out graphs and the ten models.
 
 Run one section by name: `python -m benchmarks.policy random` (`models`, `structured`, `milp`,
-`network`, `orders`). What HiGHS finds is kept in `.cache/milp`, so that new weights are measured in
+`proposals`). What HiGHS finds is kept in `.cache/milp`, so that new weights are measured in
 minutes; `python -m benchmarks._policy_suite 0 2` and `1 2` fill it, side by side.
 """
 
@@ -12,14 +12,13 @@ import json
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from respect_tf.scheduling._guide import guide
 
 from benchmarks._models import TEN_MODELS, int8_model
+from benchmarks._policy_rivals import PROPOSAL_NOTES, rival_rows, rivals
 from benchmarks._policy_suite import (
     LAYER_BYTES,
     MILP_SECONDS,
@@ -29,6 +28,7 @@ from benchmarks._policy_suite import (
     STRUCTURED_SIZES,
     Instance,
     best_known,
+    held_out_structured,
     least_seconds,
     random_instances,
     solve_milp,
@@ -45,10 +45,9 @@ from benchmarks._tables import (
 )
 from respect_tf import OpGraph, schedule
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.scheduling._orders import ORDER_NAMES, priority_order, structural_order
+from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._schedulers import advise
-from respect_tf.scheduling._search import search_problem, warm_up
+from respect_tf.scheduling._search import warm_up
 from respect_tf.scheduling._search_rounds import Rounds
 
 Row = dict[str, Any]
@@ -57,13 +56,8 @@ Row = dict[str, Any]
 _SAME = 1e-6
 _LARGE = 200  # ops
 _POLICY_SECONDS = 1.0
-_NUM_SAMPLES = 16
 # Random graphs of each size that "policy+milp" is tried on.
 _NUM_COMBINED = {50: 24, 100: 12}
-# Seconds in which a search is compared with and without the network.
-_SHORT = (0.05, 0.2)
-# Or moves per op.
-_BUDGET = 300
 
 
 def main() -> None:
@@ -81,7 +75,7 @@ def main() -> None:
 
 def _summary(found: dict[str, list[Row]]) -> str:
     """What the README says: the tables without their details."""
-    names = ("random", "structured", "milp", "network")
+    names = ("random", "structured", "milp", "proposals")
     tables = [
         f"{SECTIONS[name][0]} ([policy_{name}.md](benchmarks/results/policy_{name}.md)):\n\n"
         + markdown([row for row in found[name] if row.get("family", "all") == "all"])
@@ -254,72 +248,18 @@ def milp_rows() -> Iterator[Row]:
             }
 
 
-def network_rows() -> Iterator[Row]:
-    """The same search in the same time, with and without the network."""
-    results: dict[str, list[Row]] = {}
-    for num_ops in STRUCTURED_SIZES:
-        for instance in structured_instances(num_ops):
-            problem = build_problem(instance.graph(), instance.num_stages, instance.objective)
-            costs = {
-                (limit, is_guided): _searched(problem, limit, is_guided)
-                for limit in (*_SHORT, None)
-                for is_guided in (True, False)
-            }
-            results.setdefault(instance.family, []).append(costs)
-    every = [costs for rows in results.values() for costs in rows]
-    for family, rows in (*results.items(), ("all", every)):
-        row: Row = {"family": family, "graphs": len(rows)}
-        for limit in (*_SHORT, None):
-            what = "same moves" if limit is None else f"{limit:g} s"
-            changes = [costs[limit, True] / costs[limit, False] - 1 for costs in rows]
-            row[f"{what}: mean %"] = 100 * (_geometric([1 + x for x in changes]) - 1)
-            row[f"{what}: better, worse"] = (
-                f"{sum(x < -_SAME for x in changes)}, {sum(x > _SAME for x in changes)}"
-            )
-        gains = [costs[_SHORT[0], True] / costs[_SHORT[1], False] - 1 for costs in rows]
-        row[f"with it {_SHORT[0]:g} s against without {_SHORT[1]:g} s: mean %"] = 100 * (
-            _geometric([1 + x for x in gains]) - 1
-        )
-        yield row
-
-
-def _searched(problem: Problem, seconds: float | None, is_guided: bool) -> float:
-    deadline = math.inf if seconds is None else time.perf_counter() + seconds
-    advice = functools.partial(advise, problem, 0) if is_guided else None
-    return search_problem(problem, advice=advice, budget=_BUDGET, deadline=deadline).chain.cost
-
-
-def orders_rows() -> Iterator[Row]:
-    """Each order alone, cut as well as it can be cut."""
-    results: dict[str, list[dict[str, float]]] = {}
-    instances = [i for n in STRUCTURED_SIZES for i in structured_instances(n)]
-    for kind in (RANDOM_BYTES, LAYER_BYTES):
-        for num_ops in RANDOM_SIZES[1:]:
-            instances += random_instances(kind, num_ops)[:24]
-    for instance in instances:
-        problem = build_problem(instance.graph(), instance.num_stages, instance.objective)
-        guidance = guide(problem)
-        costs = {name: _cut(problem, structural_order(problem, name)) for name in ORDER_NAMES}
-        costs["network"] = _cut(problem, guidance.greedy_order())
-        samples = guidance.sample_orders(_NUM_SAMPLES, 0)
-        costs[f"network, best of {_NUM_SAMPLES}"] = min(_cut(problem, one) for one in samples)
-        draw = np.random.default_rng(0).random((_NUM_SAMPLES, problem.num_items))
-        costs[f"random, best of {_NUM_SAMPLES}"] = min(
-            _cut(problem, priority_order(problem, row)) for row in draw
-        )
-        results.setdefault(instance.family, []).append(costs)
-    every = [costs for rows in results.values() for costs in rows]
-    for family, rows in (*results.items(), ("all", every)):
-        file = _geometric([costs["file"] for costs in rows])
-        yield {
-            "family": family,
-            "graphs": len(rows),
-            **{
-                f"{name} %": 100 * (_geometric([costs[name] for costs in rows]) / file - 1)
-                for name in rows[0]
-                if name != "file"
-            },
-        }
+def proposal_rows() -> Iterator[Row]:
+    """The policy in one pass beside its rivals; a row for random and for structured graphs."""
+    random = [
+        instance
+        for num_ops in RANDOM_SIZES
+        for kind in (RANDOM_BYTES, LAYER_BYTES)
+        for instance in random_instances(kind, num_ops)
+    ]
+    sections = {"random, 30-100": random, "structured, 50-1000": held_out_structured()}
+    for name, instances in sections.items():
+        found = [rivals(instance) for instance in instances]
+        yield from rival_rows(name, found)
 
 
 def _solve(instance: Instance, scheduler: str, **options: Any) -> Schedule:
@@ -388,18 +328,10 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[Row]], str]] = {
         f"The graphs of the table of random DAGs. Costs within {_SAME:g} of each other are as "
         f"good.\n{_TIMES}",
     ),
-    "network": (
-        "The same search in the same time, with the network against without it",
-        network_rows,
-        "Geometric means of the cost with the network by that without it: less than 0 is better "
-        f"with it. The network's own time counts, but for the {_BUDGET} moves per op without "
-        "a time limit.",
-    ),
-    "orders": (
-        "Each order alone, against the file's order",
-        orders_rows,
-        "Geometric means of costs, each order cut as well as it can be cut, against the file's "
-        'order. "mass" and "critical_path" are the hand-made priorities.',
+    "proposals": (
+        "One pass: what the policy proposes, beside its rivals",
+        proposal_rows,
+        PROPOSAL_NOTES,
     ),
 }
 

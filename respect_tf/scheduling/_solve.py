@@ -156,7 +156,11 @@ def _on_edge_tpus(
         answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
     else:
         answer = _solver(scheduler, seed)(problem, deadline)
-    answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
+    answer = dataclasses.replace(
+        answer,
+        lower_bound=answer.lower_bound * prepared.doubt,
+        proposal=answer.proposal if scheduler in _SEEDED else None,  # "exact" may have asked, too
+    )
     return checked_schedule(problem, answer, scheduler, started)
 
 

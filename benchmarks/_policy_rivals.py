@@ -1,0 +1,153 @@
+"""What the policy proposes in one pass, and its rivals in the same time, on held-out graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks._policy_suite import Instance, best_known
+from respect_tf.graph import ORDERS, graph_features
+from respect_tf.policy import GraphView, propose, view_of
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._search_rounds import Rounds
+from respect_tf.training import noisy_orders
+
+Row = dict[str, Any]
+
+FILE, RULE, STRUCTURAL, NOISE, PROPOSAL = "file order", "rule", "structural", "noise", "policy"
+# Moves per op after the best cut of each.
+_MOVES = 10
+_REPEATS = 3
+_BATCH = 16  # noisy orders that are made at a time
+_MOST_NOISY = 400
+
+PROPOSAL_NOTES = f"""
+Gaps to the best schedule known (a search of 300 moves per op, or what else was found), mean and in
+brackets the worst, in %; the last lines are the mean gap as a part of the rule's. "file order": its
+best cut. "rule": the structural order with the best quick cut, the first of the policy's orders.
+"structural": the best of all {len(ORDERS)} structural orders, each cut as well as it can be cut.
+"noise": the best of the rule's order and as many random-priority copies of it, normally distributed
+by a tenth of the order, as fit into the policy's own time on that graph; "noisy orders" says how
+many that were in the median. "policy": the best of up to 8 orders, as `propose` returns them, each
+cut with the best so far as the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first
+round) after that. "policy - noise" is the mean difference of gaps with its 95 % interval, over
+pairs of one graph. Times are processor times, the least of {_REPEATS}: other work went on beside.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rivals:
+    """What was found on one graph.
+
+    Attributes:
+        gaps: % above the best schedule known, by the name of the rival, and of it and some moves.
+        seconds: What the policy takes: features, network and cuts.
+        propose_seconds: Of these, `propose` alone.
+        num_noisy: Noisy orders in the same time.
+        num_ops: Number of ops.
+    """
+
+    gaps: dict[str, float]
+    seconds: float
+    propose_seconds: float
+    num_noisy: int
+    num_ops: int
+
+
+def rivals(instance: Instance) -> Rivals:
+    """Run them all on one graph."""
+    graph, num_stages = instance.graph(), instance.num_stages
+    problem = build_problem(graph, num_stages, instance.objective)
+    rounds = Rounds(problem, seed=0)
+    costs = {
+        "op_costs": np.asarray(problem.linear.op_costs, np.float64),
+        "transfer_cost": float(problem.linear.enter + problem.linear.leave),
+    }
+
+    def cut(orders: Sequence[Any], best: Chain | None = None) -> Chain:
+        for order in orders:
+            chain = rounds.cut(problem.item_of[order], math.inf if best is None else best.cost)
+            if chain is not None and (best is None or chain.cost < best.cost):
+                best = chain
+        assert best is not None
+        return best
+
+    def view() -> GraphView:
+        return view_of(graph_features(graph, num_stages, **costs), num_stages)
+
+    propose_seconds, orders = _timed(lambda: propose(graph, num_stages, **costs))
+    cut_seconds, policy = _timed(lambda: cut(orders))
+    seconds = propose_seconds + cut_seconds
+    # Noise needs the rule's order and its best cut, too, but no masses, levels and network.
+    seen = view()
+    rule_seconds, rule = _timed(lambda: cut([seen.rule]))
+    view_seconds, _ = _timed(lambda: view_of(seen.features, num_stages))
+    noise, num_noisy = _in_time(seen, rule, cut, seconds - rule_seconds - view_seconds)
+    found = {
+        FILE: cut([graph.topological_order]),
+        RULE: rule,
+        STRUCTURAL: cut(seen.features.orders),
+        NOISE: noise,
+        PROPOSAL: policy,
+    }
+    for name in (RULE, NOISE, PROPOSAL):
+        search = Rounds(problem, seed=0)
+        search.add(found[name])
+        search.run_round(_MOVES * graph.num_ops)
+        found[f"{name} + {_MOVES}"] = search.best
+    best = min(best_known(instance), *(chain.cost for chain in found.values()))
+    gaps = {name: 100 * (chain.cost / best - 1) if best else 0.0 for name, chain in found.items()}
+    return Rivals(gaps, seconds, propose_seconds, num_noisy, graph.num_ops)
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    least, found = math.inf, None
+    for _ in range(_REPEATS):
+        begin = time.process_time()
+        found = run()
+        least = min(least, time.process_time() - begin)
+    return least, found
+
+
+def _in_time(view: GraphView, best: Chain, cut: Any, seconds: float) -> tuple[Chain, int]:
+    """The best of the rule's cut and those of as many noisy orders as fit into some time."""
+    begin, count = time.process_time(), 0
+    while time.process_time() - begin < seconds and count < _MOST_NOISY:
+        for order in noisy_orders(view, _BATCH, count):
+            if time.process_time() - begin >= seconds:
+                break
+            best = cut([order], best)
+            count += 1
+    return best, count
+
+
+def rival_rows(kind: str, found: Sequence[Rivals]) -> Iterator[Row]:
+    """One row of gaps for a kind of graphs, and one of parts of the rule's gap."""
+    names = list(found[0].gaps)
+    means = {name: statistics.mean(one.gaps[name] for one in found) for name in names}
+    worst = {name: max(one.gaps[name] for one in found) for name in names}
+    differences = [one.gaps[PROPOSAL] - one.gaps[NOISE] for one in found]
+    error = 1.96 * statistics.stdev(differences) / math.sqrt(len(found))
+    large = [one for one in found if one.num_ops >= 500] or list(found)
+    yield {
+        "graphs": kind,
+        "number": len(found),
+        **{name: f"{means[name]:.2f} ({worst[name]:.0f})" for name in names},
+        "policy - noise": f"{statistics.mean(differences):+.2f} ± {error:.2f}",
+        "noisy orders": statistics.median(one.num_noisy for one in found),
+        "propose ms": f"{1000 * statistics.median(one.propose_seconds for one in large):.1f}",
+        "with cuts ms": f"{1000 * statistics.median(one.seconds for one in large):.1f}",
+    }
+    yield {
+        "graphs": "part of the rule's",
+        "number": "",
+        **{name: f"{100 * means[name] / means[RULE]:.0f} %" for name in names},
+        **dict.fromkeys(("policy - noise", "noisy orders", "propose ms", "with cuts ms"), ""),
+    }
