@@ -75,7 +75,7 @@ def _files(pipeline: Pipeline) -> dict[str, bytes]:
     files[RUN_SCRIPT] = run_script()
     num_devices = sum(not segment.on_cpu for segment in pipeline.segments)
     files[RUN_README] = run_readme(pipeline.name, num_devices)
-    reference = reference_file(pipeline.graph, pipeline.segments, pipeline._chain)
+    reference = reference_file(pipeline.graph, pipeline.segments, lambda: pipeline._chain)
     if reference is not None:
         files[REFERENCE] = reference
     files[REPORT] = pipeline.report.to_html().encode()

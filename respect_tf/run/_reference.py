@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,14 +22,14 @@ _MOST_BYTES = 8 * 2**20
 
 
 def reference_file(
-    graph: OpGraph, segments: Sequence[Segment], chain: SegmentChain
+    graph: OpGraph, segments: Sequence[Segment], load: Callable[[], SegmentChain]
 ) -> bytes | None:
     """Random inputs and every tensor that a segment makes of them, as an .npz file.
 
     Args:
         graph: The whole model's.
         segments: Its segments.
-        chain: The segments, loaded.
+        load: Gives the segments, loaded.
 
     Returns:
         The same bytes for the same pipeline; None where a segment cannot be run here.
@@ -42,6 +42,7 @@ def reference_file(
     size = sum(int(np.prod(s.shape)) * np.dtype(s.dtype).itemsize for s in borders.values())
     count = _SAMPLES if _SAMPLES * size <= _MOST_BYTES else 1
     try:
+        chain = load()
         made = [chain.tensors(inputs) for inputs in random_inputs(graph, count, seed=0)]
     except InterpreterError:
         return None  # whoever runs the model is told; saving it is possible all the same
