@@ -1,4 +1,4 @@
-"""Activations as the ops that TFLite makes of them."""
+"""Activations as the ops that TFLite makes of them, and rewriting of those."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def lower_activation(form: Form, activation: Any, value: Value) -> Value | None:
     if name in ("silu", "swish"):
         return form.op("MUL", [value, form.op("LOGISTIC", [value], value.shape)], value.shape)
     if name in ("hard_silu", "hard_swish"):
-        return form.op("HARD_SWISH", [value], value.shape)
+        return _hard_swish(form, value)
     if name == "hard_sigmoid":
         moved = form.op("BIAS", [value, form.weights(())], value.shape)
         return scale(form, form.op("RELU6", [moved], value.shape))
     if name == "elu":
-        return float_op(form, "ELU", value)
-    if name in ("leaky_relu",):
-        return form.op("LEAKY_RELU", [value], value.shape)
+        return elu(form, value)
+    if name == "leaky_relu":
+        return leaky_relu(form, value)
     if name == "softplus":
         grown = form.op("EXP", [value], value.shape)
         return form.op("LOG", [form.op("ADD", [grown, form.weights(())], value.shape)], value.shape)
@@ -53,11 +53,37 @@ def scale(form: Form, value: Value, size: tuple[int, ...] = ()) -> Value:
     return form.op("SCALE", [value, form.weights(size)], value.shape)
 
 
-def float_op(form: Form, kind: str, value: Value) -> Value:
-    """An op without an int8 kernel: TFLite puts it between DEQUANTIZE and QUANTIZE."""
-    real = form.op("DEQUANTIZE", [value], value.shape, dtype="float32")
-    done = form.op(kind, [real], value.shape, dtype="float32")
-    return form.op("QUANTIZE", [done], value.shape)
+def leaky_relu(form: Form, value: Value) -> Value:
+    """PRELU with one slope for all channels."""
+    slopes = (*(1 for _ in value.shape[1:-1]), value.shape[-1])
+    return form.op("PRELU", [value, form.weights(slopes)], value.shape)
+
+
+def parametric_relu(form: Form, slopes: tuple[int, ...], value: Value) -> Value:
+    """PRELU; with a slope for each position, RELU, MUL and SUB."""
+    if all(size == 1 for size in slopes[:-1]):
+        return form.op("PRELU", [value, form.weights(slopes)], value.shape)
+    positive = form.op("RELU", [value], value.shape)
+    number = form.weights(())
+    negative = form.op("MUL", [value, number], value.shape, fused_activation="RELU")
+    scaled = form.op("MUL", [negative, form.weights(value.shape)], value.shape)
+    return form.op("SUB", [positive, scaled], value.shape)
+
+
+def _hard_swish(form: Form, value: Value) -> Value:
+    gate = form.op("ADD", [value, form.weights(())], value.shape, fused_activation="RELU6")
+    gate = form.op("MUL", [gate, form.weights(())], value.shape)
+    return form.op("MUL", [value, gate], value.shape)
+
+
+def elu(form: Form, value: Value) -> Value:
+    """RELU(x) + exp(-RELU(-x)) - 1; the power by LOGISTIC and RSQRT."""
+    shape = value.shape
+    below = form.op("MUL", [value, form.weights(())], shape, fused_activation="RELU")
+    share = form.op("LOGISTIC", [below], shape)
+    root = form.op("RSQRT", [share], shape)
+    power = form.op("SUB", [form.op("MUL", [root, root], shape), form.weights(())], shape)
+    return form.op("ADD", [form.op("RELU", [value], shape), power], shape)
 
 
 def lower_relu_layer(form: Form, layer: Any, value: Value) -> Value | None:
@@ -66,7 +92,7 @@ def lower_relu_layer(form: Form, layer: Any, value: Value) -> Value | None:
     threshold = float(getattr(layer, "threshold", 0.0) or 0.0)
     largest = getattr(layer, "max_value", None)
     if slope and not threshold and largest is None:
-        return form.op("LEAKY_RELU", [value], value.shape)
+        return leaky_relu(form, value)
     if slope or threshold:
         return None
     if largest is None:

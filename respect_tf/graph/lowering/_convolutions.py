@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from respect_tf.graph.lowering._activations import lower_activation
@@ -67,13 +68,32 @@ def transposed_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Va
 def dense(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """Dense, over vectors, sequences and maps."""
     units, read = int(layer.units), value.shape[-1]
+    if len(shape) > 2:
+        return _dense_of_maps(form, layer, value, shape)
     inputs = [value, form.weights((units, read))]
     has_bias = _has_bias(form, layer)
     if has_bias:
         inputs.append(form.weights((units,), "int32"))
-    version = 4 if len(value.shape) == 2 else 5
-    made = form.op("FULLY_CONNECTED", inputs, shape, version=version, has_bias=has_bias)
+    made = form.op("FULLY_CONNECTED", inputs, shape, has_bias=has_bias)
     return _activated(form, layer, made)
+
+
+def _dense_of_maps(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
+    """A 1x1 convolution, after rewriting; over a sequence, as an image of height 1."""
+    units = int(layer.units)
+    image = value if len(shape) == 4 else reshape(form, value, _as_image(value.shape))
+    made = form.op(
+        "CONV_2D",
+        [image, form.weights((units, 1, 1, value.shape[-1])), form.weights((units,), "int32")],
+        (*image.shape[:-1], units),
+        has_bias=_has_bias(form, layer),
+        padding="VALID",
+    )
+    return _activated(form, layer, made if len(shape) == 4 else reshape(form, made, shape))
+
+
+def _as_image(shape: Shape) -> Shape:
+    return (1, math.prod(shape[1:-2]), shape[-2], shape[-1])
 
 
 def batch_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
@@ -100,9 +120,11 @@ def layer_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> V
     inverse = form.op("ADD", [variance, form.weights(())], narrow)
     inverse = form.op("RSQRT", [inverse], narrow)
     factor = form.op("MUL", [inverse, form.weights((shape[-1],))], shape)
-    moved = form.op("MUL", [form.op("MUL", [mean, form.weights(())], narrow), factor], shape)
+    moved = form.op("MUL", [mean, factor], shape)
     if form.adds(layer.beta):
-        moved = form.op("ADD", [moved, form.weights((shape[-1],))], shape)
+        moved = form.op("SUB", [form.weights((shape[-1],)), moved], shape)
+    else:
+        moved = form.op("MUL", [moved, form.weights(())], shape)
     return form.op("ADD", [form.op("MUL", [value, factor], shape), moved], shape)
 
 

@@ -12,8 +12,10 @@ import math
 from respect_tf.graph.lowering._form import Form, Op, Value
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+# Without TRANSPOSE_CONV, whose activation is an op of its own after rewriting.
 _FUSES_ACTIVATION = (
-    *_CONVOLUTIONS, "ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D", "AVERAGE_POOL_2D",
+    "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D",
+    "AVERAGE_POOL_2D",
 )  # fmt: skip
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -148,11 +150,8 @@ def _fuse_activation(before: Op, op: Op, graph: _Links) -> bool:
         return False
     if fused != "NONE" and not (op.kind == "RELU" and fused in ("RELU", "RELU6")):
         return False
-    version = 4 if before.kind == "TRANSPOSE_CONV" else before.attributes.version
     before.attributes = dataclasses.replace(
-        before.attributes,
-        fused_activation=op.kind if fused == "NONE" else fused,
-        version=version,
+        before.attributes, fused_activation=op.kind if fused == "NONE" else fused
     )
     graph.merge(before, op)
     return True

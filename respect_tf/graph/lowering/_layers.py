@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from respect_tf.graph.lowering import _convolutions, _shapes
-from respect_tf.graph.lowering._activations import lower_activation, lower_relu_layer, scale
+from respect_tf.graph.lowering._activations import (
+    elu,
+    leaky_relu,
+    lower_activation,
+    lower_relu_layer,
+    parametric_relu,
+    scale,
+)
 from respect_tf.graph.lowering._form import Form, Shape, Value
 from respect_tf.graph.lowering._walk import Call
 
@@ -41,7 +48,9 @@ _ONE_INPUT: dict[str, Rule] = {
     "UpSampling2D": _shapes.upsample_2d,
     "ReLU": lambda form, layer, value, _: lower_relu_layer(form, layer, value),
     "Activation": lambda form, layer, value, _: lower_activation(form, layer.activation, value),
-    "LeakyReLU": lambda form, _, value, shape: form.op("LEAKY_RELU", [value], shape),
+    "ELU": lambda form, layer, value, _: elu(form, value) if layer.alpha == 1 else None,
+    "LeakyReLU": lambda form, _, value, __: leaky_relu(form, value),
+    "RepeatVector": lambda form, _, value, shape: _shapes.repeat(form, value, shape),
     "Softmax": lambda form, _, value, shape: form.op("SOFTMAX", [value], shape),
     **dict.fromkeys(
         ("GlobalAveragePooling1D", "GlobalAveragePooling2D"),
@@ -90,7 +99,7 @@ def lower_call(
             1 if axis in (layer.shared_axes or ()) else size
             for axis, size in enumerate(values[0].shape[1:], 1)
         ]
-        made = form.op("PRELU", [values[0], form.weights(sizes)], shape, version=1)
+        made = parametric_relu(form, tuple(sizes), values[0])
     elif kind == "Concatenate":
         made = _shapes.join(form, values, shape)
     elif kind in _MERGES:

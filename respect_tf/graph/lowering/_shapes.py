@@ -7,6 +7,9 @@ from typing import Any
 
 from respect_tf.graph.lowering._form import Form, Shape, Value
 
+# By so much one RESIZE_NEAREST_NEIGHBOR makes an image larger, after rewriting.
+_MOST_STEP = 8
+
 
 def pool_2d(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) -> Value:
     """MaxPooling2D and AveragePooling2D."""
@@ -80,7 +83,22 @@ def resize(form: Form, value: Value, shape: Shape, *, way: str) -> Value | None:
     kinds = {"bilinear": "RESIZE_BILINEAR", "nearest": "RESIZE_NEAREST_NEIGHBOR"}
     if way not in kinds:
         return None
+    while way == "nearest":  # in steps that the Edge TPU takes
+        size = [
+            min(have * _MOST_STEP, want)
+            for have, want in zip(value.shape[1:3], shape[1:3], strict=True)
+        ]
+        if tuple(size) == tuple(shape[1:3]):
+            break
+        value = form.op(kinds[way], [value, form.setting(*size)], (1, *size, shape[3]))
     return form.op(kinds[way], [value, form.setting(*shape[1:3])], shape)
+
+
+def repeat(form: Form, value: Value, shape: Shape) -> Value | None:
+    """RepeatVector: an image of height 1 that is drawn wider."""
+    flat = reshape(form, value, (1, 1, 1, shape[-1]))
+    wide = resize(form, flat, (1, 1, shape[1], shape[-1]), way="nearest")
+    return None if wide is None else reshape(form, wide, shape)
 
 
 def transpose(form: Form, value: Value, order: Sequence[int], shape: Shape) -> Value:
