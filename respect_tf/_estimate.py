@@ -13,7 +13,7 @@ from respect_tf.device import DeviceLike
 from respect_tf.scheduling import Objective, checked_devices, plan_devices
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Estimate(Plan):
     """A `Plan` of an architecture. `str(estimate)` is a table.
 

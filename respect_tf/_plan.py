@@ -24,7 +24,7 @@ from respect_tf.scheduling import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Plan(DevicePlan):
     """What a model gains from each number of Edge TPUs. `str(plan)` is a table.
 

@@ -96,7 +96,7 @@ class PlanRow:
         return min(frames), max(frames)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class DevicePlan:
     """What a graph gains from each number of devices.
 
@@ -115,6 +115,14 @@ class DevicePlan:
     copies: tuple[PlanRow, ...]
     pipelines: tuple[PlanRow, ...]
     is_proved: bool
+
+    def __repr__(self) -> str:
+        best = self.best
+        return (
+            f"{type(self).__name__}(up to {best.num_devices} devices on {self.device.name}: "
+            f"{best.num_segments} segments, replicas {best.replicas}, "
+            f"{best.frames_per_second:.1f} frames/s)"
+        )
 
     @property
     def best(self) -> PlanRow:

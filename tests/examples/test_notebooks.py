@@ -19,11 +19,12 @@ def _names(path):
     return path.stem
 
 
-def test_the_six_notebooks_are_there():
+def test_the_seven_notebooks_are_there():
     assert [path.stem for path in _NOTEBOOKS] == [
         "callbacks",
         "compare_schedulers",
         "deploy_to_coral",
+        "how_many_edge_tpus",
         "quickstart",
         "train_policy",
         "your_measurements",
