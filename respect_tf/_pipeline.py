@@ -7,29 +7,18 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from respect_tf._files import write_file
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
+from respect_tf._predicted_pipeline import PredictedPipeline
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.compile import compile_segments, require_compiler, sent_instructions
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction, resolve_device
-from respect_tf.device import predict as predict_pipeline
+from respect_tf.compile import compile_segments, require_compiler
+from respect_tf.device import EdgeTpu, Hosts, resolve_device
 from respect_tf.graph import OpGraph
 from respect_tf.report import (
     Comparison,
-    PlacedGraph,
-    Report,
-    build_report,
-    chrome_trace,
     compare_speed,
-    draw_gantt,
-    model_explorer_overlays,
-    plot_memory,
-    plot_pipeline,
-    plot_schedule,
-    stages_on_device,
 )
 from respect_tf.run import (
     PipelineRunner,
@@ -37,10 +26,8 @@ from respect_tf.run import (
     RunnerBackend,
     RunnerDevice,
     SegmentChain,
-    Simulation,
     create_runner,
     list_edge_tpus,
-    simulate,
     stream,
 )
 from respect_tf.scheduling import DeviceCount, Schedule, share_out
@@ -60,7 +47,7 @@ from respect_tf.segmentation import (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pipeline:
+class Pipeline(PredictedPipeline):
     """A model cut into segments for several Edge TPUs.
 
     Attributes:
@@ -116,28 +103,6 @@ class Pipeline:
     def outputs(self) -> dict[str, TensorSpec]:
         """The model's outputs by the names its signature gives them, in the model's order."""
         return named_specs(self.graph, self.segments[-1].outputs)
-
-    @property
-    def prediction(self) -> PipelinePrediction:
-        """Memory and time that the device model predicts."""
-        return self._placed.prediction
-
-    @functools.cached_property
-    def report(self) -> Report:
-        """Bytes and milliseconds per stage, speed, cost and bound. `str(report)` is a table."""
-        return build_report(
-            self._placed,
-            self.schedule,
-            self.segments,
-            name=self.name,
-            parity=self.parity,
-            warnings=self.warnings,
-            recuts=self.recuts,
-            rewritten=self.rewritten,
-            comparison=self.comparison,
-            choice=self.choice,
-            frames=self.frames,
-        )
 
     def compared(self) -> Pipeline:
         """The same pipeline, whose report says how fast other ways to run the model would be.
@@ -346,58 +311,6 @@ class Pipeline:
             return share_out(self.graph, self.device, self.schedule, num_devices)
         return self.replicas
 
-    def simulate(
-        self,
-        num_inputs: int = 1000,
-        *,
-        device: DeviceLike | None = None,
-        arrival_rate: float | None = None,
-        arrivals: Literal["regular", "poisson"] = "regular",
-        input_queue_size: int | None = None,
-        inner_queue_size: int = 1,
-        output_queue_size: int | None = None,
-        pop_ms: float = 0.0,
-        seed: int = 0,
-    ) -> Simulation:
-        """Send inputs through the pipeline that the device model predicts.
-
-        Args:
-            num_inputs: How many inputs.
-            device: What the Edge TPUs are like; `Pipeline.device` if left out.
-            arrival_rate: Inputs per second; left out, the next is pushed as soon as the input queue
-                has room.
-            arrivals: Whether they come at equal intervals or at random.
-            input_queue_size: Inputs that may wait before the first stage; None for any number, or
-                for 1 where there is no `arrival_rate`.
-            inner_queue_size: What may wait between two stages.
-            output_queue_size: Results that may wait; None for any number.
-            pop_ms: Time for which whoever takes the results is busy with each.
-            seed: Seed of random arrivals.
-
-        Raises:
-            ArgumentError: A number is out of its range, or there is no such device.
-        """
-        predicted = self.prediction
-        if device is not None:
-            predicted = predict_pipeline(
-                self.graph,
-                self.schedule,
-                device,
-                replicas=self.replicas,
-                instruction_bytes=self._instruction_bytes,
-            )
-        return simulate(
-            predicted,
-            num_inputs,
-            arrival_rate=arrival_rate,
-            arrivals=arrivals,
-            input_queue_size=input_queue_size,
-            inner_queue_size=inner_queue_size,
-            output_queue_size=output_queue_size,
-            pop_ms=pop_ms,
-            seed=seed,
-        )
-
     def save(
         self,
         folder: str | os.PathLike[str],
@@ -424,131 +337,6 @@ class Pipeline:
         """
         with progress(f"Saving {self.name}", verbose=verbose):
             return write_folder(folder, pipeline_files(self), overwrite=overwrite, verbose=verbose)
-
-    def plot_schedule(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw the op graph, coloured by stage.
-
-        Args:
-            ax: matplotlib axes to draw into; a new figure if left out.
-            path: A file to write (.png, .svg, .pdf).
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-
-        Raises:
-            DependencyError: matplotlib is not installed.
-        """
-        return plot_schedule(self._placed, title=self.name, ax=ax, path=path)
-
-    def plot_memory(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw what each stage caches, streams and computes with, against the room on its chip.
-
-        Args:
-            ax: matplotlib axes to draw into; a new figure if left out.
-            path: A file to write (.png, .svg, .pdf).
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-
-        Raises:
-            DependencyError: matplotlib is not installed.
-        """
-        placed = self._placed
-        stages = stages_on_device(placed.prediction, self.segments)
-        return plot_memory(stages, placed.room_bytes, title=self.name, ax=ax, path=path)
-
-    def plot_pipeline(
-        self,
-        first: int | None = None,
-        num_inputs: int | None = None,
-        *,
-        ax: Any = None,
-        path: str | os.PathLike[str] | None = None,
-    ) -> Any:
-        """Draw which stage of the simulated pipeline works on which input when.
-
-        Args:
-            first: The input to begin with: 0 shows how the pipeline fills. Left out, it is in its
-                steady state.
-            num_inputs: How many inputs to show; left out, enough to see one pass through.
-            ax: matplotlib axes to draw into; a new figure if left out.
-            path: A file to write (.png, .svg, .pdf).
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-
-        Raises:
-            ArgumentError: A number is out of its range.
-            DependencyError: matplotlib is not installed.
-        """
-        gantt = draw_gantt(self._placed.prediction, first=first, num_inputs=num_inputs)
-        return plot_pipeline(gantt, title=self.name, ax=ax, path=path)
-
-    def to_chrome_trace(self, path: str | os.PathLike[str], num_inputs: int = 50) -> Path:
-        """Write the simulated pipeline as a trace for https://ui.perfetto.dev or chrome://tracing.
-
-        Args:
-            path: The file to write (.json).
-            num_inputs: How many inputs to send through.
-
-        Returns:
-            The file's absolute path.
-
-        Raises:
-            ArgumentError: `num_inputs` is no number from 1.
-            SavedPipelineError: The file cannot be written.
-        """
-        trace = chrome_trace(self.simulate(num_inputs), name=self.name)
-        return write_file(path, trace.encode())
-
-    def to_model_explorer(self, path: str | os.PathLike[str]) -> dict[str, Path]:
-        """Write overlays for Google's Model Explorer (PyPI: ai-edge-model-explorer).
-
-        To look at them: `model-explorer MODEL.tflite --node_data_paths=FILE,FILE`, with the whole
-        model that `save` writes.
-
-        Args:
-            path: A file to write the stages into, `NAME.json`; the others go beside it, as
-                `NAME_ms.json`, `NAME_bytes.json` and `NAME_device.json`. A path without that
-                ending is a folder for all four.
-
-        Returns:
-            The absolute paths by overlay: "stage", "ms", "bytes", "device" (CPU or TPU).
-
-        Raises:
-            SavedPipelineError: A file cannot be written.
-        """
-        target = Path(path)
-        if target.suffix != ".json":
-            target = target / f"{self.name}.json"
-        return {
-            overlay: write_file(
-                target if overlay == "stage" else target.with_name(f"{target.stem}_{overlay}.json"),
-                content.encode(),
-            )
-            for overlay, content in model_explorer_overlays(self._placed).items()
-        }
-
-    def _repr_html_(self) -> str:
-        return self.report._repr_html_()
-
-    @functools.cached_property
-    def _placed(self) -> PlacedGraph:
-        return PlacedGraph.of(
-            self.graph,
-            self.schedule,
-            self.device,
-            replicas=self.replicas,
-            instruction_bytes=self._instruction_bytes,
-        )
-
-    @functools.cached_property
-    def _instruction_bytes(self) -> list[int | None]:
-        """What compiled segments send at every inference, which need not be predicted."""
-        return [
-            None if one.compiled is None else sent_instructions(one.compiled)
-            for one in self.segments
-        ]
 
     @functools.cached_property
     def _chain(self) -> SegmentChain:
