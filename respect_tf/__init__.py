@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from respect_tf._compare import compare as compare
     from respect_tf._convert import ConvertOptions as ConvertOptions
     from respect_tf._convert import convert as convert
     from respect_tf._convert import load as load
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
     from respect_tf.device import device_presets as device_presets
     from respect_tf.device import predict as predict
     from respect_tf.graph import OpGraph as OpGraph
+    from respect_tf.report import FloatComparison as FloatComparison
     from respect_tf.report import Inspection as Inspection
+    from respect_tf.report import ModelInspection as ModelInspection
     from respect_tf.report import inspect as inspect
     from respect_tf.scheduling import Constraints as Constraints
     from respect_tf.scheduling import Latency as Latency
@@ -93,6 +96,7 @@ _ERRORS = (
 # Public name -> the module that defines it. Loaded at first use.
 _EXPORTS = {
     "Calibration": "respect_tf.device",
+    "FloatComparison": "respect_tf.report",
     "EdgeTpu": "respect_tf.device",
     "Hosts": "respect_tf.device",
     "PipelinePrediction": "respect_tf.device",
@@ -110,6 +114,7 @@ _EXPORTS = {
     "estimate": "respect_tf._estimate",
     "plan_fleet": "respect_tf._fleet",
     "speed_limited": "respect_tf._tuning",
+    "ModelInspection": "respect_tf.report",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.scheduling",
     "Pipeline": "respect_tf._pipeline",
@@ -120,6 +125,7 @@ _EXPORTS = {
     "Throughput": "respect_tf.scheduling",
     "calibrate": "respect_tf.device",
     "check_schedule": "respect_tf.scheduling",
+    "compare": "respect_tf._compare",
     "convert": "respect_tf._convert",
     "export": "respect_tf._hook",
     "inspect": "respect_tf.report",

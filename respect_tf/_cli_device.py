@@ -75,12 +75,21 @@ def compile_(
 
 
 @click.command()
-@click.argument("model", type=EXISTING_FILE)
+@click.argument("model", type=EXISTING)
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Let MODEL run code of its own: Lambda layers, classes of any module it names.",
+)
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
-    """Say what is in MODEL, a .tflite file."""
+def inspect(model: Path, trusted: bool, as_json: bool) -> None:
+    """Say what is in MODEL, a .tflite file; or what converting MODEL will give.
+
+    Of a .keras or .h5 file or a SavedModel folder: what will map, what will be rewritten, what
+    stays on the CPU, what stops the compiler.
+    """
     with failing(as_json):
-        found = respect_tf.inspect(model)
+        found = respect_tf.inspect(model, trusted=trusted)
         if as_json:
             print_json(found.to_dict())
         else:

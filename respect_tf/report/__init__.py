@@ -3,9 +3,11 @@
 from respect_tf.report._comparison import Comparison, compare_speed
 from respect_tf.report._compilation import compilation_table
 from respect_tf.report._doctor import Finding, examine_installation
+from respect_tf.report._float_comparison import FloatComparison
 from respect_tf.report._gantt import Gantt, draw_gantt
 from respect_tf.report._inspection import Inspection, inspect
 from respect_tf.report._model_explorer import model_explorer_overlays
+from respect_tf.report._model_inspection import ModelInspection, UnmappedOps
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._plan_text import choice, plan_dict, plan_html, plan_text
 from respect_tf.report._plot_plan import plot_plan
@@ -20,13 +22,16 @@ from respect_tf.report._trace import chrome_trace
 __all__ = [
     "Comparison",
     "Finding",
+    "FloatComparison",
     "Gantt",
     "Inspection",
+    "ModelInspection",
     "PlacedGraph",
     "Report",
     "Speed",
     "StageOnDevice",
     "StageReport",
+    "UnmappedOps",
     "build_report",
     "choice",
     "chrome_trace",

@@ -30,7 +30,8 @@ from respect_tf._reporting import Verbosity, progress
 from respect_tf.tflite._accuracy import Accuracy
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
 from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
-from respect_tf.tflite._frozen import freeze_without_a_function
+from respect_tf.tflite._float_model import FloatTFLite, int8_converter
+from respect_tf.tflite._float_model import float_tflite as _float_tflite
 from respect_tf.tflite._input_arrays import Sample
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
@@ -234,15 +235,9 @@ def _convert_float(
             {spec.name: spec.shape for spec in source.inputs},
             dict(zip(output_names, map(tuple, shapes), strict=True)),
         )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    freeze_without_a_function(converter, function)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative_dataset
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter = int8_converter(function, representative_dataset)
     converter.inference_input_type = tf.dtypes.as_dtype(io_types[0])
     converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
-    # The Edge TPU compiler dates from when dense weights had one scale per tensor.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     rewriter.use(source.name, source.layer_names, representative_dataset)
     with edited_before_quantizing(converter, rewriter.edit, rewriter.refused):
         _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
@@ -262,6 +257,29 @@ def _convert_float(
         layer_names=source.layer_names,
         unpacked=parsed,
         rewritten=rewriter.applied,
+    )
+
+
+def float_tflite(
+    model: Any,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    trusted: bool = False,
+    verbose: Verbosity = "auto",
+) -> FloatTFLite:
+    """The float .tflite model that `to_int8` makes of a model before it rewrites and quantises it.
+
+    Raises:
+        ArgumentError: A configured converter, or no model.
+        ConversionError: TensorFlow cannot convert the model.
+        UnsupportedModelError: A .tflite file that is quantised; and as for `to_int8`.
+    """
+
+    def explain(error: Exception, source: FloatModel, chatter: Chatter) -> ConversionError:
+        return ConversionError(_explained(error, source.name, source.layer_names, chatter))
+
+    return _float_tflite(
+        model, explain=explain, custom_objects=custom_objects, trusted=trusted, verbose=verbose
     )
 
 

@@ -93,7 +93,9 @@ def test_scales_in_a_package_that_are_no_numbers_are_json_too() -> None:
 
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+    with pytest.raises(respect_tf.ArgumentError, match="no SavedModel"):
+        respect_tf.inspect(tmp_path)
+    for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(respect_tf.ArgumentError, match="no regular file"):
             respect_tf.inspect(path)
     for name in ("a\0b", "x" * 5000):
