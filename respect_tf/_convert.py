@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-import numpy as np
-import numpy.typing as npt
-
 from respect_tf._choosing import (
-    Choice,
-    Chosen,
-    can_choose_again,
     checked_choice,
     checked_num_devices,
     choose,
-    choose_within,
-    chosen_again,
     frames_told,
     with_times,
 )
@@ -27,40 +18,29 @@ from respect_tf._errors import ArgumentError
 from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
-from respect_tf._reporting import Verbosity, progress, report
-from respect_tf.compile import CompileMode, Compiler, compile_cut, resolve_compiler
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts, blocking_remarks, resolve_device
-from respect_tf.graph import OpGraph, op_graph_of
+from respect_tf._reporting import Verbosity, report
+from respect_tf._steps import cut_and_compile, prove, proving_inputs, warn
+from respect_tf.compile import CompileMode, resolve_compiler
+from respect_tf.device import DeviceLike, blocking_remarks, resolve_device
+from respect_tf.graph import op_graph_of
 from respect_tf.report import compare_speed
 from respect_tf.scheduling import Constraints, MeasureLike, Objective, Schedule
 from respect_tf.segmentation import (
     NUM_INPUTS,
-    Interface,
     Metadata,
-    ParityReport,
-    Segment,
     check_runner_rules,
     cut,
     interface_of,
-    quantize,
     random_inputs,
     schedule_of,
 )
-from respect_tf.segmentation import verify as verify_segments
 from respect_tf.tflite import (
-    Int8Model,
     RewriteMode,
     describe_rewritten,
-    is_made_here,
-    mark_made_here,
     read_content,
     read_model,
     to_int8,
 )
-
-# Of the inputs that the segments are proved on, those that the model was made for; the rest are
-# random, over the full range of the stored numbers.
-_NUM_CALIBRATION_INPUTS = 2
 
 IoType = Literal["int8", "uint8", "float32"]
 
@@ -197,14 +177,14 @@ def convert(
         verbose=verbose,
     )
     graph = op_graph_of(whole.unpacked)
-    remarks = _warn(whole.remarks, verbose=verbose)
-    _warn(blocking_remarks(graph, range(graph.num_ops)), verbose=verbose)
+    remarks = warn(whole.remarks, verbose=verbose)
+    warn(blocking_remarks(graph, range(graph.num_ops)), verbose=verbose)
     interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
     choice = with_times(choice, whole)
     chosen = choose(choice, graph, num_devices, device, verbose=verbose)
     if chosen.reason:
         report(chosen.reason, verbose=verbose)
-    chosen, segments, recuts = _cut_and_compiled(
+    chosen, segments, recuts = cut_and_compile(
         whole,
         graph,
         choice,
@@ -215,8 +195,8 @@ def convert(
         device=device,
         verbose=verbose,
     )
-    warnings = _warn(check_runner_rules(segments), verbose=verbose)
-    inputs = _inputs(whole, graph, seed=seed or 0) if verify else None
+    warnings = warn(check_runner_rules(segments), verbose=verbose)
+    inputs = proving_inputs(whole, graph, seed=seed or 0) if verify else None
     return Pipeline(
         name=plain_name(whole.name),
         model=whole.content,
@@ -227,7 +207,7 @@ def convert(
         replicas=chosen.replicas,
         choice=chosen.reason,
         frames=frames_told(graph, device),
-        parity=_parity(whole.content, segments, inputs, graph, verbose=verbose),
+        parity=prove(whole.content, segments, inputs, graph, verbose=verbose),
         warnings=(*remarks, *warnings),
         interface=interface,
         recuts=recuts,
@@ -243,105 +223,6 @@ def _check_metadata(metadata: Any) -> None:
             "metadata must be None or respect_tf.Metadata(...). "
             f"Received: {type(metadata).__name__}."
         )
-
-
-def _warn(warnings: Sequence[str], *, verbose: Verbosity) -> tuple[str, ...]:
-    for warning in warnings:
-        report(f"warning: {warning}", verbose=verbose)
-    return tuple(warnings)
-
-
-def _cut_and_compiled(
-    whole: Int8Model,
-    graph: OpGraph,
-    choice: Choice,
-    chosen: Chosen,
-    interface: Interface,
-    *,
-    compiler: Compiler | None,
-    must_compile: bool,
-    device: EdgeTpu | Hosts,
-    verbose: Verbosity,
-) -> tuple[Chosen, tuple[Segment, ...], tuple[str, ...]]:
-    """Cut and compile, again where the compiler's log asks for it; a line for each cut."""
-    cut_by = functools.partial(_cut, whole, graph, interface)
-    schedule = chosen.schedule
-    if compiler is None:
-        return chosen, cut_by(schedule), ()
-    again = functools.partial(
-        choose_within, choice, graph, num_stages=schedule.num_stages, verbose=verbose
-    )
-    compiled = compile_cut(
-        graph,
-        schedule,
-        cut_by,
-        compiler=compiler,
-        strict=must_compile,
-        reschedule=again if can_choose_again(choice) else None,
-        device=device,
-        verbose=verbose,
-    )
-    chosen = chosen_again(chosen, compiled.schedule, graph, device)
-    return chosen, compiled.compilation.segments, compiled.describe()
-
-
-def _cut(
-    whole: Int8Model, graph: OpGraph, interface: Interface, schedule: Schedule
-) -> tuple[Segment, ...]:
-    segments = cut(
-        whole.unpacked,
-        graph,
-        schedule.stages,
-        name=plain_name(whole.name),
-        cpu_stages=schedule.cpu_stages,
-        interface=interface,
-    )
-    if is_made_here(whole.content):
-        for segment in segments:
-            mark_made_here(segment.content)
-    return segments
-
-
-def _parity(
-    content: bytes,
-    segments: Sequence[Segment],
-    inputs: Sequence[Sequence[npt.NDArray[Any]]] | None,
-    graph: OpGraph,
-    *,
-    verbose: Verbosity,
-) -> ParityReport | None:
-    """Prove the segments, where there are inputs for it."""
-    if inputs is None:
-        return None
-    with progress("Proving the segments bit for bit", verbose=verbose):
-        return verify_segments(content, segments, inputs, graph=graph)
-
-
-def _inputs(whole: Int8Model, graph: OpGraph, *, seed: int) -> list[list[npt.NDArray[Any]]]:
-    """Some of the calibration samples, and random inputs over the full range."""
-    inputs = _stored_samples(whole, graph, _NUM_CALIBRATION_INPUTS)
-    return inputs + random_inputs(graph, NUM_INPUTS - len(inputs), seed=seed)
-
-
-def _stored_samples(whole: Int8Model, graph: OpGraph, count: int) -> list[list[npt.NDArray[Any]]]:
-    """The first calibration samples as the int8 model takes them, in its own order of inputs."""
-    names = graph.signature_names
-    tensors = graph.model_inputs.tolist()
-    samples = []
-    for sample in whole.samples[:count]:
-        if any(names.get(tensor) not in sample for tensor in tensors):
-            return []
-        samples.append(
-            [
-                quantize(
-                    np.asarray(sample[names[tensor]]),
-                    graph.tensor_dtypes[tensor],
-                    graph.tensor_quantization[tensor],
-                )
-                for tensor in tensors
-            ]
-        )
-    return samples
 
 
 def segment_at(
@@ -371,7 +252,7 @@ def segment_at(
     graph = op_graph_of(unpacked)
     chosen = schedule_of(graph, stages, cuts=cuts)
     segments = cut(unpacked, graph, chosen.stages, name=name, cpu_stages=chosen.cpu_stages)
-    warnings = _warn(check_runner_rules(segments), verbose=verbose)
+    warnings = warn(check_runner_rules(segments), verbose=verbose)
     inputs = random_inputs(graph, NUM_INPUTS, seed=seed) if verify else None
     return Pipeline(
         name=name,
@@ -380,7 +261,7 @@ def segment_at(
         schedule=chosen,
         graph=graph,
         device=resolve_device(device),
-        parity=_parity(content, segments, inputs, graph, verbose=verbose),
+        parity=prove(content, segments, inputs, graph, verbose=verbose),
         warnings=warnings,
     ).compared()
 
