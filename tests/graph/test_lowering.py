@@ -91,6 +91,10 @@ MODELS = {
         layers.GlobalAveragePooling2D(), layers.Dense(8), layers.RepeatVector(4),
         layers.Dense(8, activation="relu"), layers.Dense(4),
     ),
+    "groups": lambda: _chain(
+        IMAGE, layers.Conv2D(96, 3, groups=2, padding="same"), layers.BatchNormalization(),
+        layers.ReLU(), layers.Conv2D(96, 3, groups=6, activation="relu"), layers.Conv2D(4, 1),
+    ),
     "shapes": lambda: _chain(
         IMAGE, layers.ZeroPadding2D(1), layers.MaxPooling2D(3, 1), layers.Cropping2D(1),
         layers.UpSampling2D(2, interpolation="bilinear"), layers.Permute((3, 1, 2)),

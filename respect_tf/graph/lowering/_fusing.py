@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import math
 
+from respect_tf.graph._attributes import OpAttributes
 from respect_tf.graph.lowering._form import Form, Op, Value
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
@@ -17,6 +18,8 @@ _FUSES_ACTIVATION = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D",
     "AVERAGE_POOL_2D",
 )  # fmt: skip
+# Groups of a convolution are put together up to so many channels, see `tflite.rewrites`.
+_LANES = 64
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
 
 # Products and sums with constants, which may go into weights; and what they become where not.
@@ -31,6 +34,7 @@ def fuse(form: Form) -> None:
     _expand_batch_norms(form)
     while _one_round(form):
         pass
+    _expand_groups(form)
     _remove_unread(form)
 
 
@@ -274,6 +278,41 @@ def _expand_batch_norms(form: Form) -> None:
             attributes = dataclasses.replace(op.attributes, version=2)
             ops.append(Op(kind, [read, constants[place]], [made], attributes, op.layer))
             read = made
+    form.ops = ops
+
+
+def _expand_groups(form: Form) -> None:
+    """Convolutions in groups, after rewriting: slices, convolutions and CONCATENATION.
+
+    Narrow groups are put together, with zeros, up to the channels that an Edge TPU pads to anyway.
+    """
+    ops: list[Op] = []
+    for op in form.ops:
+        if op.kind != "CONV_2D" or op.inputs[1].shape[3] == op.inputs[0].shape[3]:
+            ops.append(op)
+            continue
+        x, (filters, height, width, narrow) = op.inputs[0], op.inputs[1].shape
+        groups = x.shape[3] // narrow
+        wide = filters // groups
+        together = next(
+            n
+            for n in range(groups, 0, -1)
+            if groups % n == 0 and (n * max(narrow, wide) <= _LANES or n == 1)
+        )
+        parts = groups // together
+        attributes = dataclasses.replace(op.attributes, version=3)
+        pieces, results = [x], [op.made]
+        if parts > 1:
+            pieces = [Value((*x.shape[:3], x.shape[3] // parts)) for _ in range(parts)]
+            results = [Value((*op.made.shape[:3], together * wide)) for _ in range(parts)]
+            axis = Value((), "int32", constant=True, settings=(3,), key=((), (3,)))
+            ops.append(Op("SPLIT", [axis, x], pieces, OpAttributes(version=2), op.layer))
+        for piece, result in zip(pieces, results, strict=True):
+            weights = Value((together * wide, height, width, together * narrow), constant=True)
+            bias = Value((together * wide,), "int32", constant=True)
+            ops.append(Op("CONV_2D", [piece, weights, bias], [result], attributes, op.layer))
+        if parts > 1:
+            ops.append(Op("CONCATENATION", results, [op.made], OpAttributes(version=2), op.layer))
     form.ops = ops
 
 
