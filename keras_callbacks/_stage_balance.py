@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 import respect_tf
 from keras_callbacks._callback import Logs, check_count
-from keras_callbacks._converting import ConvertingCallback, OnError, checked_options, opened
+from keras_callbacks._converting import ConvertingCallback, OnError, checked_options
 from respect_tf import ArgumentError
-from respect_tf._reporting import Verbosity, progress, report
+from respect_tf._reporting import Verbosity, report
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from respect_tf import ConvertOptions, Pipeline
+    from respect_tf import ConvertOptions, PipelinePrediction, Schedule
     from respect_tf.device import DeviceLike
-    from respect_tf.tflite import FloatModel
 
-_NUM_SAMPLES = 2
-_SEED = 0
+# Those of `respect_tf.convert` that decide where to cut.
+_OPTIONS = {"device", "scheduler", "objective", "constraints", "time_limit", "seed"}
 
 
 class StageBalance(ConvertingCallback):
     """Put the predicted speed of the model's architecture into `logs`.
 
-    The model is converted once, when training begins, with random data: what is predicted depends
-    on the architecture alone. If that changes, it is converted again. A tf_keras model that is
-    built by its first batch is converted after the first epoch.
+    What is predicted depends on the architecture alone: it is worked out when training begins, from
+    the layers where they are known (`respect_tf.estimate`), and again only if the architecture
+    changes. A tf_keras model that is built by its first batch is looked at after the first epoch.
 
     The metrics, the same in every epoch:
 
@@ -50,11 +46,11 @@ class StageBalance(ConvertingCallback):
     ['bottleneck_ms', 'stage_balance', 'streamed_bytes']
 
     Attributes:
-        result: The `respect_tf.Pipeline` that was predicted for; its `report` tells more. Its
-            weights mean nothing.
-        metrics: What goes into `logs`; empty where the model could not be converted.
+        schedule: The cut that was predicted for; None where the model could not be read.
+        prediction: What is predicted of it, stage by stage.
+        metrics: What goes into `logs`; empty where the model could not be read.
         stop_reason: Why training was stopped; None if it was not.
-        errors: (number of finished epochs, error) of each conversion that failed.
+        errors: (number of finished epochs, error) of each attempt that failed.
         last_error: The latest of them, or None.
     """
 
@@ -75,8 +71,8 @@ class StageBalance(ConvertingCallback):
                 the first batch.
             on_error: `"warn"` or `"raise"`.
             verbose: `"auto"` reports failures and why training stops, 0 nothing.
-            **options: `device`, what to predict for, `scheduler`, `objective`, `strict`,
-                `time_limit` and so on, as for `respect_tf.convert`.
+            **options: `device`, what to predict for, `scheduler`, `objective`, `constraints`,
+                `time_limit` and `seed`, as for `respect_tf.convert`.
 
         Raises:
             ArgumentError: An argument does not fit.
@@ -87,11 +83,19 @@ class StageBalance(ConvertingCallback):
         check_count("num_segments", num_segments)
         if budget_ms is not None and not budget_ms > 0:
             raise ArgumentError(f"budget_ms must be above 0. Received: {budget_ms!r}.")
-        checked_options(options, ("compile", "verify", "metadata"), "StageBalance")
+        others = set(respect_tf.ConvertOptions.__annotations__) - _OPTIONS
+        checked_options(options, sorted(others), "StageBalance")
         self.device: DeviceLike = options.pop("device", "usb3")
         resolve_device(self.device)
+        scheduler = options.get("scheduler", "policy")
+        if not isinstance(scheduler, str):
+            raise ArgumentError(
+                f"StageBalance cuts by a scheduler. Expected its name. Received: {scheduler!r}."
+            )
+        self.scheduler = scheduler
         self.num_segments, self.budget_ms, self.options = num_segments, budget_ms, options
-        self.result: Pipeline | None = None
+        self.schedule: Schedule | None = None
+        self.prediction: PipelinePrediction | None = None
         self.metrics: dict[str, float] = {}
         self.stop_reason: str | None = None
         self._architecture: str | None = None
@@ -112,41 +116,35 @@ class StageBalance(ConvertingCallback):
         self._keep_budget()
 
     def _update(self, num_epochs: int) -> None:
-        from respect_tf.device import predict
-
         architecture = _architecture(self.model)
         if architecture == self._architecture:
             return
         # What cannot be converted before training is tried once more: Keras may know the shapes of
         # a subclassed model's inputs only then.
         self._architecture = architecture if num_epochs else None
-        self.metrics, self.result = {}, None
-        options: ConvertOptions = {
-            **self.options,
-            "device": self.device,
-            "compile": False,
-            "verify": False,
-        }
+        self.metrics, self.schedule, self.prediction = {}, None, None
         with self._failures_kept(num_epochs, "Predicting the pipeline"):
-            source = opened(self.model)
             # Between epochs, a message would break up the progress bar.
-            shown: Verbosity = 0 if num_epochs else self.verbose
-            message = f"Predicting {self.num_segments} stages of {source.name}"
-            with progress(message, verbose=shown), _trained_looking_weights(self.model):
-                self.result = respect_tf.convert(
-                    self.model,
-                    self.num_segments,
-                    _random_samples(source),
-                    verbose=self._verbose_conversion,
-                    **options,
-                )
-            pipeline = self.result
-            predicted = predict(pipeline.graph, pipeline.schedule.stages, self.device)
-            costs = [stage.cost for stage in predicted.stages]
+            shown: Verbosity = 0 if num_epochs else self._verbose_conversion
+            graph = respect_tf.estimate(
+                self.model, 1, device=self.device, trained=True, verbose=shown
+            ).graph
+            self.schedule = respect_tf.schedule(
+                graph,
+                self.num_segments,
+                self.scheduler,
+                objective=self.options.get("objective") or "throughput",
+                device=self.device,
+                constraints=self.options.get("constraints"),
+                time_limit=self.options.get("time_limit"),
+                seed=self.options.get("seed") or 0,
+            )
+            self.prediction = respect_tf.predict(graph, self.schedule, self.device)
+            costs = [stage.cost for stage in self.prediction.stages]
             times = [cost.total_ms for cost in costs]
             self._slowest = int(np.argmax(times))
             self.metrics = {
-                "bottleneck_ms": float(predicted.interval_ms),
+                "bottleneck_ms": float(self.prediction.interval_ms),
                 "stage_balance": float(np.mean(times) / max(times)),
                 "streamed_bytes": float(sum(cost.streamed_bytes for cost in costs)),
             }
@@ -178,38 +176,3 @@ def _architecture(model: Any) -> str:
         sort_keys=True,
     )
     return hashlib.sha256(described.encode()).hexdigest()
-
-
-def _random_samples(source: FloatModel) -> dict[str, npt.NDArray[Any]]:
-    """Calibration data that any model accepts. Name -> [num_samples, ...]."""
-    random = np.random.default_rng(_SEED)
-    samples: dict[str, npt.NDArray[Any]] = {}
-    for spec in source.inputs:
-        shape = (_NUM_SAMPLES, *spec.shape[1:])
-        if spec.dtype.startswith("float"):
-            samples[spec.name] = random.standard_normal(shape).astype(spec.dtype)
-        else:
-            samples[spec.name] = np.zeros(shape, spec.dtype)  # an index that every table has
-    return samples
-
-
-@contextlib.contextmanager
-def _trained_looking_weights(model: Any) -> Iterator[None]:
-    """Disturb weights that are all alike inside the block.
-
-    TensorFlow folds away a scale that is still 1 and an offset that is still 0, so a fresh model
-    has fewer ops than the one that training makes of it.
-    """
-    random = np.random.default_rng(_SEED)
-    saved = []
-    try:
-        for weight in model.weights:
-            value = np.array(weight.numpy())
-            if value.dtype.kind == "f" and value.size and (value == value.flat[0]).all():
-                saved.append((weight, value))
-                disturbance = np.asarray(random.uniform(0.01, 0.1, value.shape), value.dtype)
-                weight.assign(value + disturbance)
-        yield
-    finally:
-        for weight, value in saved:
-            weight.assign(value)

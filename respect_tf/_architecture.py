@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,7 +105,9 @@ def architecture_of(
         except UnknownLayerError as error:
             note = f"{error.what}, is not known before a conversion"
     report(f"{note}: the model is converted, with random data.", verbose=verbose)
-    with progress(f"Converting {source.name}", verbose=verbose):
+    disturbed = trained and source.keras_model is not None
+    weights = trained_looking_weights(source.keras_model) if disturbed else nullcontext()
+    with progress(f"Converting {source.name}", verbose=verbose), weights:
         converted = to_int8(
             model,
             random_samples(source),
@@ -126,3 +130,25 @@ def random_samples(source: FloatModel) -> dict[str, npt.NDArray[Any]]:
         else:
             samples[spec.name] = np.zeros(shape, spec.dtype)  # an index that every table has
     return samples
+
+
+@contextlib.contextmanager
+def trained_looking_weights(model: Any) -> Iterator[None]:
+    """Disturb weights that are all alike inside the block.
+
+    TensorFlow folds away a scale that is still 1 and an offset that is still 0, so a fresh model
+    has fewer ops than the one that training makes of it.
+    """
+    random = np.random.default_rng(0)
+    saved = []
+    try:
+        for weight in model.weights:
+            value = np.array(weight.numpy())
+            if value.dtype.kind == "f" and value.size and (value == value.flat[0]).all():
+                saved.append((weight, value))
+                disturbance = np.asarray(random.uniform(0.01, 0.1, value.shape), value.dtype)
+                weight.assign(value + disturbance)
+        yield
+    finally:
+        for weight, value in saved:
+            weight.assign(value)

@@ -22,7 +22,7 @@ from callback_models import (
 
 import respect_tf
 from keras_callbacks import StageBalance
-from keras_callbacks._stage_balance import _trained_looking_weights
+from respect_tf._architecture import trained_looking_weights
 
 METRICS = ["bottleneck_ms", "stage_balance", "streamed_bytes"]
 
@@ -52,8 +52,8 @@ def test_predicts_at_once_what_the_trained_model_gets(package: str) -> None:
     )
     stages = [stage.on_device.predicted for stage in trained.report.stages]
     times = [stage.total_ms for stage in stages]
-    assert callback.result is not None
-    assert callback.result.graph.op_types == trained.graph.op_types
+    assert callback.schedule is not None
+    assert callback.schedule.stages.tolist() == trained.schedule.stages.tolist()
     expected = {
         "bottleneck_ms": trained.report.speed.interval_ms,
         "stage_balance": np.mean(times) / max(times),
@@ -75,7 +75,7 @@ def test_an_untrained_model_would_have_fewer_ops() -> None:
             model, 1, images(), scheduler="slicing", verify=False, verbose=0
         )
         num_ops.append(pipeline.graph.num_ops)
-        with _trained_looking_weights(model):
+        with trained_looking_weights(model):
             weights = model.get_weights()
         model.set_weights(weights)
     assert num_ops[0] < num_ops[1]
@@ -101,23 +101,23 @@ def test_training_is_the_same_with_it(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_converts_once_per_architecture(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_once_at_an_architecture(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     callback = balance()
-    convert, converted = respect_tf.convert, []
+    estimate, seen = respect_tf.estimate, []
 
     def counting(model: Any, *args: Any, **options: Any) -> Any:
-        converted.append(model)
-        return convert(model, *args, **options)
+        seen.append(model)
+        return estimate(model, *args, **options)
 
-    monkeypatch.setattr(respect_tf, "convert", counting)
+    monkeypatch.setattr(respect_tf, "estimate", counting)
     model = tiny(package)
     for _ in range(2):
         fit(model, callback, epochs=2)
-    assert len(converted) == 1
+    assert len(seen) == 1
     first = callback.metrics
     other = tiny(package, units=600)
     fit(other, callback)
-    assert converted == [model, other]
+    assert seen == [model, other]
     assert callback.metrics["stage_balance"] != first["stage_balance"]
 
 
@@ -187,7 +187,7 @@ def test_subclassed_models_are_converted_once(
     results = []
     for _ in range(2):
         fit(model, callback, epochs=2)
-        results.append(callback.result)
+        results.append(callback.schedule)
     assert callback.errors == []
     assert results[0] is results[1] is not None
     assert "serializable" not in caplog.text
@@ -200,7 +200,7 @@ def test_token_models_with_embeddings() -> None:
     x = keras.layers.Flatten()(keras.layers.Embedding(3, 4)(tokens))
     model = keras.Model(tokens, keras.layers.Dense(4, activation="softmax")(x))
     model.compile(loss="sparse_categorical_crossentropy", run_eagerly=True)
-    callback = balance(strict=False)
+    callback = balance()
     found = fit(model, callback, x=np.zeros((24, 5), np.int32))
     assert callback.errors == []
     assert found["bottleneck_ms"][0] > 0
