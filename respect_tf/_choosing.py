@@ -238,7 +238,8 @@ def chosen_again(
     """The same number of devices for another cut, which a compiler's log has led to."""
     if schedule is chosen.schedule:
         return chosen
-    replicas = share_out(graph, device, schedule, sum(chosen.replicas))
+    count = sum(chosen.replicas) - len(chosen.schedule.cpu_stages)
+    replicas = share_out(graph, device, schedule, count)
     return dataclasses.replace(chosen, schedule=schedule, replicas=replicas)
 
 

@@ -15,6 +15,7 @@ from respect_tf._choosing import (
     with_times,
 )
 from respect_tf._errors import ArgumentError
+from respect_tf._host_ops import host_remarks, ops_on_host, with_host_ops
 from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
@@ -134,7 +135,9 @@ def convert(
             whose makers may run code on this machine.
         metadata: Normalisation of raw inputs and labels of outputs, for the segments' files and the
             manifest; if left out, what a given .tflite model says of them.
-        strict: Whether a tensor that is not 8 bit is an error.
+        strict: Whether ops on tensors that are not 8 bit, and ops that Google's compiler refuses,
+            have to be in CPU stages, and are an error where they cannot. Without it, what cannot be
+            in a CPU stage is a warning.
         verify: Whether to prove the segments bit for bit on the CPU.
         time_limit: Seconds that the scheduler may take; None for no limit.
         measure: For `"profile"`: the CSV file that `run_pipeline.py --benchmark` wrote on the
@@ -170,7 +173,7 @@ def convert(
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
         rewrite=rewrite,
-        strict=strict,
+        strict=None,
         custom_objects=custom_objects,
         trusted=trusted,
         check_interface=None if metadata is None else metadata.describe,
@@ -178,7 +181,7 @@ def convert(
     )
     graph = op_graph_of(whole.unpacked)
     remarks = warn(whole.remarks, verbose=verbose)
-    warn(blocking_remarks(graph, range(graph.num_ops)), verbose=verbose)
+    choice = with_host_ops(choice, graph, whole, strict=strict, verbose=verbose)
     interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
     choice = with_times(choice, whole)
     chosen = choose(choice, graph, num_devices, device, verbose=verbose)
@@ -196,6 +199,10 @@ def convert(
         verbose=verbose,
     )
     warnings = warn(check_runner_rules(segments), verbose=verbose)
+    warnings += warn(host_remarks(graph, chosen.schedule, whole), verbose=verbose)
+    # The report makes these of the schedule.
+    blocked = blocking_remarks(graph, range(graph.num_ops), on_cpu=ops_on_host(chosen.schedule))
+    warn(blocked, verbose=verbose)
     inputs = proving_inputs(whole, graph, seed=seed or 0) if verify else None
     return Pipeline(
         name=plain_name(whole.name),

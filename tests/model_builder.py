@@ -91,6 +91,21 @@ class ModelBuilder:
             operator.builtinOptions = options
         self._operators.append(operator)
 
+    def custom_op(self, name: str, inputs, outputs, options: bytes) -> None:
+        """An op that the schema does not know, with options in bytes."""
+        entry = self._schema.OperatorCodeT()
+        entry.builtinCode = self._schema.BuiltinOperator.CUSTOM
+        entry.deprecatedBuiltinCode = self._schema.BuiltinOperator.CUSTOM
+        entry.customCode = name
+        entry.version = 1
+        self._codes.append(entry)
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = len(self._codes) - 1
+        operator.inputs = np.array(inputs, np.int32)
+        operator.outputs = np.array(outputs, np.int32)
+        operator.customOptions = np.frombuffer(bytes(options), np.uint8)
+        self._operators.append(operator)
+
     def _map(self, channels: int, name: str = "") -> int:
         return self.tensor(name or f"t{len(self._tensors)}", (1, 4, 4, channels))
 

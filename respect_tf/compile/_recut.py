@@ -222,7 +222,7 @@ def _limits(
     limits, spare = [], 0.0
     for stage, log in enumerate(logs):
         if on_cpu[stage]:
-            limits.append(math.inf)
+            limits.append(0.0)  # no Edge TPU is known to be there; on the host there is no limit
             continue
         raw = float(graph.parameter_bytes[stage_of == stage].sum())
         limit = _limit(raw, log, streams=stage in attempt.unexpected)

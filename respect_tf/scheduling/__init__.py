@@ -7,6 +7,7 @@ from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.scheduling._fleet_uses import FleetGroup
 from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
+from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
 from respect_tf.scheduling._milp_model import MilpModel
@@ -41,6 +42,7 @@ __all__ = [
     "DevicePlan",
     "FleetGroup",
     "FleetPlan",
+    "HostSplit",
     "Latency",
     "LinearCost",
     "Measure",
@@ -57,6 +59,7 @@ __all__ = [
     "ScheduleRequest",
     "Throughput",
     "WindowResult",
+    "blocked_ops",
     "check_agreement",
     "check_schedule",
     "checked_devices",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,12 @@ class Prices:
             start_ms=costs.start_ms,
             floor_ms=costs.device.stage_ms * num_stages,
         )
+
+    def in_bytes(self, parameter_bytes: npt.NDArray[Any]) -> Prices:
+        """The same where an Edge TPU is asked for nothing but room for parameters."""
+        size: Floats = parameter_bytes.astype(np.float64)
+        none = np.zeros(len(size))
+        return Prices(size, self.host_ms, none, math.inf, 0.0, 0.0)
 
 
 class _Estimate:
@@ -163,7 +169,7 @@ def good_layouts(
 
 
 def _least_moved(value: _Value) -> tuple[float, ...]:
-    return value[1], value[2], value[3], value[0]
+    return value[1], value[2], value[0], value[3]
 
 
 class _Search:

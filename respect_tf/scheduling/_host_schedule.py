@@ -12,7 +12,7 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import DeviceCosts, EdgeTpu, devices_of, predict, resolve_device
 from respect_tf.graph import OpGraph, sub_graph
-from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._check import check_schedule, schedule_cost, stage_costs
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
@@ -36,7 +36,7 @@ class _Candidate:
     blocks: tuple[Block, ...]
     schedule: Schedule  # without a cost
     costs: Floats  # [num_devices] ms, or [1] what the objective says
-    stage_ms: Floats  # [num_stages], of the first device; empty where the objective knows none
+    stage_costs: Floats  # [num_stages], ms of the first device, or what the objective says
 
 
 def host_split(
@@ -98,8 +98,7 @@ def schedule_with_host(
     """
     maker = _Maker(split, num_stages, objective, constraints, solve)
     found = maker.candidates()
-    if isinstance(objective, DeviceObjective):
-        found = maker.improve(found)
+    found = maker.improve(found)
     optima = np.min([one.costs for one in found], axis=0)
     best = min(found, key=lambda one: _worst(one.costs, optima))
     final = objective
@@ -151,6 +150,8 @@ class _Maker:
             Prices.of(DeviceCosts.of(self._graph, device, num_stages), num_stages)
             for device in self._devices
         ]
+        if not isinstance(objective, DeviceObjective):
+            self._prices = [self._prices[0].in_bytes(self._graph.parameter_bytes)]
 
     def candidates(self) -> list[_Candidate]:
         """The best layout for each machine and each way to take turns, cut and priced."""
@@ -231,7 +232,7 @@ class _Maker:
         if self._objective.combine != "max" or len(blocks) < 2:
             return []
         ends = np.cumsum([block.num_stages for block in blocks])
-        slowest = int(np.searchsorted(ends, int(np.argmax(candidate.stage_ms)), side="right"))
+        slowest = int(np.searchsorted(ends, int(np.argmax(candidate.stage_costs)), side="right"))
         items = len(np.unique(self._split.item_of[blocks[slowest].ops]))
         if blocks[slowest].num_stages >= items:
             return []
@@ -262,12 +263,13 @@ class _Maker:
         check_schedule(self._graph, schedule, constraints=self._constraints)
         objective = self._objective
         if not isinstance(objective, DeviceObjective):
-            cost = schedule_cost(self._graph, schedule, objective)
-            return _Candidate(tuple(blocks), schedule, np.array([float(cost)]), np.zeros(0))
+            parts = stage_costs(self._graph, schedule, objective)
+            cost = float(objective.total_cost(parts))
+            return _Candidate(tuple(blocks), schedule, np.array([cost]), np.array(parts, float))
         costs = objective.times(self._graph, schedule)
         first_one = predict(self._graph, schedule, self._devices[0])
-        stage_ms = np.array([stage.total_ms for stage in first_one.stages])
-        return _Candidate(tuple(blocks), schedule, costs, stage_ms)
+        parts = [stage.total_ms for stage in first_one.stages]
+        return _Candidate(tuple(blocks), schedule, costs, np.array(parts))
 
     def _stages_of(self, block: Block, first: int) -> Ints:
         """The stage of each op of a block, from 0."""

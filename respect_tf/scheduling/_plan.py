@@ -15,7 +15,6 @@ from respect_tf.device import (
     DeviceLike,
     EdgeTpu,
     Hosts,
-    blocking_reason,
     devices_of,
     first_device,
     predict,
@@ -50,7 +49,8 @@ class PlanRow:
         kind: `"plan"` for the best way of all, `"copies"` of the whole model, `"pipeline"` without
             replicas, or `"cpu"`, the host's own.
         num_devices: Number of Edge TPUs that may be used; 0 for the CPU.
-        replicas: Number of those that run each segment; fewer in all where more do not help.
+        replicas: Number of those that run each segment, 1 for CPU stages; fewer in all where more
+            do not help.
         interval_ms: Time between results.
         latency_ms: From an input to its result; under load, the mean where inputs arrive as the
             objective says.
@@ -82,7 +82,7 @@ class PlanRow:
     @property
     def num_used(self) -> int:
         """Number of Edge TPUs that are used."""
-        return sum(self.replicas)
+        return sum(self.replicas) - (len(self.schedule.cpu_stages) if self.schedule else 0)
 
     @property
     def frames_per_second(self) -> float:
@@ -206,7 +206,7 @@ def plan_devices(
     if isinstance(chosen, Throughput | Latency):
         resolved = chosen.device
     # Ops that no Edge TPU takes need stages of their own, which schedulers make.
-    special = constraints is not None or has_blockers(graph)
+    special = constraints is not None or bool(blocked_ops(graph))
     if isinstance(chosen, Throughput) and not special:
         return _plan_throughput(graph, num_devices, resolved, deadline, seed)
     if isinstance(chosen, Latency) and chosen.arrivals_per_second is not None and not special:
@@ -280,11 +280,6 @@ def _plan_throughput(
         pipelines=tuple(pipelines),
         is_proved=proved,
     )
-
-
-def has_blockers(graph: OpGraph) -> bool:
-    """Whether an op would stop the compilation of its segment."""
-    return any(blocking_reason(graph, op) is not None for op in range(graph.num_ops))
 
 
 def _plan_under_load(graph: OpGraph, num_devices: int, objective: Latency) -> DevicePlan:

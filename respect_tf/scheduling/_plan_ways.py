@@ -13,13 +13,11 @@ from respect_tf.device import EdgeTpu, Hosts, predict
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, Throughput
+from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._objective import Objective, PeakMemory
 from respect_tf.scheduling._plan_objective import ReplicatedThroughput
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solve import schedule as choose_schedule
-
-# Models with ops that no Edge TPU takes have few stages on the host.
-_MOST_CPU_STAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +54,9 @@ def ways_by_scheduler(
     """
     cuts: list[Schedule] = []
     failed: RespectError | None = None
-    # CPU stages need no device: there may be more stages than devices.
-    most = min(graph.num_ops, num_devices + _MOST_CPU_STAGES)
-    for count in range(1, most + 1):
-        if count > num_devices and not (cuts and cuts[-1].cpu_stages):
-            break
-        left = max(0.0, (deadline - time.perf_counter()) / max(1, num_devices - count + 1))
+    counts = _numbers_of_stages(graph, num_devices, constraints)
+    for count in counts:
+        left = max(0.0, (deadline - time.perf_counter()) / (counts[-1] - count + 1))
         try:
             cuts.append(
                 choose_schedule(
@@ -84,6 +79,18 @@ def ways_by_scheduler(
         for count in range(1, num_devices + 1)
         if any(_needed(cut) <= count for cut in cuts)
     ]
+
+
+def _numbers_of_stages(
+    graph: OpGraph, num_devices: int, constraints: Constraints | None
+) -> list[int]:
+    """Numbers of stages to try: those on the host come on top of the devices."""
+    host_ops = {*blocked_ops(graph), *(() if constraints is None else constraints.on_cpu)}
+    if not host_ops:
+        return list(range(1, num_devices + 1))
+    split = HostSplit.of(graph, host_ops)
+    turns = max(sum(phase.on_host for phase in phases) for phases in split.layerings)
+    return list(range(max(1, split.least_stages), num_devices + turns + 1))
 
 
 def _best(

@@ -23,7 +23,7 @@ from respect_tf.tflite._flatbuffer import (
 from respect_tf.tflite._float_model import FloatTFLite
 from respect_tf.tflite._input_arrays import arrays_by_input, fitting_arrays
 from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
-from respect_tf.tflite._precision import layer_of
+from respect_tf.tflite._precision import NonInt8Tensor, check_int8, layer_of
 from respect_tf.tflite._preview import int8_preview
 from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
@@ -49,6 +49,7 @@ __all__ = [
     "Int8Model",
     "Interpreter",
     "LayerError",
+    "NonInt8Tensor",
     "OutputAccuracy",
     "ReadingBudget",
     "RewriteMode",
@@ -59,6 +60,7 @@ __all__ = [
     "calibration_samples",
     "call_in_worker",
     "cast_sample",
+    "check_int8",
     "check_saved_model",
     "compare_layers",
     "compare_outputs",

@@ -36,6 +36,7 @@ from respect_tf.tflite._input_arrays import Sample
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
 from respect_tf.tflite._precision import (
+    NonInt8Tensor,
     check_int8,
     layer_of,
     left_by_chance,
@@ -93,6 +94,7 @@ class Int8Model:
         accuracy: The int8 model against the float model on a few calibration samples; None where
             there was none.
         remarks: What the user has to know of rewriting and of accuracy.
+        wide: Tensors that are not 8 bit and do not have to be something else.
     """
 
     content: bytes = field(repr=False)
@@ -107,6 +109,7 @@ class Int8Model:
     rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
     accuracy: Accuracy | None = field(default=None, compare=False, repr=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    wide: tuple[NonInt8Tensor, ...] = field(default=(), repr=False)
 
 
 def to_int8(
@@ -116,7 +119,7 @@ def to_int8(
     inference_input_type: str = "int8",
     inference_output_type: str = "int8",
     rewrite: RewriteMode = "safe",
-    strict: bool = True,
+    strict: bool | None = True,
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
     check_interface: CheckInterface | None = None,
@@ -134,7 +137,8 @@ def to_int8(
         inference_output_type: The same for the outputs.
         rewrite: What becomes of ops that an Edge TPU does not run: `"safe"` for equal forms that
             it runs, `"all"` for approximations too, `"off"` to leave them.
-        strict: Whether tensors that are not 8 bit are an error; else they are only reported.
+        strict: Whether tensors that are not 8 bit are an error; else they are only reported. None
+            leaves both to whoever looks at `Int8Model.wide`.
         custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
         trusted: Whether a model file may run code of its own.
         check_interface: Called with the shapes of a float model's inputs and outputs by name, as
@@ -180,7 +184,7 @@ def _converted(
     io_types: tuple[str, str],
     rewriter: Rewriter,
     *,
-    strict: bool,
+    strict: bool | None,
     check_interface: CheckInterface | None,
     verbose: Verbosity,
 ) -> Int8Model:
@@ -207,8 +211,9 @@ def _converted(
         float_output=float_io[1],
         layer_names=result.layer_names,
     )
-    check_int8(tensors, label=label, strict=strict, verbose=verbose)
-    return result
+    if strict is not None:
+        check_int8(tensors, label=label, strict=strict, verbose=verbose)
+    return dataclasses.replace(result, wide=tensors)
 
 
 def _convert_float(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from respect_tf._errors import QuantizationError
@@ -50,6 +50,7 @@ class NonInt8Tensor:
         dtype: Its element type, in numpy's spelling.
         layer: The Keras layer it comes from, as far as the name tells; else empty.
         subgraph: 0 for the main one.
+        tensor: Its index.
     """
 
     op_index: int
@@ -59,6 +60,7 @@ class NonInt8Tensor:
     dtype: str
     layer: str
     subgraph: int = 0
+    tensor: int = field(default=-1, compare=False)
 
     def __str__(self) -> str:
         op = f"op {self.op_index} {self.op_type}" if self.op_index >= 0 else self.op_type
@@ -99,7 +101,7 @@ def non_int8_tensors(
 
 
 def check_int8(
-    tensors: tuple[NonInt8Tensor, ...], *, label: str, strict: bool, verbose: Verbosity = "auto"
+    tensors: Sequence[NonInt8Tensor], *, label: str, strict: bool, verbose: Verbosity = "auto"
 ) -> None:
     """Raise if there are tensors that are not 8 bit, or only say so.
 
@@ -232,6 +234,7 @@ def _of_subgraph(
             dtype=dtype,
             layer=layer_of(name, layer_names),
             subgraph=number,
+            tensor=index,
         )
 
 
@@ -250,7 +253,7 @@ def _allowed_constant(
     return quantization is None or quantization.scale is None or len(quantization.scale) == 0
 
 
-def _remedy(tensors: tuple[NonInt8Tensor, ...]) -> str:
+def _remedy(tensors: Sequence[NonInt8Tensor]) -> str:
     """What to do, by what the tensors have in common."""
     if all(tensor.op_index < 0 for tensor in tensors):
         return "No op reads them: build the model without these inputs."

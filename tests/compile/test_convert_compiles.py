@@ -62,3 +62,40 @@ def test_a_failing_segment_is_a_warning_or_an_error(compiler: Plan, model: bytes
     assert not any(s.compiled for s in respect_tf.convert(model, 2, verbose=0).segments)
     with pytest.raises(CompilerError, match="CONV_2D"):
         respect_tf.convert(model, 2, compile=True, verbose=0)
+
+
+def _with_gelu(num_convs: int) -> bytes:
+    """Convolutions on both sides of an op with which no file can be compiled."""
+    builder = ModelBuilder()
+    made = builder.input(channels=256)
+    for number in range(2 * num_convs):
+        made = builder.conv(made, 256)
+        if number == num_convs - 1:
+            gelu = builder.tensor("gelu", (1, 4, 4, 256))
+            builder.op("GELU", [made], [gelu])
+            made = gelu
+    return builder.build([made])
+
+
+def test_around_a_cpu_stage_all_other_segments_are_compiled(compiler: Plan, tmp_path: Path) -> None:
+    compiler(fail_on=["GELU"])
+    pipeline = respect_tf.convert(_with_gelu(2), 3, compile=True, verbose=0)
+    assert pipeline.schedule.cpu_stages == (1,)
+    assert [segment.compiled is None for segment in pipeline.segments] == [False, True, False]
+    loaded = respect_tf.load(pipeline.save(tmp_path / "out", verbose=0))
+    assert loaded.segments == pipeline.segments
+    alone = respect_tf.convert(_with_gelu(2), 1, strict=False, verbose=0)
+    assert alone.segments[0].compiled is None
+
+
+def test_the_cut_around_a_cpu_stage_follows_the_log_too(compiler: Plan) -> None:
+    model = _with_gelu(4)
+    compiler(fail_on=["GELU"], room_bytes=[70_000, 250_000, 0, 200_000, 200_000])
+    stock = respect_tf.convert(model, 5, objective="memory", compile=False, verbose=0)
+    recut = respect_tf.convert(model, 5, objective="memory", verbose=0)
+    assert stock.schedule.cpu_stages == recut.schedule.cpu_stages == (2,)
+    assert recut.schedule.stages.tolist() != stock.schedule.stages.tolist()
+    assert [s.on_device.logged is None for s in recut.report.stages] == [
+        segment.on_cpu for segment in recut.segments
+    ]
+    assert recut.parity is not None
