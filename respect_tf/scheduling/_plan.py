@@ -24,6 +24,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
+from respect_tf.scheduling._host_phases import blocked_ops
 from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._plan_load import ways_under_load
 from respect_tf.scheduling._plan_objective import ReplicatedThroughput
