@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
 from respect_tf.device import DeviceCosts, EdgeTpu, devices_of, predict, resolve_device
-from respect_tf.graph import OpGraph, sub_graph
+from respect_tf.graph import OpGraph
 from respect_tf.scheduling._check import check_schedule, schedule_cost, stage_costs
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._host_cuts import BlockCutter, Cut, Solve
 from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
-from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule
 
 Floats = npt.NDArray[np.float64]
-
-# Solves a part of the graph on Edge TPUs: the part, its ops in the whole graph, how many stages,
-# and the constraints that concern it.
-Solve = Callable[[OpGraph, Ints, int, Constraints | None], Schedule]
 
 # Bounds are loosened by so much against rounding.
 _LOOSER = 1 - 1e-12
@@ -36,6 +32,7 @@ class _Candidate:
     blocks: tuple[Block, ...]
     schedule: Schedule  # without a cost
     costs: Floats  # [num_devices] ms, or [1] what the objective says
+    least: Floats  # the same of the best cut of these blocks on each device by itself
     stage_costs: Floats  # [num_stages], ms of the first device, or what the objective says
 
 
@@ -99,7 +96,7 @@ def schedule_with_host(
     maker = _Maker(split, num_stages, objective, constraints, solve)
     found = maker.candidates()
     found = maker.improve(found)
-    optima = np.min([one.costs for one in found], axis=0)
+    optima = np.min([one.least for one in found], axis=0)
     best = min(found, key=lambda one: _worst(one.costs, optima))
     final = objective
     if isinstance(objective, DeviceObjective) and objective.needs_optima:
@@ -141,8 +138,6 @@ class _Maker:
     ) -> None:
         self._split, self._graph, self._num_stages = split, split.graph, num_stages
         self._objective, self._constraints = objective, constraints
-        self._solve = solve
-        self._solved: dict[tuple[object, ...], Ints] = {}
         self._devices: tuple[EdgeTpu, ...] = devices_of(resolve_device("usb3"))[:1]
         if isinstance(objective, DeviceObjective):
             self._devices = objective.devices
@@ -152,6 +147,7 @@ class _Maker:
         ]
         if not isinstance(objective, DeviceObjective):
             self._prices = [self._prices[0].in_bytes(self._graph.parameter_bytes)]
+        self._cutter = BlockCutter(split, constraints, solve, self._prices[0].host_ms)
 
     def candidates(self) -> list[_Candidate]:
         """The best layout for each machine and each way to take turns, cut and priced."""
@@ -209,7 +205,7 @@ class _Maker:
 
     def improve(self, found: list[_Candidate]) -> list[_Candidate]:
         """Move stages to the block that is slowest, as long as that helps."""
-        optima = np.min([one.costs for one in found], axis=0)
+        optima = np.min([one.least for one in found], axis=0)
         best = min(found, key=lambda one: _worst(one.costs, optima))
         for _ in range(self._num_stages):
             better = best
@@ -253,9 +249,12 @@ class _Maker:
     def _candidate(self, blocks: Sequence[Block]) -> _Candidate:
         stages = np.zeros(self._graph.num_ops, np.int64)
         cpu_stages: list[int] = []
+        cuts: list[Cut] = []
         first = 0
         for block in blocks:
-            stages[block.ops] = first + self._stages_of(block, first)
+            made = self._cutter.cut(block, first)
+            cuts.append(made)
+            stages[block.ops] = first + made.stages
             if block.on_host:
                 cpu_stages += range(first, first + block.num_stages)
             first += block.num_stages
@@ -265,60 +264,36 @@ class _Maker:
         if not isinstance(objective, DeviceObjective):
             parts = stage_costs(self._graph, schedule, objective)
             cost = float(objective.total_cost(parts))
-            return _Candidate(tuple(blocks), schedule, np.array([cost]), np.array(parts, float))
+            costs = np.array([cost])
+            return _Candidate(tuple(blocks), schedule, costs, costs, np.array(parts, float))
         costs = objective.times(self._graph, schedule)
         first_one = predict(self._graph, schedule, self._devices[0])
         parts = [stage.total_ms for stage in first_one.stages]
-        return _Candidate(tuple(blocks), schedule, costs, np.array(parts))
+        least = np.minimum(costs, self._least(blocks, cuts, costs))
+        return _Candidate(tuple(blocks), schedule, costs, least, np.array(parts))
 
-    def _stages_of(self, block: Block, first: int) -> Ints:
-        """The stage of each op of a block, from 0."""
-        constraints = self._constraints_of(block, first)
-        key = (block.key, repr(constraints))
-        if key not in self._solved:
-            if block.on_host:
-                self._solved[key] = self._split_on_host(block)
-            else:
-                part = sub_graph(self._graph, block.ops)
-                made = self._solve(part, block.ops, block.num_stages, constraints)
-                self._solved[key] = made.stages.astype(np.int64)
-        return self._solved[key]
+    def _least(self, blocks: Sequence[Block], cuts: Sequence[Cut], costs: Floats) -> Floats:
+        """What the best cut of these blocks on each of several devices takes at least. In ms."""
+        found = []
+        for index, (device, prices) in enumerate(zip(self._devices, self._prices, strict=True)):
+            parts = []
+            for block, made in zip(blocks, cuts, strict=True):
+                if block.on_host:
+                    ms = np.bincount(made.stages, prices.host_ms[block.ops], block.num_stages)
+                    parts += ms.tolist()
+                elif made.optima is None:  # one device, whose costs are known
+                    return costs
+                else:
+                    parts.append(float(made.optima[index]) - self._dispatch(device, block))
+            dispatch = device.stage_ms * self._num_stages if self._num_stages > 1 else 0.0
+            is_sum = self._objective.combine == "sum"
+            found.append(math.fsum([*parts, dispatch]) if is_sum else max(*parts, dispatch))
+        return np.array(found)
 
-    def _constraints_of(self, block: Block, first: int) -> Constraints | None:
-        """What concerns a block, in its own numbers."""
-        position = {op: index for index, op in enumerate(block.ops.tolist())}
-        groups = [
-            [position[op] for op in group]
-            for group in self._split.groups
-            if all(op in position for op in group)
-        ]
-        given = self._constraints or Constraints()
-        room = given.stage_bytes
-        if isinstance(room, Sequence):
-            room = list(room[first : first + block.num_stages])
-        made = Constraints(
-            stage_bytes=room,
-            colocated=groups,
-            pinned={
-                position[op]: stage - first for op, stage in given.pinned.items() if op in position
-            },
-        )
-        return made if made else None
-
-    def _split_on_host(self, block: Block) -> Ints:
-        """Stages on the host that take about the same time; items stay whole."""
-        items, of_item = np.unique(self._split.item_of[block.ops], return_inverse=True)
-        times = np.bincount(of_item, self._prices[0].host_ms[block.ops], len(items))
-        done = np.cumsum(times) - times / 2
-        total = float(times.sum())
-        share = np.floor(done / total * block.num_stages) if total > 0 else np.zeros(len(items))
-        # Every stage gets an item: its number may neither lag behind nor run ahead.
-        number = np.arange(len(items))
-        least = block.num_stages - (len(items) - number)
-        stages = np.maximum.accumulate(np.clip(share, np.maximum(least, 0), number))
-        for index in range(1, len(items)):  # no stage is left out
-            stages[index] = min(stages[index], stages[index - 1] + 1)
-        return stages.astype(np.int64)[of_item]
+    def _dispatch(self, device: EdgeTpu, block: Block) -> float:
+        """What of a sum over a block's stages is the host's, which counts once for all blocks."""
+        is_part = self._objective.combine == "sum" and block.num_stages > 1
+        return device.stage_ms * block.num_stages if is_part else 0.0
 
     def lower_bound(self, objective: Objective) -> float | None:
         """What no schedule is below; None where the objective knows no host.
