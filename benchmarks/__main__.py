@@ -16,6 +16,7 @@ BENCHMARKS = (
     "overhead",
     "pipeline",
     "policy",
+    "runner",
     "scheduling",
     "throughput",
     "worker",

@@ -73,7 +73,11 @@ def _files(pipeline: Pipeline) -> dict[str, bytes]:
     if uncompiled:
         files |= files_to_compile_elsewhere(uncompiled)
     files[RUN_SCRIPT] = run_script()
-    num_devices = sum(not segment.on_cpu for segment in pipeline.segments)
+    num_devices = sum(
+        count
+        for segment, count in zip(pipeline.segments, pipeline.replicas, strict=True)
+        if not segment.on_cpu
+    )
     files[RUN_README] = run_readme(pipeline.name, num_devices)
     reference = reference_file(pipeline.graph, pipeline.segments, lambda: pipeline._chain)
     if reference is not None:

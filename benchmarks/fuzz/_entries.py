@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import queue
 import random
 import re
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -126,6 +128,55 @@ def _run(name: str, folder: Path, work: Path) -> None:
     _command("run", work / "saved", folder / name, "--on", "cpu", "--json")
 
 
+def _open_socket(folder: Path, work: Path) -> None:
+    """A message to `run_pipeline.py --serve`, answered by a pipeline that hands inputs on."""
+    import socket
+    import threading
+
+    from respect_tf.run.script._folder import Failure
+    from respect_tf.run.script._serve import Server, open_listener
+    from respect_tf.run.script._wire import receive_arrays
+
+    spec = {
+        "name": "x", "runner_name": "x", "shape": [2, 4, 4, 8], "dtype": "int8",
+        "scale": [0.05], "zero_point": [3],
+    }  # fmt: skip
+    results: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    server = Server(results.put, results.get, [spec], [spec])
+    refused = None
+    with tempfile.TemporaryDirectory() as short:  # as a socket's path may have 107 bytes
+        address = str(Path(short) / "s")
+        listener = open_listener(address)
+        serving = threading.Thread(target=server.serve, args=(listener,))
+        serving.start()
+        try:
+            for message in (_message(), (folder / "message.bin").read_bytes(), _message()):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(address)
+                    with contextlib.suppress(OSError):  # it hangs up before all is sent
+                        client.sendall(message)
+                        client.shutdown(socket.SHUT_WR)
+                    try:
+                        receive_arrays(client, None)
+                        answered = True
+                    except (Failure, EOFError, OSError) as error:
+                        answered, refused = False, error
+            if not answered:
+                raise AssertionError(f"the server answers no more: {refused}")
+        finally:
+            server.stop()
+            results.put(None)
+            serving.join()
+    if refused is not None:
+        raise RefusedError(str(refused))
+
+
+def _message() -> bytes:
+    from respect_tf.run.script._wire import array_message
+
+    return array_message([np.zeros((2, 4, 4, 8), np.int8)])
+
+
 def _open_log(folder: Path, work: Path) -> None:
     from respect_tf.compile import parse_log
 
@@ -213,6 +264,7 @@ _ALL = [
     Entry("weights", 2, lambda: _own("weights.npz", _WEIGHTS), _open_weights),
     Entry("labels", 4, lambda: _own("labels.npz", _LABELS), _open_labels),
     Entry("samples", 4, lambda: [{"x.npz": _seeds.npz(image=_IMAGES)}], partial(_run, "x.npz")),
+    Entry("socket", 4, lambda: [{"message.bin": _message()}], _open_socket),
     Entry("array", 3, lambda: [{"x.npy": _seeds.npy(_IMAGES)}], partial(_run, "x.npy")),
     *(
         Entry(

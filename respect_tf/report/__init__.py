@@ -2,7 +2,9 @@
 
 from respect_tf.report._comparison import Comparison, compare_speed
 from respect_tf.report._compilation import compilation_table
-from respect_tf.report._doctor import Finding, examine_installation
+from respect_tf.report._doctor import examine_installation
+from respect_tf.report._doctor_devices import examine_devices
+from respect_tf.report._finding import Finding
 from respect_tf.report._float_comparison import FloatComparison
 from respect_tf.report._gantt import Gantt, draw_gantt
 from respect_tf.report._inspection import Inspection, inspect
@@ -38,6 +40,7 @@ __all__ = [
     "compare_speed",
     "compilation_table",
     "draw_gantt",
+    "examine_devices",
     "examine_installation",
     "format_bytes",
     "format_cost",

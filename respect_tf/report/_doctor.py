@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
-import importlib.util
 import platform
 import sys
-from pathlib import Path
-from typing import Any, Literal
 
 from respect_tf._errors import CompilerError
 from respect_tf.compile import find_compiler
-
-Status = Literal["ok", "missing", "optional"]
+from respect_tf.report._doctor_devices import examine_devices
+from respect_tf.report._finding import Finding
 
 # Distribution -> import name, versions that this release was tried with.
 _REQUIRED = {
@@ -37,32 +33,11 @@ _EXTRAS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One line of the examination.
-
-    Attributes:
-        name: What was looked for.
-        status: "ok", "missing" (needed), or "optional" (missing, but everything else works).
-        found: What was found: a version, a path, or what is wrong.
-        remedy: What to do; empty if all is well.
-    """
-
-    name: str
-    status: Status
-    found: str
-    remedy: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as a dict."""
-        return dataclasses.asdict(self)
-
-
 def examine_installation() -> list[Finding]:
     """Look for everything this package needs or can use. Nothing is installed or changed."""
     findings = [_python(), *(_package(name, tried) for name, tried in _REQUIRED.items())]
     findings += [_extra(name, *about) for name, about in _EXTRAS.items()]
-    return [*findings, _compiler(), _pycoral()]
+    return [*findings, _compiler(), *examine_devices()]
 
 
 def _python() -> Finding:
@@ -96,17 +71,3 @@ def _compiler() -> Finding:
         return Finding("edgetpu_compiler", "ok", f"{compiler.version}, {compiler.path}")
     remedy = "segments stay uncompiled; Google's compiler runs on x86-64 Linux only"
     return Finding("edgetpu_compiler", "optional", "not on the PATH", remedy)
-
-
-def _pycoral() -> Finding:
-    """The PyPI project named pycoral is something else, so the name alone proves nothing."""
-    spec = importlib.util.find_spec("pycoral")
-    if spec is None:
-        remedy = "needed on the machine with the Edge TPUs only"
-        return Finding("pycoral", "optional", "not installed", remedy)
-    # Looked at, not imported: an unrelated package may do anything.
-    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
-    if any((folder / "pipeline").is_dir() for folder in folders):
-        return Finding("pycoral", "ok", "Google's")
-    remedy = "pip uninstall pycoral; Google's wheels are not on PyPI"
-    return Finding("pycoral", "optional", "an unrelated package of that name", remedy)

@@ -7,6 +7,10 @@ from respect_tf.run._device_checks import (
     DeviceCheck,
     RunnerBackend,
     check_edge_tpus,
+    check_interpreter,
+    check_pycoral,
+    check_runtime,
+    fits_together,
     list_edge_tpus,
 )
 from respect_tf.run._fleet_simulator import Arrivals, FleetSimulation, Station, simulate_fleet
@@ -39,7 +43,11 @@ __all__ = [
     "StageTimes",
     "Station",
     "check_edge_tpus",
+    "check_interpreter",
+    "check_pycoral",
+    "check_runtime",
     "create_runner",
+    "fits_together",
     "list_edge_tpus",
     "measure_on_cpu",
     "reference_file",

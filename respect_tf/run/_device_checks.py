@@ -7,13 +7,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from respect_tf._errors import DeviceError
-from respect_tf.run.script._advice import what_fits
+from respect_tf.run.script._advice import fits_google, installed_runtime, what_fits
 from respect_tf.run.script._devices import (
     EdgeTpuDevice,
     RuntimeMissingError,
@@ -183,6 +184,30 @@ def pycoral_devices() -> tuple[str, ...]:
     """The names of the Edge TPUs that pycoral sees, PCIe first."""
     kinds = [device["type"] for device in edgetpu_module().list_edge_tpus()]
     return tuple(f"{kind}:{index}" for kind in ("pci", "usb") for index in range(kinds.count(kind)))
+
+
+def fits_together() -> tuple[bool, str, str]:
+    """Whether the libedgetpu and the interpreter that are installed are known to go together.
+
+    Returns:
+        Whether they are, what there is, and what to do.
+    """
+    runtime, package = installed_runtime(), find_package()
+    found = f"libedgetpu {runtime or 'unknown'} with {package or 'no interpreter'}"
+    if package is None or not runtime:
+        return (
+            False,
+            found,
+            f"not known. {what_fits(package)}; what runs is tried first in any case",
+        )
+    wanted = re.search(r"TF(\d+\.\d+)", runtime, re.IGNORECASE)
+    if wanted is None:
+        known = fits_google(package)
+    elif package.name == "ai_edge_litert":
+        known = tuple(map(int, wanted[1].split("."))) >= (2, 19)
+    else:
+        known = package.version.startswith(f"{wanted[1]}.")
+    return known, found, "" if known else what_fits(package)
 
 
 def edgetpu_module() -> Any:

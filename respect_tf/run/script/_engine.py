@@ -16,7 +16,7 @@ from respect_tf.run.script._stages import (
     Stage,
     StageStatistics,
 )
-from respect_tf.run.script._worker_state import StageWorker
+from respect_tf.run.script._worker_state import StageWorker, join_threads
 
 # What libcoral's runner puts between two segments: one item waits while the next is made.
 INNER_QUEUE_SIZE = 1
@@ -193,21 +193,7 @@ class Engine:
         return self._join(None)
 
     def _join(self, seconds: float | None) -> bool:
-        """Wait for the threads, for so long in all; whether all of them have ended."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        waited = dict(zip(self._workers, self._threads))
-        rest = self._threads[len(self._workers) :]
-        for worker, thread in [*waited.items(), *[(None, thread) for thread in rest]]:
-            while thread is not threading.current_thread() and thread.is_alive():
-                if worker is not None and worker.abandoned:
-                    break
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-                # In steps, as a thread that hangs is given up while it is waited for.
-                left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
-                thread.join(max(0.0, left))
-        me = threading.current_thread()
-        return not any(thread.is_alive() for thread in self._threads if thread is not me)
+        return join_threads(self._threads, self._workers, seconds)
 
     def _serve(self, worker: StageWorker) -> None:
         """What a worker's thread does."""

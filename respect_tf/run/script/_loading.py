@@ -132,13 +132,18 @@ class Loader:
     def _places(self) -> list[list[str]]:
         """Of each segment, the names of its devices."""
         folder, place = self._folder, self._place
-        counts = list(place.replicas or folder.replicas)
+        single = [1] * len(folder.segments)
+        counts = list(place.replicas or (single if place.on_cpu else folder.replicas) or single)
         if len(counts) != len(folder.segments) or min(counts) < 1:
             raise Failure(f"--replicas needs {len(folder.segments)} numbers. Received: {counts}.")
         if place.on_cpu:
             return [["cpu"] * count for count in counts]
-        needed = sum(n for index, n in enumerate(counts) if not folder.on_cpu(index))
+        needed = self._needed(counts)
         names = list(place.devices or self.device_names()[:needed])
+        if not place.replicas and self._needed(single) <= len(names) < needed:
+            print(f"{needed} Edge TPUs were planned: with {len(names)}, each segment is on one.")
+            counts, needed = single, self._needed(single)
+            names = names[:needed]
         if len(names) != needed or len(set(names)) != len(names):
             raise Failure(
                 f"The pipeline needs {needed} Edge TPUs, one per segment and replica. "
@@ -151,6 +156,9 @@ class Loader:
             ["cpu" if folder.on_cpu(index) else next(rest) for _ in range(count)]
             for index, count in enumerate(counts)
         ]
+
+    def _needed(self, counts: Sequence[int]) -> int:
+        return sum(n for index, n in enumerate(counts) if not self._folder.on_cpu(index))
 
     def _try_first(self, places: Sequence[Sequence[str]]) -> None:
         """Each segment on its first device, in a process of its own."""

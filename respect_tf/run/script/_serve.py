@@ -63,7 +63,7 @@ class Server:
     def serve(self, listener: socket.socket) -> None:
         """Accept connections until the pipeline fails or `stop` is called."""
         threading.Thread(target=self._answer, name="answers", daemon=True).start()
-        listener.settimeout(0.2)
+        listener.settimeout(0.05)  # how soon it sees that it is to stop
         with listener:
             while not self._stopped.is_set():
                 try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 
 from respect_tf.run.script._stages import LoadedModel
 
@@ -24,3 +26,28 @@ class StageWorker:
         self.number = number
         self.busy_since = time.monotonic()
         return time.perf_counter()
+
+
+def join_threads(
+    threads: Sequence[threading.Thread], workers: Sequence[StageWorker], seconds: float | None
+) -> bool:
+    """Wait for threads, for so long in all; whether all of them have ended.
+
+    Args:
+        threads: Those of the workers, in their order, and others behind.
+        workers: Whose thread is not waited for where nobody waits for it any more.
+        seconds: The limit; None for none.
+    """
+    me = threading.current_thread()
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for position, thread in enumerate(threads):
+        worker = workers[position] if position < len(workers) else None
+        while thread is not me and thread.is_alive():
+            if worker is not None and worker.abandoned:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            # In steps, as a thread that hangs is given up while it is waited for.
+            left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+            thread.join(max(0.0, left))
+    return not any(thread.is_alive() for thread in threads if thread is not me)
