@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearBound:
-    """A sum that no stage's cost is below.
+    """A sum that the cost of no schedule with a stage is below.
 
     Attributes:
         ops: What each op of the stage adds, [num_ops].
@@ -36,6 +36,7 @@ class LinearBound:
         leave: What each tensor adds that leaves, [num_tensors].
         counts: The reads by which a tensor enters, bool [num_reads], as `OpGraph.reads` has them.
         is_shared: Whether it is the sum over all stages that no schedule's cost is below.
+        is_first: Whether only the first stage is bounded, which holds what its ops need.
     """
 
     ops: Floats
@@ -44,6 +45,7 @@ class LinearBound:
     leave: Floats
     counts: Bools
     is_shared: bool = False
+    is_first: bool = False
 
 
 class BoundedObjective(Objective):
@@ -70,7 +72,7 @@ class BoundedObjective(Objective):
         """
 
     def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
-        """Sums that no stage's cost is below."""
+        """Sums over each stage that the cost of a schedule is not below."""
         del graph
         return []
 

@@ -21,7 +21,7 @@ from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Problem
 
 # Bounds are loosened by this part against rounding.
-_LOOSER = 1 - 1e-9
+_LOOSER = 1 - 1e-12
 
 # A boundary with so many places or fewer divides the problem.
 _FEW_PLACES = 8
@@ -43,13 +43,21 @@ class CutSearch:
         self._num_flows, self._budget = num_flows, budget
         self._found: set[bytes] = set()
         self.lower, self.is_proved = 0.0, False
-        bounds = linear_bounds(problem)
-        if bounds and 0 < limit < math.inf and problem.num_stages > 1:
-            lower = self._bound(CutNetwork(problem, bounds, closure_of(problem)))
-            self.is_proved = lower >= limit
-            self.lower = _LOOSER * lower
 
-    def _bound(self, network: CutNetwork) -> float:
+    def run(self) -> None:
+        """Search.
+
+        Raises:
+            BudgetExceededError: The budget did not last; what is known by then holds.
+        """
+        problem = self._problem
+        bounds = linear_bounds(problem)
+        if bounds and 0 < self._limit < math.inf and problem.num_stages > 1:
+            lower = self._bound(CutNetwork(problem, bounds, closure_of(problem)), is_whole=True)
+            self.is_proved = lower >= self._limit
+            self.lower = max(self.lower, _LOOSER * lower)
+
+    def _bound(self, network: CutNetwork, *, is_whole: bool = False) -> float:
         """What the stages of a part cost at least, up to the limit."""
         num_stages, limit = network.num_stages, self._limit
         if num_stages == 1:
@@ -59,10 +67,12 @@ class CutSearch:
             search = BoundarySearch(network, boundary, limit)
             while search.num_flows < self._num_flows and search.lower < limit and search.step():
                 pass
+            self._found |= search.found.keys() | search.whole.keys()
+            lower = max(lower, min(search.lower, limit))
+            if is_whole:
+                self.lower = _LOOSER * lower
             work = _FLOW_WORK + _ARC_WORK * network.size
             self._budget.spend_pairs(work * search.num_flows)
-            self._found |= search.found.keys() | search.whole.keys()
-            lower = max(lower, search.lower)
             if lower >= limit:
                 return limit
             most = _FEW_PLACES if fewest is None else len(fewest[1]) - 1

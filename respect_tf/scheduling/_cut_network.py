@@ -9,7 +9,8 @@ over all boundaries between two sets is a maximum flow (Ford and Fulkerson; scip
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -157,7 +158,7 @@ class CutNetwork:
     @property
     def is_divisible(self) -> bool:
         """Whether anything bounds what some of the stages cost."""
-        return any(not bound.is_shared for bound in self._bounds)
+        return any(not bound.is_shared and not bound.is_first for bound in self._bounds)
 
     @property
     def size(self) -> int:
@@ -171,6 +172,9 @@ class CutNetwork:
         for index, bound in enumerate(self._bounds):
             if bound.is_shared:
                 found.append(Side(index, 1.0, 1.0))
+            elif bound.is_first:
+                if boundary == 1 and not self.before.any():
+                    found.append(Side(index, 1.0, 0.0))
             else:
                 found.append(Side(index, 1 / boundary, 0.0))
                 found.append(Side(index, 0.0, 1 / rest))
@@ -190,10 +194,15 @@ class CutNetwork:
             made = (waits.makers < 0) | before[waits.makers]
             waiting = made & np.logical_or.reduceat(~reads, waits.offsets[:-1])
             read_before = np.logical_or.reduceat(reads, waits.offsets[:-1])
-        read = waits.inputs[read_before[waits.inputs]]
-        sums_before = waits.items[:, before].sum(axis=1) + waits.leave[:, waiting].sum(axis=1)
-        sums_before += waits.enter[:, read].sum(axis=1)
-        sums_after = waits.items[:, ~before].sum(axis=1) + waits.enter[:, waiting].sum(axis=1)
+        read = np.zeros(len(waits.makers))
+        read[waits.inputs] = read_before[waits.inputs]
+        # All amounts are on grids: the products are exact.
+        sums_before = waits.items @ before.astype(np.float64) + waits.leave @ waiting.astype(
+            np.float64
+        )
+        sums_before += waits.enter @ read
+        sums_after = waits.items @ (~before).astype(np.float64)
+        sums_after += waits.enter @ waiting.astype(np.float64)
         return np.array(
             [
                 side.before * sums_before[side.bound]
@@ -205,7 +214,7 @@ class CutNetwork:
 
     def least(
         self, parts: Sequence[tuple[Side, float]], always: Bools, never: Bools, limit: float
-    ) -> tuple[float, Bools]:
+    ) -> tuple[float, Callable[[], Bools]]:
         """The boundary where a weighted mean of sums is least.
 
         Args:
@@ -215,8 +224,8 @@ class CutNetwork:
             limit: What matters no more; larger sums are told apart less well.
 
         Returns:
-            A lower bound of the mean, as close as capacities are whole numbers, and what is before
-            the boundary, [num_items].
+            A lower bound of the mean, as close as capacities are whole numbers, and what tells the
+            items before the boundary, [num_items].
         """
         num_items, waits = self.problem.num_items, self._waits
         data = self._fixed.copy()
@@ -236,13 +245,19 @@ class CutNetwork:
         shape = self._num_nodes, self._num_nodes
         network = csr_matrix((capacities, self._heads, self._row_ends), shape=shape)
         flow = maximum_flow(network, num_items, num_items + 1)
-        left = capacities > flow.flow.data
-        ends = np.append(0, np.cumsum(left))[self._row_ends].astype(np.int32)
-        rest = csr_matrix((np.ones(ends[-1], np.int8), self._heads[left], ends), shape=shape)
+        value = constant + unit * flow.flow_value
+        return value, functools.partial(self._before, capacities > flow.flow.data)
+
+    def _before(self, is_open: Bools) -> Bools:
+        """The items that arcs with capacity left lead to, [num_items]."""
+        ends = np.append(0, np.cumsum(is_open))[self._row_ends].astype(np.int32)
+        shape, num_items = (self._num_nodes, self._num_nodes), self.problem.num_items
+        rest = csr_matrix((np.ones(ends[-1], np.int8), self._heads[is_open], ends), shape=shape)
         reached = breadth_first_order(rest, num_items, return_predecessors=False)
-        before_it = np.zeros(self._num_nodes, bool)
-        before_it[reached] = True
-        return constant + unit * flow.flow_value, before_it[:num_items]
+        before = np.zeros(self._num_nodes, bool)
+        before[reached] = True
+        result: Bools = before[:num_items]
+        return result
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ def least_busy(costs: DeviceCosts) -> Floats:
 
 
 def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
-    """Sums that no stage is below.
+    """Sums that the cost of no schedule with a stage is below.
 
     The second, where there is one, has the parameters that an empty chip has no room for: each op's
     is charged as if it were streamed, and a chip full of them is given back.
@@ -77,26 +77,43 @@ def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
     graph, chip = costs.graph, costs.chip
     enter = scale * costs.enter_ms_per_byte * graph.tensor_bytes.astype(np.float64)
     leave = scale * costs.leave_ms_per_request * chip.requests.astype(np.float64)
-    ops, tensors = graph.reads
     if not chip.all_supported:
-        # Only what is surely on the Edge TPU surely crosses; and it does, in its own stage or out
-        # of it, where an op reads it that is on the CPU.
-        by_device = (graph.producer >= 0) & chip.surely_mapped[graph.producer]
-        leave = np.where(by_device, leave, 0.0)
-        crosses = np.zeros(graph.num_tensors, bool)
-        crosses[tensors[~chip.supported[ops]]] = True
-        crosses &= by_device
-        busy = scale * least_busy(costs)
-        np.add.at(busy, graph.producer[crosses], leave[crosses])
-        leave[crosses] = 0.0
-        return [LinearBound(busy, 0.0, enter, leave, chip.surely_mapped[ops])]
-    every, start = np.ones(len(ops), bool), scale * costs.start_ms
+        return _with_cpu_ops(costs, scale, enter, leave)
+    every, start = np.ones(len(graph.reads[0]), bool), scale * costs.start_ms
     found = [LinearBound(scale * costs.busy_ms, start, enter, leave, every)]
     unit = costs.device.link_ms_per_mib / MIB
     if float(chip.asked_bytes.sum()) > chip.whole_room:
         busy = scale * (costs.busy_ms + np.minimum(costs.stream_ms, unit * chip.asked_bytes))
         rest = start - scale * unit * chip.whole_room
         found.append(LinearBound(busy, rest, enter, leave, every))
+    return found
+
+
+def _with_cpu_ops(
+    costs: DeviceCosts, scale: float, enter: Floats, leave: Floats
+) -> list[LinearBound]:
+    """The same where ops stay on the CPU: only what is surely on the Edge TPU surely crosses.
+
+    In the first stage an op is on the CPU if it ever is. A stage of supported ops has to start; one
+    of other ops takes no load from the rest, and some stage of every schedule starts.
+    """
+    graph, chip = costs.graph, costs.chip
+    surely, busy = chip.surely_mapped, scale * least_busy(costs)
+    ops, tensors = graph.reads
+    start = scale * costs.start_ms if chip.supported.any() else 0.0
+    found = []
+    for is_first, on_cpu in ((False, ~chip.supported), (True, ~surely)):
+        work = np.where(on_cpu, scale * costs.cpu_ms, busy)
+        # Such tensors cross in the stage that makes them or out of it.
+        crosses = np.zeros(graph.num_tensors, bool)
+        crosses[tensors[on_cpu[ops]]] = True
+        by_device = (graph.producer >= 0) & surely[graph.producer]
+        crosses &= by_device
+        np.add.at(work, graph.producer[crosses], leave[crosses])
+        rest = np.where(by_device & ~crosses, leave, 0.0)
+        supported = np.where(chip.supported, work, 0.0)
+        for values, once in ((work, 0.0), (supported, start)):
+            found.append(LinearBound(values, once, enter, rest, surely[ops], is_first=is_first))
     return found
 
 

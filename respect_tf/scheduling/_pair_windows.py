@@ -53,7 +53,7 @@ def rough_pairs(nodes: Nodes, windows: Bools, upper: float) -> Bools:
     problem, allowed = nodes.problem, np.triu(stage_windows(windows), 1)
     if upper < math.inf and problem.combine == "max":
         for bound in bounded_objective(problem).linear_bounds(problem.graph):
-            if bound.is_shared:
+            if bound.is_shared or bound.is_first:
                 continue
             sums = nodes.op_sums(bound.ops)
             limit = upper - bound.rest + _SLACK * (upper + abs(bound.rest))

@@ -49,6 +49,9 @@ _PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
 # The same of minimum cuts, where there are too many order ideals for that: about a second.
 _CUT_WORK, _CUT_SHARE = 150_000_000, 0.3
 
+# Where a bound is as near as that, moves are left out: they take a second or two.
+_CLOSE = 0.99
+
 # Where less time is left, nothing is compiled that is not on disk.
 _COMPILE_SECONDS = 90.0
 
@@ -154,7 +157,7 @@ def search_problem(
         return proved
     if start is None and may_prove and isinstance(problem.objective, BoundedObjective):
         start = _cut_answer(problem, deadline)
-        if start is not None and start.lower_bound >= start.chain.cost:
+        if start is not None and start.lower_bound >= _CLOSE * start.chain.cost:
             return start
     has_none = start is None and not len(orders)
     every = _orders(problem, orders, has_none or (structural and start is None))
