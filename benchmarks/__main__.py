@@ -15,6 +15,7 @@ BENCHMARKS = (
     "memory",
     "overhead",
     "pipeline",
+    "plan",
     "policy",
     "runner",
     "scheduling",

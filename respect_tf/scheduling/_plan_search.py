@@ -134,18 +134,30 @@ class PlanSearch:
     def _find_optima(self) -> Floats:
         num_hosts = len(self.devices)
         best = np.full((self.num_devices + 1, num_hosts), np.inf)
-        for host in range(num_hosts):
+        slowness = np.array([_slowness(one, self.num_devices) for one in self.devices])
+        # A host that is nowhere slower than another has no longer optimum: it comes first, and
+        # what is found there may settle the other one.
+        for host in np.argsort(slowness.sum(axis=1), kind="stable").tolist():
             scales = np.zeros(num_hosts)
             scales[host] = 1.0
+            faster = (slowness <= slowness[host]).all(axis=1)
+            faster[host] = False
             for count in range(1, self.num_devices + 1):
-                value, low = self._least(scales, count, count, float(best[count - 1, host]))
+                known = best[count, faster]
+                floor = float(known[np.isfinite(known)].max(initial=0.0)) * self.doubt
+                value, low = self._least(scales, count, count, float(best[count - 1, host]), floor)
                 best[count, host] = value
                 if num_hosts > 1:
                     self.doubt = min(self.doubt, low / value if value > 0 else 1.0)
         return best
 
     def _least(
-        self, scales: Floats, num_devices: int, most_replicas: int, upper: float
+        self,
+        scales: Floats,
+        num_devices: int,
+        most_replicas: int,
+        upper: float,
+        floor: float = 0.0,
     ) -> tuple[float, float]:
         """The least cost where so many devices work, and a bound of it.
 
@@ -154,12 +166,13 @@ class PlanSearch:
             num_devices: Number of devices.
             most_replicas: Number of devices of one stage at most.
             upper: What is known to be possible.
+            floor: What no plan costs less than.
         """
         low = upper
         for part in self._first:
             upper = min(upper, part.optimum(scales, num_devices, most_replicas, upper))
         for part in self._whole:
-            found, bound = part.improve(scales, num_devices, most_replicas, upper)
+            found, bound = part.improve(scales, num_devices, most_replicas, upper, floor)
             upper, low = min(upper, found), min(low, bound)
         return upper, min(low, upper)
 
@@ -211,7 +224,9 @@ class _Part:
     def __init__(self, nodes: Nodes, times: HostTimes, budget: Budget, most_stages: int) -> None:
         self.table = StageTable(nodes, times, budget)
         self._nodes = nodes
-        self._before, self._after = _ends(nodes, times, most_stages)
+        (self._before, self._moved_before), (self._after, self._moved_after) = _ends(
+            nodes, times, most_stages
+        )
 
     def optimum(self, scales: Floats, num_devices: int, most_replicas: int, upper: float) -> float:
         """The least cost of stages that are all known, or `upper`."""
@@ -219,15 +234,24 @@ class _Part:
         return chains.optimum(upper)
 
     def improve(
-        self, scales: Floats, num_devices: int, most_replicas: int, upper: float
+        self,
+        scales: Floats,
+        num_devices: int,
+        most_replicas: int,
+        upper: float,
+        floor: float = 0.0,
     ) -> tuple[float, float]:
         """The least cost, or `upper`, and a bound of it that is as high if it is proved."""
+        if upper <= floor * (1 + TIE):
+            return upper, upper
         which = self._near(scales, num_devices, upper * (1 - TIE))
         known = which[self.table.known[which]]
         if len(known) < len(which):  # a better cost rules out more
             chains = self._chains(known, scales, num_devices, most_replicas)
             chains = chains.select(chains.within(upper * (1 - TIE)))
             better = chains.optimum(upper)
+            if better <= floor * (1 + TIE):
+                return better, better
             if better < upper:
                 upper = better
                 which = self._near(scales, num_devices, upper * (1 - TIE))
@@ -281,8 +305,12 @@ class _Part:
         after[:-1] += 1
         left = num_devices - before[pairs.rows] - after[pairs.columns]
         near = np.flatnonzero(left >= 1)
-        costs = self.table.column(near, num_devices, scales).costs
-        few: Ints = near[costs <= left[near] * limit * (1 + TIE)]
+        column = self.table.column(near, num_devices, scales)
+        good = column.costs <= left[near] * limit * (1 + TIE)
+        if column.load_rate:
+            moved = self._moved_before[pairs.rows[near]] + self._moved_after[pairs.columns[near]]
+            good &= column.loads + column.load_rate * moved <= limit * (1 + TIE)
+        few: Ints = near[good]
         return few
 
     def _chains(
@@ -297,26 +325,27 @@ class _Part:
         )
 
 
-def _ends(nodes: Nodes, times: HostTimes, most_stages: int) -> tuple[Floats, Floats]:
+def _ends(nodes: Nodes, times: HostTimes, most_stages: int) -> list[tuple[Floats, Floats]]:
     """What is before each node, and what is after it, in up to so many stages, takes at least.
 
     Returns:
-        ms of all stages together. [num_hosts, most_stages, num_nodes] each.
+        For both, ms of all stages together, [num_hosts, most_stages, num_nodes], and MiB that they
+        move, [num_nodes].
     """
     num_hosts, size = len(times.devices), len(nodes)
-    found: list[Floats] = []
     if size == 2:  # nothing is between nothing and everything
-        return np.zeros((num_hosts, most_stages, 2)), np.zeros((num_hosts, most_stages, 2))
+        return [(np.zeros((num_hosts, most_stages, 2)), np.zeros(2))] * 2
+    found = []
     for pairs in nodes.ends():
         every = np.tile(np.arange(len(pairs)), most_stages)
         parts = np.repeat(np.arange(1, most_stages + 1), len(pairs))
         batch = nodes.batch(pairs.select(every))
-        total = times.batch_bounds(batch, closely=False, num_parts=parts)[0] * _LOOSER
-        least = np.zeros((num_hosts, most_stages, size))
-        least[:, :, 1:-1] = total.T.reshape(num_hosts, most_stages, -1)
-        found.append(np.minimum.accumulate(least, axis=1))
-    before, after = found
-    return before, after
+        total, moved, *_ = times.batch_bounds(batch, closely=False, num_parts=parts)
+        least, mib = np.zeros((num_hosts, most_stages, size)), np.zeros(size)
+        least[:, :, 1:-1] = _LOOSER * total.T.reshape(num_hosts, most_stages, -1)
+        mib[1:-1] = _LOOSER * moved.reshape(most_stages, -1).min(axis=0) / 2.0**20
+        found.append((np.minimum.accumulate(least, axis=1), mib))
+    return found
 
 
 def _worst(times: Floats, scales: Floats) -> Floats:
@@ -325,3 +354,18 @@ def _worst(times: Floats, scales: Floats) -> Floats:
     for host in np.flatnonzero(scales).tolist():
         worst = np.maximum(worst, times[host] * scales[host])
     return worst
+
+
+def _slowness(device: EdgeTpu, most_devices: int) -> list[float]:
+    """Constants of which more never takes less time."""
+    slowdowns = [device.slowdown(count) for count in range(1, most_devices + 1)]
+    return [
+        device.fixed_ms,
+        *(device.link_ms_per_mib * slowdown for slowdown in slowdowns),
+        *(device.output_ms_per_mib * slowdown for slowdown in slowdowns),
+        device.bus_ms_per_mib,
+        device.stage_ms,
+        device.slower,
+        device.cpu_ms_per_gmac,
+        device.cpu_ms_per_mib,
+    ]

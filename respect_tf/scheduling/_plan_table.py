@@ -56,15 +56,17 @@ class Column:
         costs: What each takes on one device, at least. [num_pairs].
         loads: What each puts on the bus, at least. [num_pairs].
         stage_cost: What each takes of the host's time.
+        load_rate: What a MiB on the bus costs.
     """
 
     costs: Floats
     loads: Floats
     stage_cost: float
+    load_rate: float = 0.0
 
     def select(self, which: Ints) -> Column:
         """Some of the stages."""
-        return Column(self.costs[which], self.loads[which], self.stage_cost)
+        return Column(self.costs[which], self.loads[which], self.stage_cost, self.load_rate)
 
 
 class StageTable:
@@ -152,7 +154,7 @@ class StageTable:
             return Column(costs, np.zeros(len(costs)), 0.0)
         rate = max(one.bus_ms_per_mib * scale for one, scale in self._scaled(scales))
         stage = max(one.stage_ms * scale for one, scale in self._scaled(scales))
-        return Column(costs, rate * self.moved_mib(which), stage)
+        return Column(costs, rate * self.moved_mib(which), stage, rate)
 
     def _scaled(self, scales: Floats) -> list[tuple[EdgeTpu, float]]:
         return list(zip(self.devices, scales.tolist(), strict=True))
