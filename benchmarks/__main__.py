@@ -10,6 +10,7 @@ BENCHMARKS = (
     "cutting",
     "device",
     "endurance",
+    "estimate",
     "hosts",
     "kills",
     "memory",

@@ -27,6 +27,8 @@ def lower_activation(form: Form, activation: Any, value: Value) -> Value | None:
     name = name.lower()
     if name == "linear":
         return value
+    if name == "gelu" and getattr(activation, "approximate", False):
+        return _tanh_gelu(form, value)
     if name in _PLAIN:
         return form.op(_PLAIN[name], [value], value.shape)
     if name == "softmax":
@@ -68,6 +70,15 @@ def parametric_relu(form: Form, slopes: tuple[int, ...], value: Value) -> Value:
     negative = form.op("MUL", [value, number], value.shape, fused_activation="RELU")
     scaled = form.op("MUL", [negative, form.weights(value.shape)], value.shape)
     return form.op("SUB", [positive, scaled], value.shape)
+
+
+def _tanh_gelu(form: Form, value: Value) -> Value:
+    """The form with tanh, as x * LOGISTIC(x * (a x^2 + b))."""
+    shape = value.shape
+    inner = form.op("MUL", [form.op("MUL", [value, value], shape), form.weights(())], shape)
+    inner = form.op("ADD", [inner, form.weights(())], shape)
+    gate = form.op("LOGISTIC", [form.op("MUL", [value, inner], shape)], shape)
+    return form.op("MUL", [value, gate], shape)
 
 
 def _hard_swish(form: Form, value: Value) -> Value:

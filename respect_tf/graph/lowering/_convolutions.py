@@ -121,11 +121,11 @@ def layer_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> V
     inverse = form.op("RSQRT", [inverse], narrow)
     factor = form.op("MUL", [inverse, form.weights((shape[-1],))], shape)
     moved = form.op("MUL", [mean, factor], shape)
-    if form.adds(layer.beta):
-        moved = form.op("SUB", [form.weights((shape[-1],)), moved], shape)
-    else:
-        moved = form.op("MUL", [moved, form.weights(())], shape)
-    return form.op("ADD", [form.op("MUL", [value, factor], shape), moved], shape)
+    scaled = form.op("MUL", [value, factor], shape)
+    if not form.adds(layer.beta):
+        return form.op("SUB", [scaled, moved], shape)
+    moved = form.op("SUB", [form.weights((shape[-1],)), moved], shape)
+    return form.op("ADD", [scaled, moved], shape)
 
 
 def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:

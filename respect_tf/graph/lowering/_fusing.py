@@ -18,6 +18,7 @@ _FUSES_ACTIVATION = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D",
     "AVERAGE_POOL_2D",
 )  # fmt: skip
+_BINARY = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 # Groups of a convolution are put together up to so many channels, see `tflite.rewrites`.
 _LANES = 64
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
@@ -132,6 +133,11 @@ def _fused(op: Op, graph: _Links) -> bool:
     before = graph.maker.get(id(op.inputs[0])) if op.inputs else None
     if before is not None and (_take_number(before, op, graph) or _take_zeros(before, op, graph)):
         return True
+    if op.kind == "RESHAPE" and before is not None and before.kind == "RESHAPE":
+        graph.read_instead(op, before, before.inputs[0])
+        return True
+    if op.kind in _BINARY and _pass_reshapes(op, graph):
+        return True
     if before is None or before.kind == "GONE" or not graph.only_reader(before.made):
         return False
     if op.kind == "FULLY_CONNECTED" and before.kind in _FOLDABLE and len(op.made.shape) == 2:
@@ -244,15 +250,26 @@ def _pass_reshape(before: Op, op: Op, graph: _Links) -> bool:
     return True
 
 
+def _pass_reshapes(op: Op, graph: _Links) -> bool:
+    """Two tensors of a shape that are both reshaped are joined first, and reshaped then."""
+    makers = [graph.maker.get(id(value)) for value in op.inputs]
+    if len(makers) != 2 or op.inputs[0] is op.inputs[1]:
+        return False
+    first, second = makers
+    if first is None or second is None or {first.kind, second.kind} != {"RESHAPE"}:
+        return False
+    one_shape = first.inputs[0].shape == second.inputs[0].shape
+    if not one_shape or first.made.shape != op.made.shape or second.made.shape != op.made.shape:
+        return False
+    if not (graph.only_reader(first.made) and graph.only_reader(second.made)):
+        return False
+    graph.drop(second, second.inputs[0])
+    graph.swap(first, op)
+    return True
+
+
 def _fuse_reshape(before: Op, op: Op, graph: _Links) -> bool:
-    """Two reshapes are one; a mean over an image can keep its dimensions of size 1 itself."""
-    if before.kind == "RESHAPE":
-        op.inputs[0] = before.inputs[0]
-        graph.readers[id(before.inputs[0])] = [
-            op if reader is before else reader for reader in graph.readers[id(before.inputs[0])]
-        ]
-        before.kind = "GONE"
-        return True
+    """A mean over an image can keep its dimensions of size 1 itself."""
     if before.kind not in ("MEAN", "REDUCE_MAX", "SUM"):
         return False
     source, axes = before.inputs[0].shape, before.inputs[1].settings or ()
