@@ -18,11 +18,12 @@ from respect_tf.report import (
     Report,
     build_report,
     chrome_trace,
+    draw_figure,
     draw_gantt,
+    memory_picture,
     model_explorer_overlays,
-    plot_memory,
-    plot_pipeline,
-    plot_schedule,
+    pipeline_picture,
+    schedule_picture,
     stages_on_device,
 )
 from respect_tf.run import (
@@ -140,7 +141,8 @@ class PredictedPipeline:
         Raises:
             DependencyError: matplotlib is not installed.
         """
-        return plot_schedule(self._placed, title=self.name, ax=ax, path=path)
+        picture = schedule_picture(self._placed)
+        return draw_figure(picture, title=self.name, ax=ax, path=path)
 
     def plot_memory(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw what each stage caches, streams and computes with, against the room on its chip.
@@ -157,7 +159,8 @@ class PredictedPipeline:
         """
         placed = self._placed
         stages = stages_on_device(placed.prediction, self.segments)
-        return plot_memory(stages, placed.room_bytes, title=self.name, ax=ax, path=path)
+        picture = memory_picture(stages, placed.room_bytes)
+        return draw_figure(picture, title=self.name, ax=ax, path=path)
 
     def plot_pipeline(
         self,
@@ -184,7 +187,7 @@ class PredictedPipeline:
             DependencyError: matplotlib is not installed.
         """
         gantt = draw_gantt(self._placed.prediction, first=first, num_inputs=num_inputs)
-        return plot_pipeline(gantt, title=self.name, ax=ax, path=path)
+        return draw_figure(pipeline_picture(gantt), title=self.name, ax=ax, path=path)
 
     def to_chrome_trace(self, path: str | os.PathLike[str], num_inputs: int = 50) -> Path:
         """Write the simulated pipeline as a trace for https://ui.perfetto.dev or chrome://tracing.

@@ -4,6 +4,7 @@ from respect_tf.report._comparison import Comparison, compare_speed
 from respect_tf.report._compilation import compilation_table
 from respect_tf.report._doctor import examine_installation
 from respect_tf.report._doctor_devices import examine_devices
+from respect_tf.report._drawing import draw_figure
 from respect_tf.report._finding import Finding
 from respect_tf.report._float_comparison import FloatComparison
 from respect_tf.report._gantt import Gantt, draw_gantt
@@ -13,11 +14,11 @@ from respect_tf.report._model_inspection import ModelInspection, UnmappedOps
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._plan_text import choice, plan_dict, plan_html, plan_text
 from respect_tf.report._plot_plan import plot_plan
-from respect_tf.report._plot_schedule import plot_schedule
-from respect_tf.report._plots import plot_memory, plot_pipeline
 from respect_tf.report._prediction import Speed, StageOnDevice, stages_on_device
 from respect_tf.report._report import Report, StageReport, build_report
 from respect_tf.report._report_text import format_cost
+from respect_tf.report._schedule_picture import schedule_picture
+from respect_tf.report._stage_pictures import memory_picture, pipeline_picture
 from respect_tf.report._text import format_bytes, render, table
 from respect_tf.report._trace import chrome_trace
 
@@ -39,21 +40,22 @@ __all__ = [
     "chrome_trace",
     "compare_speed",
     "compilation_table",
+    "draw_figure",
     "draw_gantt",
     "examine_devices",
     "examine_installation",
     "format_bytes",
     "format_cost",
     "inspect",
+    "memory_picture",
     "model_explorer_overlays",
+    "pipeline_picture",
     "plan_dict",
     "plan_html",
     "plan_text",
-    "plot_memory",
-    "plot_pipeline",
     "plot_plan",
-    "plot_schedule",
     "render",
+    "schedule_picture",
     "stages_on_device",
     "table",
 ]

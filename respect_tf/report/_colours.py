@@ -9,6 +9,7 @@ _STAGES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 CACHED = "#0072B2"
 STREAMED = "#E69F00"
 ACTIVATIONS = "#9A9A9A"
+LOGGED, LOGGED_STREAMED = "#6E6E6E", "#A6A6A6"  # by the compiler's log
 SHARED = "#6E6E6E"  # what no stage has for itself: the bus
 
 # sRGB to relative luminance: WCAG 2.1, with the exponent 2.2 for its two-part curve.

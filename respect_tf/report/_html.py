@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from respect_tf._reporting import printable
 from respect_tf.report._gantt import draw_gantt
 from respect_tf.report._report_text import SOURCES, WORTH, ReportTable, report_lines, report_tables
-from respect_tf.report._svg import memory_svg, pipeline_svg, schedule_svg
+from respect_tf.report._schedule_picture import schedule_picture
+from respect_tf.report._stage_pictures import memory_picture, pipeline_picture
+from respect_tf.report._svg import picture_html
 
 if TYPE_CHECKING:
     from respect_tf.report._report import Report
@@ -45,8 +47,8 @@ vertical-align:-1px}
 .respect-tf i.room{width:0;border-left:2px dashed var(--ink)}
 .respect-tf i.crossing{height:0;border-top:2px solid var(--ink);vertical-align:4px}
 .respect-tf line.room{stroke:var(--ink);stroke-width:2;stroke-dasharray:4 2}
-.respect-tf .gantt{padding:0 0 2px}
-.respect-tf .bottleneck{background:var(--mark)}
+.respect-tf .strip{padding:0 0 2px}
+.respect-tf .marked{background:var(--mark)}
 .respect-tf .bar{stroke:var(--page);stroke-width:1}
 .respect-tf .followed{stroke:var(--ink);stroke-width:2.5}
 .respect-tf .number{font-size:11px;text-anchor:middle;pointer-events:none}
@@ -138,16 +140,18 @@ def _pictures(report: Report, *, graph: bool) -> list[str]:
     rest = "lower bars are from the compiler's logs" if compiled else "nothing is measured"
     parts = [
         "<h2>Memory of each Edge TPU</h2>",
-        memory_svg([stage.on_device for stage in report.stages], placed.room_bytes),
+        picture_html(
+            memory_picture([stage.on_device for stage in report.stages], placed.room_bytes)
+        ),
         f'<p class="source">Predicted for {device}; {rest}.</p>',
         "<h2>The pipeline at work</h2>",
-        pipeline_svg(draw_gantt(placed.prediction)),
+        picture_html(pipeline_picture(draw_gantt(placed.prediction))),
         f'<p class="source">Simulated from what is predicted for {device}.</p>',
     ]
     if graph:
         parts.append("<h2>The ops and their stages</h2>")
         if placed.graph.num_ops <= _MAX_OPS:
-            parts.append(schedule_svg(placed))
+            parts.append(picture_html(schedule_picture(placed)))
         else:
             parts.append(
                 f"<p>{placed.graph.num_ops:,} ops are too many for this page; plot_schedule() "

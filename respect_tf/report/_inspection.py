@@ -185,7 +185,11 @@ def _is_tflite(model: Any) -> bool:
     if not isinstance(model, str | os.PathLike):
         return False
     path = Path(model)
-    return not path.is_dir() and path.suffix not in (".keras", ".h5", ".hdf5")
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # a name that no file can have: reading it says what is wrong
+        is_folder = False
+    return not is_folder and path.suffix not in (".keras", ".h5", ".hdf5")
 
 
 def _finite(value: Any) -> Any:

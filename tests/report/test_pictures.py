@@ -11,7 +11,13 @@ from model_builder import ModelBuilder
 from respect_tf import ArgumentError, OpGraph, SavedPipelineError
 from respect_tf._convert import segment_at
 from respect_tf.device import EdgeTpu
-from respect_tf.report import PlacedGraph, draw_gantt, plot_schedule
+from respect_tf.report import (
+    PlacedGraph,
+    draw_figure,
+    draw_gantt,
+    memory_picture,
+    schedule_picture,
+)
 from respect_tf.report._colours import stage_colour, text_colour
 from respect_tf.report._gantt import bus_bars
 from respect_tf.report._layout import _spread, lay_out
@@ -129,15 +135,19 @@ def test_a_figure_can_be_drawn_into_axes(pipeline):
 
 
 def test_memory_bars_add_up_to_what_is_predicted(pipeline):
-    axes = pipeline.plot_memory().axes[0]
-    stage = pipeline.report.stages[1].on_device.predicted
-    widths = [bar.get_width() for bar in axes.patches if 0.6 < bar.get_y() + 0.31 < 1.4]
-    assert sum(widths) * 2**20 == pytest.approx(stage.cost.activation_bytes + stage.stored_bytes)
+    on_device = [stage.on_device for stage in pipeline.report.stages]
+    room = pipeline._placed.room_bytes
+    for strip, stage in zip(memory_picture(on_device, room).strips, on_device, strict=True):
+        *bars, limit = strip.shapes
+        predicted = stage.predicted
+        expected = predicted.cost.activation_bytes + predicted.stored_bytes
+        assert limit.style == "room"
+        assert sum(bar.width for bar in bars) / limit.x == pytest.approx(expected / room)
 
 
 def test_any_graph_can_be_drawn_in_its_stages():
     graph, stages = _random_graph(50, 12, 5)  # more stages than colours
-    figure = plot_schedule(PlacedGraph.of(graph, stages, "usb3"))
+    figure = draw_figure(schedule_picture(PlacedGraph.of(graph, stages, "usb3")))
     text = [entry.get_text() for entry in figure.axes[0].texts]
     assert len(text) == len(set(stages.tolist()))
     assert text[0].startswith("stage 0: ")
