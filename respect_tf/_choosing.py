@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from respect_tf._errors import ArgumentError, DeviceError
-from respect_tf._reporting import Verbosity, progress
+from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts
 from respect_tf.graph import OpGraph
 from respect_tf.report import choice as plan_choice
@@ -189,7 +189,9 @@ def choose(
         RespectError: As for `schedule`.
     """
     if isinstance(choice, PlanRequest):
-        return _planned(choice, graph, verbose=verbose)
+        chosen = _planned(choice, graph, verbose=verbose)
+        report(chosen.reason, verbose=verbose)
+        return chosen
     schedule = choose_within(choice, graph, verbose=verbose)
     return Chosen(schedule, _shared_out(graph, device, schedule, num_devices))
 

@@ -14,15 +14,21 @@ from respect_tf._choosing import (
     frames_told,
     with_times,
 )
-from respect_tf._errors import ArgumentError
-from respect_tf._host_ops import host_remarks, ops_on_host, with_host_ops
+from respect_tf._host_ops import with_host_ops
 from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
-from respect_tf._reporting import Verbosity, report
-from respect_tf._steps import cut_and_compile, prove, proving_inputs, warn
+from respect_tf._reporting import Verbosity
+from respect_tf._steps import (
+    all_warnings,
+    check_metadata,
+    cut_and_compile,
+    prove,
+    proving_inputs,
+    warn,
+)
 from respect_tf.compile import CompileMode, resolve_compiler
-from respect_tf.device import DeviceLike, blocking_remarks, resolve_device
+from respect_tf.device import DeviceLike, resolve_device
 from respect_tf.graph import op_graph_of
 from respect_tf.report import compare_speed
 from respect_tf.scheduling import Constraints, MeasureLike, Objective, Schedule
@@ -165,7 +171,7 @@ def convert(
         seed=seed,
         measure=measure,
     )
-    _check_metadata(metadata)
+    check_metadata(metadata)
     compiler = resolve_compiler(compile, verbose=verbose)
     whole = to_int8(
         model,
@@ -180,13 +186,9 @@ def convert(
         verbose=verbose,
     )
     graph = op_graph_of(whole.unpacked)
-    remarks = warn(whole.remarks, verbose=verbose)
-    choice = with_host_ops(choice, graph, whole, strict=strict, verbose=verbose)
     interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
-    choice = with_times(choice, whole)
+    choice = with_times(with_host_ops(choice, graph, whole, strict=strict, verbose=verbose), whole)
     chosen = choose(choice, graph, num_devices, device, verbose=verbose)
-    if chosen.reason:
-        report(chosen.reason, verbose=verbose)
     chosen, segments, recuts = cut_and_compile(
         whole,
         graph,
@@ -198,11 +200,7 @@ def convert(
         device=device,
         verbose=verbose,
     )
-    warnings = warn(check_runner_rules(segments), verbose=verbose)
-    warnings += warn(host_remarks(graph, chosen.schedule, whole), verbose=verbose)
-    # The report makes these of the schedule.
-    blocked = blocking_remarks(graph, range(graph.num_ops), on_cpu=ops_on_host(chosen.schedule))
-    warn(blocked, verbose=verbose)
+    warnings = all_warnings(whole, graph, chosen.schedule, segments, verbose=verbose)
     inputs = proving_inputs(whole, graph, seed=seed or 0) if verify else None
     return Pipeline(
         name=plain_name(whole.name),
@@ -215,21 +213,13 @@ def convert(
         choice=chosen.reason,
         frames=frames_told(graph, device),
         parity=prove(whole.content, segments, inputs, graph, verbose=verbose),
-        warnings=(*remarks, *warnings),
+        warnings=warnings,
         interface=interface,
         recuts=recuts,
         conversion_seconds=whole.seconds,
         rewritten=describe_rewritten(whole.rewritten),
         comparison=compare_speed(graph, chosen.schedule, device),
     )
-
-
-def _check_metadata(metadata: Any) -> None:
-    if metadata is not None and not isinstance(metadata, Metadata):
-        raise ArgumentError(
-            "metadata must be None or respect_tf.Metadata(...). "
-            f"Received: {type(metadata).__name__}."
-        )
 
 
 def segment_at(

@@ -16,17 +16,21 @@ from respect_tf._choosing import (
     choose_within,
     chosen_again,
 )
+from respect_tf._errors import ArgumentError
+from respect_tf._host_ops import host_remarks, ops_on_host
 from respect_tf._manifest_schema import plain_name
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.compile import Compiler, compile_cut
-from respect_tf.device import EdgeTpu, Hosts
+from respect_tf.device import EdgeTpu, Hosts, blocking_remarks
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import (
     NUM_INPUTS,
     Interface,
+    Metadata,
     ParityReport,
     Segment,
+    check_runner_rules,
     cut,
     quantize,
     random_inputs,
@@ -43,7 +47,33 @@ from respect_tf.tflite import (
 _NUM_CALIBRATION_INPUTS = 2
 
 
+def check_metadata(metadata: Any) -> None:
+    """Refuse what is no `Metadata`, before the model is touched."""
+    if metadata is not None and not isinstance(metadata, Metadata):
+        raise ArgumentError(
+            "metadata must be None or respect_tf.Metadata(...). "
+            f"Received: {type(metadata).__name__}."
+        )
+
+
+def all_warnings(
+    whole: Int8Model,
+    graph: OpGraph,
+    schedule: Schedule,
+    segments: Sequence[Segment],
+    *,
+    verbose: Verbosity,
+) -> tuple[str, ...]:
+    """Report what a user may stumble over; returns all but what the report says of a schedule."""
+    remarks = (*whole.remarks, *check_runner_rules(segments), *host_remarks(graph, schedule, whole))
+    warn(remarks, verbose=verbose)
+    on_host = ops_on_host(schedule)
+    warn(blocking_remarks(graph, range(graph.num_ops), on_cpu=on_host), verbose=verbose)
+    return remarks
+
+
 def warn(warnings: Sequence[str], *, verbose: Verbosity) -> tuple[str, ...]:
+    """Report warnings."""
     for warning in warnings:
         report(f"warning: {warning}", verbose=verbose)
     return tuple(warnings)
