@@ -126,6 +126,14 @@ def calibrate(measurements: Path, output: Path | None, device: Any, as_json: boo
                 say(f"saved to {output}; use it as --device {output}")
 
 
+def _whole_numbers(context: Any, parameter: Any, value: str | None) -> list[int] | None:
+    """The numbers of an option like 2,1,1."""
+    words = [] if value is None else value.split(",")
+    if not all(word.isdecimal() and len(word) < 6 for word in words):
+        raise click.BadParameter(f"expected numbers as in 2,1,1, received {value!r}")
+    return None if value is None else [int(word) for word in words]
+
+
 @click.command()
 @click.argument("folder", type=EXISTING)
 @click.argument("samples", type=EXISTING_FILE)
@@ -143,7 +151,26 @@ def calibrate(measurements: Path, output: Path | None, device: Any, as_json: boo
     show_default=True,
     help="Edge TPUs where everything they need is there, or the CPU.",
 )
-@click.option("--edge-tpus", help="One per segment, as in usb:0,usb:1 or pci:0,pci:1.")
+@click.option("--edge-tpus", help="One per segment and replica, as in usb:0,usb:1 or pci:0,pci:1.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "litert", "tflite", "tensorflow", "pycoral", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="What runs segments on Edge TPUs.",
+)
+@click.option(
+    "--replicas",
+    callback=_whole_numbers,
+    help="Devices of each segment, as in 2,1,1. Default: the pipeline's.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that one inference of a segment may take.",
+)
 @quiet_option
 @json_option
 def run(
@@ -152,6 +179,9 @@ def run(
     output: Path | None,
     device: Any,
     edge_tpus: str | None,
+    backend: Any,
+    replicas: list[int] | None,
+    timeout: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -165,7 +195,14 @@ def run(
     with failing(as_json):
         pipeline = respect_tf.load(folder)
         devices = None if edge_tpus is None else edge_tpus.split(",")
-        with pipeline.runner(device, devices=devices, verbose=0 if quiet else "auto") as runner:
+        with pipeline.runner(
+            device,
+            backend,
+            devices=devices,
+            replicas=replicas,
+            timeout=timeout,
+            verbose=0 if quiet else "auto",
+        ) as runner:
             started = time.perf_counter()
             results = pipeline.predict(read_arrays(samples), runner=runner)
             seconds = time.perf_counter() - started

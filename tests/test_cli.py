@@ -245,6 +245,9 @@ def test_run_sends_samples_through_a_saved_pipeline(model, tmp_path):
     figures = json.loads(_run("run", folder, samples, "--on", "cpu", "-q", "--json").stdout)
     assert figures["num_samples"] == 5
     assert len(figures["segment_ms"]) == 2
+    copies = ("--backend", "cpu", "--replicas", "2,1", "--timeout", "600", "-q")
+    assert "cpu, cpu" in _run("run", folder, samples, *copies).stdout
+    assert "numbers as in 2,1,1" in _run("run", folder, samples, "--replicas", "x", code=2).stderr
 
 
 def test_simulate_says_what_the_device_model_predicts(model, tmp_path):

@@ -85,7 +85,7 @@ class PipelineRunner:
 
     @property
     def devices(self) -> tuple[tuple[str, ...], ...]:
-        """Of each segment, the devices that it is on: `("usb:0",)`, or `("cpu",)`."""
+        """Of each segment, the names of the devices that it is on; "cpu" for the host."""
         return tuple(stage.devices for stage in self.statistics())
 
     def push(self, input_tensors: Mapping[str, npt.ArrayLike]) -> None:
