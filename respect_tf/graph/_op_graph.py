@@ -119,6 +119,14 @@ class OpGraph:
                 "at most, so that sums fit into 64 bits; count in larger units."
             )
 
+    def __repr__(self) -> str:
+        """One line; the arrays would take megabytes."""
+        edges, stored = len(self.edges), float(self.parameter_bytes.sum())
+        return (
+            f"<OpGraph of {self.num_ops:,} ops, {edges:,} edges, {stored:,.0f} parameter bytes, "
+            f"{float(self.macs.sum()):,.0f} MACs>"
+        )
+
     @property
     def num_ops(self) -> int:
         """Number of ops."""

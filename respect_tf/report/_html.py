@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 from respect_tf._reporting import printable
+from respect_tf.report._advice import GLOSSARY
 from respect_tf.report._gantt import draw_gantt
 from respect_tf.report._report_text import SOURCES, WORTH, ReportTable, report_lines, report_tables
 from respect_tf.report._schedule_picture import schedule_picture
@@ -90,11 +91,25 @@ def _body(report: Report, *, graph: bool) -> str:
             _tiles(report),
             _lines(report),
             *_pictures(report, graph=graph),
-            *(_table(part) for part in report_tables(report)),
+            *map(_table, _titled(report)),
+            _glossary(),
             '<p class="source">' + html.escape(f"{SOURCES} {WORTH}") + "</p>",
             "</div>",
         ]
     )
+
+
+def _titled(report: Report) -> list[ReportTable]:
+    """The tables; the page has the first one's title at its top."""
+    first, *others = report_tables(report)
+    return [first._replace(title="Segments"), *others]
+
+
+def _glossary() -> str:
+    entries = "".join(
+        f"<dt>{html.escape(word)}</dt><dd>{html.escape(meaning)}</dd>" for word, meaning in GLOSSARY
+    )
+    return f"<h2>What the words mean</h2><dl>{entries}</dl>"
 
 
 def _tiles(report: Report) -> str:

@@ -121,6 +121,14 @@ class Speed:
     fewest_tpus: int | None
     source: str = PREDICTED
 
+    def __str__(self) -> str:
+        """A sentence."""
+        return (
+            f"{self.frames_per_second:,.1f} frames/s on {self.device} ({self.source}): a result "
+            f"every {self.interval_ms:.3f} ms, limited by {self.limited_by}, and "
+            f"{self.latency_ms:.3f} ms from an input to its result."
+        )
+
     @property
     def warning(self) -> str | None:
         """That fewer Edge TPUs would do, if so."""

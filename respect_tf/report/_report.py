@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class StageReport:
         output_bytes: Bytes that leave it.
         macs: Multiply-accumulate operations.
         file_bytes: Size of its .tflite file.
+        ends_after: The layer of its last op.
         on_device: Memory and time on its Edge TPU.
     """
 
@@ -46,6 +48,7 @@ class StageReport:
     output_bytes: int
     macs: int
     file_bytes: int
+    ends_after: str
     on_device: StageOnDevice
 
     def to_dict(self) -> dict[str, Any]:
@@ -215,8 +218,20 @@ def _stage(graph: OpGraph, segment: Segment, on_device: StageOnDevice) -> StageR
         output_bytes=_bytes(graph, segment.outputs),
         macs=int(graph.macs[ops].sum()),
         file_bytes=len(segment.content),
+        ends_after=layer_label(graph.op_names[int(ops[-1])]),
         on_device=on_device,
     )
+
+
+def layer_label(op_name: str) -> str:
+    """The layer that an op comes from, by the name that TensorFlow made of it.
+
+    TensorFlow writes `model/layer_1/Op`, joins what it fuses by `;`, and counts calls of a layer.
+    """
+    name = op_name.split(";", maxsplit=1)[0]
+    parts = [part for part in name.split("/") if part]
+    label = parts[-2] if len(parts) > 1 else name
+    return re.sub(r"_1$", "", label)
 
 
 def _mapped(cost: StageCost) -> set[int]:

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from respect_tf.device import MARGINS
+from respect_tf.report._advice import next_steps, proof_of
 from respect_tf.report._prediction import COMPILER_LOG, PREDICTED, is_throughput
 from respect_tf.report._text import format_bytes, table
 
@@ -47,7 +48,7 @@ def report_tables(report: Report) -> list[ReportTable]:
     return [
         ReportTable(
             f"{report.name} in {len(report.stages)} segments",
-            ["stage", "ops", "parameters", "bytes in", "bytes out", "MACs", "file"],
+            ["stage", "ops", "parameters", "bytes in", "bytes out", "MACs", "file", "ends after"],
             [_model_row(stage) for stage in report.stages],
         ),
         ReportTable(
@@ -133,11 +134,7 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
         ),
     ]
     if report.cost is not None and report.lower_bound is not None:
-        proof = (
-            "proved optimal"
-            if report.status == "optimal"
-            else f"at most {report.gap:.2%} above the optimum"
-        )
+        proof = proof_of(report.status, report.gap)
         lines.append(
             (
                 "cost",
@@ -166,6 +163,7 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
     lines += [("compiled", line) for line in report.recuts]
     lines += _streaming_lines(report)
     lines += _cpu_lines(report)
+    lines += [("next", step) for step in next_steps(report)]
     lines += [("warning", warning) for warning in report.warnings]
     return lines
 
@@ -291,6 +289,7 @@ def _model_row(stage: StageReport) -> list[Any]:
         format_bytes(stage.output_bytes),
         f"{stage.macs / 1e6:,.1f} M",
         format_bytes(stage.file_bytes),
+        stage.ends_after,
     ]
 
 
