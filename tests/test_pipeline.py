@@ -353,7 +353,8 @@ def test_folders_of_the_first_version_are_read(pipeline, tmp_path, device):
         manifest["schema_version"] = 1
         for name in _SINCE_3:
             del manifest[name]
-        del manifest["schedule"]["optima"]
+        for name in ("optima", "proposal_cost"):
+            del manifest["schedule"][name]
         for entry in manifest["segments"]:
             del entry["on_cpu"]
         manifest["device"] = manifest["schedule"]["device"] = device
@@ -386,6 +387,7 @@ def test_folders_of_the_second_version_are_read(pipeline, tmp_path):
         manifest["schema_version"] = 2
         for name in _SINCE_3:
             del manifest[name]
+        del manifest["schedule"]["proposal_cost"]
         for entry in manifest["segments"]:
             del entry["on_cpu"]
 
