@@ -10,15 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import DeviceCosts
+from respect_tf.device import MARGINS, DeviceCosts
 from respect_tf.scheduling._host_phases import Phase
 from respect_tf.scheduling._items import Ints
 
 Floats = npt.NDArray[np.float64]
 
-# Layouts whose slowest turn is within one percent of the best are as good: predictions are not as
-# close. Of these, the one with the least work on the host that an Edge TPU could do.
-_AS_GOOD = 1.01
+# What an Edge TPU could do moves to the host only where that pays by more than predictions are off.
+_AS_GOOD = 1.0 + MARGINS["ms"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
