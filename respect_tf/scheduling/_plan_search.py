@@ -174,7 +174,19 @@ class PlanSearch:
         for part in self._whole:
             found, bound = part.improve(scales, num_devices, most_replicas, upper, floor)
             upper, low = min(upper, found), min(low, bound)
+        if not self.is_complete:
+            low = self._work(scales, num_devices)
         return upper, min(low, upper)
+
+    def _work(self, scales: Floats, num_devices: int) -> float:
+        """What no plan costs less than: all stages' work together, shared out evenly."""
+        table = self._whole[0].table
+        pairs, last = table.pairs, len(table.nodes) - 1
+        whole = np.flatnonzero((pairs.rows == 0) & (pairs.columns == last))
+        parts = np.arange(1, num_devices + 1)
+        batch = table.nodes.batch(pairs.select(np.repeat(whole, num_devices)))
+        total = self._times.batch_bounds(batch, closely=True, num_parts=parts)[0]
+        return float((total.min(axis=0) * scales).max()) * _LOOSER / num_devices
 
     def best(self, num_devices: int, most_replicas: int | None = None) -> Cut:
         """The best way to use up to so many devices.
@@ -201,7 +213,7 @@ class PlanSearch:
                 best = self._cut(scales, count, min(most, count), value)
         if best is None:
             raise BudgetExceededError
-        bound = min(lower * self.doubt, best.cost) if self.is_complete else 0.0
+        bound = min(lower * self.doubt, best.cost)
         return dataclasses.replace(best, lower_bound=bound, optima=optima)
 
     def _cut(self, scales: Floats, num_devices: int, most_replicas: int, value: float) -> Cut:
