@@ -19,6 +19,7 @@ BENCHMARKS = (
     "plan",
     "policy",
     "runner",
+    "respect",
     "scheduling",
     "throughput",
     "worker",

@@ -23,10 +23,17 @@ from respect_tf.training._labels import (
     load_all_labels,
     load_labels,
     make_labels,
+    solve_task,
 )
 from respect_tf.training._network import NetworkSize, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation
 from respect_tf.training._records import make_records, read_records, write_records
+from respect_tf.training._respect import (
+    RespectPlan,
+    RespectRun,
+    RespectValidation,
+    cosine_reward,
+)
 from respect_tf.training._train import one_thread, save_trained, train
 
 __all__ = [
@@ -41,9 +48,13 @@ __all__ = [
     "LabelTask",
     "NetworkSize",
     "OrderCosts",
+    "RespectPlan",
+    "RespectRun",
+    "RespectValidation",
     "TrainingPlan",
     "Validation",
     "build_network",
+    "cosine_reward",
     "evaluate",
     "evaluation_rows",
     "example_of",
@@ -62,6 +73,7 @@ __all__ = [
     "random_graph",
     "read_records",
     "save_trained",
+    "solve_task",
     "train",
     "write_records",
 ]

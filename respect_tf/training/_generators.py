@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph import OpGraph
 from respect_tf.training import _cnn_families, _families
 from respect_tf.training._synthetic import Network, Random, Tensor
 

@@ -26,7 +26,8 @@ class TrainingPlan:
         batch: Labels in a step of imitation.
         reinforce_batch: Graphs in a step of REINFORCE.
         imitation_rate: Learning rate of Adam; it falls to a twentieth along a cosine.
-        reinforce_rate: Likewise.
+        reinforce_rate: Likewise, along a cosine of `reinforce_decay` steps.
+        reinforce_decay: See there; steps beyond have the last rate.
         heats: How many heads learn from a label, at first and in the end: see `imitation_loss`.
         noise: Standard deviation of scores that are drawn, in stages.
         pool: Number of graphs without labels that REINFORCE draws from.
@@ -37,7 +38,7 @@ class TrainingPlan:
 
     seed: int = 0
     imitation_steps: int = 1500
-    reinforce_steps: int = 700
+    reinforce_steps: int = 250
     head_graphs: int = 1200
     head_candidates: int = 1024
     head_changes: int = 1500
@@ -45,6 +46,7 @@ class TrainingPlan:
     reinforce_batch: int = 32
     imitation_rate: float = 2e-3
     reinforce_rate: float = 5e-4
+    reinforce_decay: int = 700
     heats: tuple[float, float] = (0.02, 0.005)
     noise: float = 0.15
     pool: int = 2000

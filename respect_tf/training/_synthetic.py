@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph import OpGraph
 
 _Item = TypeVar("_Item")
 

@@ -70,7 +70,7 @@ class Trainer:
         optimizers = []
         for steps, rate in (
             (plan.imitation_steps, plan.imitation_rate),
-            (plan.reinforce_steps, plan.reinforce_rate),
+            (plan.reinforce_decay, plan.reinforce_rate),
         ):
             falling = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), _LAST_RATE)
             optimizers.append(keras.optimizers.Adam(falling, global_clipnorm=_GENTLE))
