@@ -92,6 +92,22 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
         return _chain_of(intervals, cut)
 
 
+def slice_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
+    """What `slice_items` finds, for objectives that can bound costs, or `None` if above a limit.
+
+    Args:
+        problem: The problem.
+        order: int64 [num_items], a topological order.
+        limit: Cuts that cost more are not looked at.
+        deadline: After it, nothing is found.
+    """
+    with contextlib.suppress(BudgetExceededError):
+        return search_pairs(
+            IntervalNodes(problem, order), Budget(deadline), limit, settle=False
+        ).chain
+    return None
+
+
 def _narrow(intervals: Intervals, cut: Ints, budget: Budget) -> tuple[Ints, list[Ints]]:
     """Find few positions that hold a best cut, where there are too many to look at each pair.
 
