@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, RunnerError
 from respect_tf.run._inputs import InputPreparer
-from respect_tf.run.script._engine import Engine, Load
+from respect_tf.run.script._engine import Engine
 from respect_tf.run.script._stages import (
     LoadedModel,
     PipelineFailedError,
     StageStatistics,
     make_stages,
 )
+from respect_tf.run.script._worker_state import Load
 from respect_tf.segmentation import Segment
 
 Array = npt.NDArray[Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from respect_tf.run.script._balance import MOVE_AFTER, best_move
@@ -16,7 +16,7 @@ from respect_tf.run.script._stages import (
     Stage,
     StageStatistics,
 )
-from respect_tf.run.script._worker_state import StageWorker, join_threads
+from respect_tf.run.script._worker_state import Load, StageWorker, join_threads, load_again
 
 # What libcoral's runner puts between two segments: one item waits while the next is made.
 INNER_QUEUE_SIZE = 1
@@ -24,11 +24,6 @@ INNER_QUEUE_SIZE = 1
 # Seconds that an inference may go on for when its result is dropped. Those of the ten models of the
 # benchmark take up to 2; a worker process that needs longer is killed, and nobody waits any more.
 DISCARD_SECONDS = 5.0
-
-# Between two attempts to load a device again that does not answer: libedgetpu needs about a second
-# to find one that was plugged in.
-_RELOAD_PAUSE_SECONDS = 0.2
-Load = Callable[[int, str], LoadedModel]  # of a stage and a device's name
 
 
 class Engine:
@@ -225,30 +220,9 @@ class Engine:
         except Exception as error:
             if self._load is None or stage.on_cpu or self._reattach <= 0 or worker.abandoned:
                 raise
-            self._load_again(self._load, worker, error)
+            seconds = min(self._reattach, self._timeout or self._reattach)
+            load_again(worker, self._load, error, seconds=seconds, stopping=self._stopping)
             return stage.run(worker.model, values)
-
-    def _load_again(self, load: Load, worker: StageWorker, error: Exception) -> None:
-        """Take a device that has failed into use again.
-
-        Raises:
-            LoadError: It does not come back.
-        """
-        device = worker.model.device
-        worker.busy_since = None
-        worker.model.close()
-        seconds = self._reattach if self._timeout is None else min(self._reattach, self._timeout)
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                worker.model = load(worker.stage, device)
-                break
-            except LoadError as again:
-                if time.monotonic() >= deadline or self._stopping.wait(_RELOAD_PAUSE_SECONDS):
-                    raise LoadError(
-                        f"{error}. The device did not come back within {seconds:g} s: {again}"
-                    ) from error
-        worker.begin(worker.number)
 
     def _finish(self, worker: StageWorker, started: float) -> bool:
         ms = 1000 * (time.perf_counter() - started)

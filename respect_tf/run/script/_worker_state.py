@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from respect_tf.run.script._packages import LoadError
 from respect_tf.run.script._stages import LoadedModel
+
+# Between two attempts to load a device again that does not answer: libedgetpu needs about a second
+# to find one that was plugged in.
+_RELOAD_PAUSE_SECONDS = 0.2
+
+Load = Callable[[int, str], LoadedModel]  # of a stage and a device's name
 
 
 class StageWorker:
@@ -51,3 +58,39 @@ def join_threads(
             left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
             thread.join(max(0.0, left))
     return not any(thread.is_alive() for thread in threads if thread is not me)
+
+
+def load_again(
+    worker: StageWorker,
+    load: Load,
+    error: Exception,
+    *,
+    seconds: float,
+    stopping: threading.Event,
+) -> None:
+    """Take a device that has failed into use again.
+
+    Args:
+        worker: Whose device it is.
+        load: Loads a stage onto a device.
+        error: What has failed.
+        seconds: How long to try.
+        stopping: Set when nobody needs it any more.
+
+    Raises:
+        LoadError: It does not come back.
+    """
+    device = worker.model.device
+    worker.busy_since = None
+    worker.model.close()
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            worker.model = load(worker.stage, device)
+            break
+        except LoadError as again:
+            if time.monotonic() >= deadline or stopping.wait(_RELOAD_PAUSE_SECONDS):
+                raise LoadError(
+                    f"{error}. The device did not come back within {seconds:g} s: {again}"
+                ) from error
+    worker.begin(worker.number)
