@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from respect_tf._errors import ArgumentError, DeviceError
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts
@@ -89,10 +91,13 @@ def checked_choice(
     """
     if num_segments is None:
         num_segments = "auto"
-    if isinstance(num_segments, str) and num_segments != "auto":
+    is_count = isinstance(num_segments, int | np.integer) and not isinstance(num_segments, bool)
+    if not is_count and not (isinstance(num_segments, str) and num_segments == "auto"):
+        is_plain = isinstance(num_segments, str | int | float)
         raise ArgumentError(
-            f'num_segments must be a whole number, 1 or more, or "auto". Received: '
-            f"{num_segments!r}."
+            'num_segments must be a whole number, 1 or more, or "auto". Received: '
+            f"{repr(num_segments) if is_plain else type(num_segments).__name__}. Samples to "
+            "calibrate with are representative_dataset."
         )
     if not isinstance(scheduler, Schedule):
         request = ScheduleRequest(

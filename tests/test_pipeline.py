@@ -65,6 +65,18 @@ def test_predict_on_floats_quantises_and_gives_floats_back(pipeline):
     assert np.allclose(floats["late"], (integers["late"].astype(float) - 3) * 0.05, atol=1e-5)
 
 
+def test_lists_of_samples_are_an_array_of_them(pipeline):
+    x = np.random.default_rng(0).integers(-128, 128, (2, 4, 4, 8)).astype(np.int8)
+    expected = pipeline.predict(x)["late"]
+    for given in (list(x), (x[0], x[1]), [x]):
+        assert np.array_equal(pipeline.predict(given)["late"], expected)
+    assert np.array_equal(pipeline.predict([x[0]])["late"], expected[:1])
+    in_floats = (0.05 * (x.astype(float) - 3)).tolist()
+    assert np.allclose(pipeline.predict(in_floats)["late"], 0.05 * (expected.astype(float) - 3))
+    with pytest.raises(respect_tf.ArgumentError, match="no array"):
+        pipeline.predict([[1.0, 2.0], [3.0]])
+
+
 @pytest.mark.parametrize(
     ("x", "match"),
     [
@@ -570,6 +582,7 @@ def test_bad_requests_are_clear_errors(kwargs, match):
     ("kwargs", "match"),
     [
         ({"num_segments": 0}, "num_segments"),
+        ({"num_segments": np.zeros((2, 3))}, "num_segments.*representative_dataset"),
         ({"device": "no such host"}, "no such host"),
         ({"constraints": {"stage_bytes": 3}}, "respect_tf.Constraints"),
         ({"constraints": respect_tf.Constraints(stage_bytes=3), "scheduler": "compiler"}, "policy"),

@@ -31,7 +31,9 @@ def split_samples(x: Inputs, specs: Mapping[str, TensorSpec]) -> tuple[list[list
     Raises:
         ArgumentError: Names, shapes or types do not fit the model.
     """
-    arrays = arrays_by_input(x, specs, "x", single_allowed=False, error=ArgumentError)
+    arrays = arrays_by_input(
+        _named(x, specs), specs, "x", single_allowed=False, error=ArgumentError
+    )
     columns = [
         stored(arrays[name], spec, name).reshape(-1, *spec.shape) for name, spec in specs.items()
     ]
@@ -62,6 +64,19 @@ def stored(array: Array, spec: TensorSpec, name: str) -> Array:
             f"{', NaN or infinity among it' if array.dtype.kind == 'f' else ''}."
         )
     return quantize(array, spec.dtype, spec.quantization)
+
+
+def _named(x: Inputs, specs: Mapping[str, TensorSpec]) -> Inputs:
+    """Nested lists of numbers, and lists of samples, are the array of a model's only input."""
+    if len(specs) > 1 or not isinstance(x, (list, tuple)):
+        return x
+    ((name, spec),) = specs.items()
+    rank = len(spec.shape) + (spec.shape[:1] != (1,))  # of an array of samples
+    try:
+        is_input = len(x) == 1 and np.ndim(x[0]) == rank
+    except ValueError:  # lists of different lengths
+        is_input = False
+    return x if is_input else {name: x}
 
 
 def stack_results(
