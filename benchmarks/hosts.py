@@ -216,7 +216,7 @@ _SIMULATED_NOTES = f"""
 with one of the ten models in {", ".join(map(str, _SIMULATED_STAGES))} stages. Each op takes up to
 {_UNMODELLED:.0%} more or less than its price. The benchmark run is a time for each stage and for
 the whole model, each twice with {_NOISE:.0%} of noise; it says nothing about the shared bus, of
-which the middle of its range is taken.
+which `calibrate` assumes a quarter of the link's rate.
 """
 
 

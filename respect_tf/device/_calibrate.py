@@ -38,6 +38,12 @@ _OTHER_UNIT = 100.0  # times what is predicted: seconds and microseconds are 100
 _TINY_MS = 1e-6
 _QUEUE_OPTION = "Usb.MaxBulkInQueueLength"
 
+# Times of single segments tell nothing about a bus that devices share. Cuts for presets' half of
+# the link's rate are dearer than those for less where the bus turns out to be free, and cuts for
+# less are hardly dearer where it is not: over simulated hosts whose bus is anywhere between free
+# and the link's rate (`benchmarks hosts`), regret is least for a tenth to a quarter of that rate.
+_BUS_SHARE = 0.5
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
@@ -132,6 +138,11 @@ class Calibration:
         lines += [f"  {name}: {old:.4g} -> {new:.4g}" for name, old, new in self.changes]
         if self.kept:
             lines.append(f"  as in {self.base.name}, for want of evidence: {', '.join(self.kept)}")
+        if self.device.bus_ms_per_mib != self.base.bus_ms_per_mib:
+            lines.append(
+                "  bus_ms_per_mib, which times of single segments say nothing about: "
+                f"{self.device.bus_ms_per_mib:.4g}; set your own where you know it"
+            )
         if self.advice is not None:
             lines.append(f"  {self.advice}")
         return "\n".join(lines)
@@ -144,9 +155,10 @@ def calibrate(
     """Fit a device's times to measured inference times of single segments.
 
     The fit starts from a known host, the one that the measurements are likeliest for, and keeps to
-    the ranges of its constants; what the measurements say nothing about stays. One benchmark run is
-    enough for a sensible device: a row for each stage, and one for the whole model on one device,
-    each twice.
+    the ranges of its constants; what the measurements say nothing about stays, but for the shared
+    bus, of which a quarter of the link's rate is assumed where nobody said otherwise. One benchmark
+    run is enough for a sensible device: a row for each stage, and one for the whole model on one
+    device, each twice.
 
     Args:
         measurements: A CSV file, or a list of its rows as mappings: the columns `ms` (one inference
@@ -190,7 +202,7 @@ def calibrate_rows(
     left_out = np.array([_left_out(rows, index, base) for index in range(len(rows))])
     name = f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
     return Calibration(
-        device=dataclasses.replace(fit.device, name=name),
+        device=dataclasses.replace(fit.device, name=name, bus_ms_per_mib=_bus(base)),
         base=base,
         host=_preset_name(host),
         determined=fit.determined,
@@ -200,6 +212,14 @@ def calibrate_rows(
         ms_after=design.predict(fit.device),
         ms_left_out=left_out,
     )
+
+
+def _bus(base: EdgeTpu) -> float:
+    """Half of what a preset assumes of its bus; what a user says of his stays."""
+    presets = [preset_of(name, "std") for name in preset_names()]
+    assumed = {one.bus_ms_per_mib for one in presets if one.name == base.name.removesuffix(" max")}
+    is_assumed = base.bus_ms_per_mib in assumed
+    return base.bus_ms_per_mib * _BUS_SHARE if is_assumed else base.bus_ms_per_mib
 
 
 def _candidates(device: DeviceLike | None) -> list[EdgeTpu]:

@@ -43,8 +43,8 @@ DEFAULT_BUDGET = 1000
 _ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
 _MOST_FEW_WORK = 20_000_000
 
-# What a proof before the search may take: some hundredths of a second, or this part of a limit.
-_PROOF_WORK, _PROOF_SHARE = 8_000_000, 0.2
+# What a proof before the search may take: some tenths of a second, or this part of a limit.
+_PROOF_WORK, _PROOF_SHARE = 40_000_000, 0.2
 
 # The same of minimum cuts, where there are too many order ideals for that: about a second.
 _CUT_WORK, _CUT_SHARE = 150_000_000, 0.3

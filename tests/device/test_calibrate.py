@@ -207,3 +207,16 @@ def test_a_model_with_ops_on_the_cpu_is_refused(tmp_path):
     (tmp_path / "m.tflite").write_bytes(builder.build([builder.dequantize(builder.input())]))
     with pytest.raises(ArgumentError, match="stays on the CPU"):
         calibrate(_write(tmp_path, "model,ms\nm.tflite,1\n"))
+
+
+def test_little_is_assumed_of_a_bus_that_nobody_knows():
+    preset = EdgeTpu.preset("usb3-pi5")
+    rows = _rows(preset, 6)
+    found = calibrate(rows, "usb3-pi5")
+    assert found.device.bus_ms_per_mib == pytest.approx(preset.bus_ms_per_mib / 2)
+    assert "bus_ms_per_mib" in str(found)
+    mine = dataclasses.replace(preset, bus_ms_per_mib=1.0, name="my hub")
+    known = calibrate(rows, mine)
+    assert known.device.bus_ms_per_mib == 1.0
+    assert "bus_ms_per_mib" not in str(known)
+    assert calibrate(_rows(EdgeTpu.preset("pcie-m2"), 6), "pcie-m2").device.bus_ms_per_mib == 0.0
