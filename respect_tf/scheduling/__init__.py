@@ -19,14 +19,8 @@ from respect_tf.scheduling._objective import (
     resolve_objective,
 )
 from respect_tf.scheduling._order_cuts import OrderCuts
-from respect_tf.scheduling._plan import (
-    DeviceCount,
-    DevicePlan,
-    PlanRow,
-    checked_devices,
-    frames_by_devices,
-    plan_devices,
-)
+from respect_tf.scheduling._plan import checked_devices, frames_by_devices, plan_devices
+from respect_tf.scheduling._plan_rows import DeviceCount, DevicePlan, PlanRow
 from respect_tf.scheduling._plan_ways import share_out
 from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule

@@ -17,7 +17,7 @@ from respect_tf.scheduling._pairs import Nodes
 _VALUE_WORK = 2000
 
 # Bounds are loosened by so much against rounding.
-_LOOSER = 1 - 1e-12
+LOOSER = 1 - 1e-12
 
 
 class HostTimes(Throughput):
@@ -163,9 +163,9 @@ class StageTable:
         batch = self.nodes.batch(self.pairs.select(which))
         for objective, totals in zip(self._objectives, self._totals, strict=True):
             total, moved, streamed, exact = objective.batch_bounds(batch, closely=closely)
-            totals[:, which] = np.maximum(totals[:, which], total.T * _LOOSER)
+            totals[:, which] = np.maximum(totals[:, which], total.T * LOOSER)
             totals[:, which[exact]] = total[exact].T
-        self._moved[which] = np.maximum(self._moved[which], moved * _LOOSER)
+        self._moved[which] = np.maximum(self._moved[which], moved * LOOSER)
         self._moved[which[exact]] = moved[exact]
         self.streamed[which] = np.maximum(self.streamed[which], streamed)
         self.known[which[exact]] = True
