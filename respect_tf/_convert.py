@@ -42,6 +42,7 @@ from respect_tf.segmentation import (
     schedule_of,
 )
 from respect_tf.tflite import (
+    InputShape,
     RewriteMode,
     describe_rewritten,
     read_content,
@@ -61,6 +62,7 @@ class ConvertOptions(TypedDict, total=False):
     device: DeviceLike
     constraints: Constraints | None
     rewrite: RewriteMode
+    input_shape: InputShape | None
     inference_input_type: IoType
     inference_output_type: IoType
     compile: CompileMode
@@ -85,6 +87,7 @@ def convert(
     device: DeviceLike = "usb3",
     constraints: Constraints | None = None,
     rewrite: RewriteMode = "safe",
+    input_shape: InputShape | None = None,
     inference_input_type: IoType = "int8",
     inference_output_type: IoType = "int8",
     compile: CompileMode = "auto",
@@ -128,6 +131,8 @@ def convert(
         rewrite: What becomes of ops that an Edge TPU does not run and that have another form that
             it runs: `"safe"` rewrites them where the form is equal, `"all"` also where it is an
             approximation, `"off"` leaves them. Not for models that are quantised already.
+        input_shape: Sizes for inputs that leave some open, without the batch: one shape such as
+            (224, 224, 3), or a dict of them by input name.
         inference_input_type: Type of the model's inputs.
         inference_output_type: Type of the model's outputs. pycoral returns 8-bit outputs only.
         compile: Whether to compile the segments with Google's `edgetpu_compiler`: `"auto"` if it is
@@ -179,6 +184,7 @@ def convert(
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
         rewrite=rewrite,
+        input_shape=input_shape,
         strict=None,
         custom_objects=custom_objects,
         trusted=trusted,

@@ -41,6 +41,8 @@ def with_host_ops(
     if not strict:
         check_int8(whole.wide, label=label, strict=False, verbose=verbose)
         return choice
+    if whole.kind is not None:  # nearly nothing of it is 8 bit: no stage would be left
+        check_int8(whole.wide, label=label, strict=True, kind=whole.kind)
     # Nothing can be done about an input that nobody reads.
     check_int8([t for t in whole.wide if t.op_index < 0], label=label, strict=True)
     wide = ops_on(graph, whole.wide)

@@ -126,8 +126,9 @@ class Pipeline(PredictedPipeline):
 
         Args:
             x: An array [num_samples, ...]; for several inputs a list of them in the model's order,
-                or a dict by input name. Floats are quantised; arrays that already have the input's
-                integer type are taken as they are.
+                or a dict by input name. Floats are quantised, and so are integers of another type
+                than the input's; arrays that already have the input's integer type are taken as
+                they are.
             runner: A fresh one from `Pipeline.runner`; its stream ends with these samples.
             reset_states: Whether recurrent ops (LSTM) begin each sample with a fresh state, as in a
                 model that Keras calls stateless. With False they go on from the state that the
@@ -136,7 +137,7 @@ class Pipeline(PredictedPipeline):
 
         Returns:
             The output [num_samples, ...], or a dict of them by name where there are several.
-            float32 if any input was given as floats, else the model's own types.
+            float32 if any input was given as values, else the model's own types.
 
         Raises:
             ArgumentError: Names, shapes or types do not fit the model.

@@ -114,6 +114,7 @@ def convert(
     device: Any,
     time_limit: float | None,
     rewrite: Any,
+    input_shape: str | None,
     input_type: Any,
     output_type: Any,
     compile_mode: str,
@@ -141,6 +142,7 @@ def convert(
             objective=objective,
             device=device,
             rewrite=rewrite,
+            input_shape=_sizes(input_shape),
             inference_input_type=input_type,
             inference_output_type=output_type,
             compile=_COMPILE_MODES[compile_mode],
@@ -173,6 +175,17 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
         raise click.BadParameter(
             f"{option} takes numbers separated by commas. Received: {text!r}."
         ) from None
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(
+            f"--input-shape takes sizes separated by commas. Received: {text!r}."
+        ) from error
 
 
 def _lines(path: Path) -> list[str]:

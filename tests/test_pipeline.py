@@ -81,7 +81,7 @@ def test_lists_of_samples_are_an_array_of_them(pipeline):
     ("x", "match"),
     [
         (np.zeros((4, 4, 8), np.int8), r"\(n, 4, 4, 8\).*one sample"),
-        (np.zeros((1, 4, 4, 8), np.uint8), "uint8"),
+        (np.zeros((1, 4, 4, 8), bool), "bool"),
         (np.full((1, 4, 4, 8), np.nan), "finite"),
         (np.zeros((0, 4, 4, 8), np.int8), "at least one"),
         ({"other": np.zeros((1, 4, 4, 8), np.int8)}, "picture"),

@@ -26,7 +26,7 @@ def split_samples(x: Inputs, specs: Mapping[str, TensorSpec]) -> tuple[list[list
 
     Returns:
         For each sample one array per input, in the model's own types, and whether any was given as
-        floats.
+        values: floats, integers of another type than the stored one, or for an input without scale.
 
     Raises:
         ArgumentError: Names, shapes or types do not fit the model.
@@ -35,27 +35,34 @@ def split_samples(x: Inputs, specs: Mapping[str, TensorSpec]) -> tuple[list[list
         _named(x, specs), specs, "x", single_allowed=False, error=ArgumentError
     )
     columns = [
-        stored(arrays[name], spec, name).reshape(-1, *spec.shape) for name, spec in specs.items()
+        stored(arrays[name], spec, name, as_values=True).reshape(-1, *spec.shape)
+        for name, spec in specs.items()
     ]
     if not len(columns[0]):
         raise ArgumentError("Expected at least one sample. Received: none.")
-    real = any(array.dtype.kind == "f" for array in arrays.values())
+    real = any(
+        arrays[name].dtype.name != spec.dtype or spec.quantization is None
+        for name, spec in specs.items()
+    )
     return [list(row) for row in zip(*columns, strict=True)], real
 
 
-def stored(array: Array, spec: TensorSpec, name: str) -> Array:
+def stored(array: Array, spec: TensorSpec, name: str, *, as_values: bool = False) -> Array:
     """An input's values as the model stores them: as they are, or quantised.
 
     Args:
         array: Values of any shape.
         spec: The input.
         name: What messages call it.
+        as_values: Whether integers of another type than the stored one are values, as floats are.
 
     Raises:
         ArgumentError: They have another type, and are no finite floats that can be quantised.
     """
     if array.dtype.name == spec.dtype:
         return array
+    if as_values and spec.quantization is not None and array.dtype.kind in "iu":
+        return quantize(array.astype(np.float32), spec.dtype, spec.quantization)
     takes_floats = spec.dtype.startswith("float") or spec.quantization is not None
     if array.dtype.kind != "f" or not takes_floats or not np.isfinite(array).all():
         also = ", or finite floats, which are quantised" if takes_floats else ""

@@ -34,7 +34,13 @@ from respect_tf.tflite._schema import (
     tensor_type_names,
 )
 from respect_tf.tflite._silence import silenced
-from respect_tf.tflite._source import FloatModel, TFLiteContent, converter_name, open_source
+from respect_tf.tflite._source import (
+    FloatModel,
+    InputShape,
+    TFLiteContent,
+    converter_name,
+    open_source,
+)
 from respect_tf.tflite._tables import FlatBufferTable
 from respect_tf.tflite._trust import Trust
 from respect_tf.tflite._worker_model import call_in_worker
@@ -46,6 +52,7 @@ __all__ = [
     "FlatBufferTable",
     "FloatModel",
     "FloatTFLite",
+    "InputShape",
     "Int8Model",
     "Interpreter",
     "LayerError",

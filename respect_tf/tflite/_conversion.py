@@ -41,14 +41,16 @@ from respect_tf.tflite._precision import (
     layer_of,
     left_by_chance,
     non_int8_tensors,
+    quantization_kind,
 )
 from respect_tf.tflite._quantizer import edited_before_quantizing
 from respect_tf.tflite._rewriter import Rewriter
-from respect_tf.tflite._schema import schema, tensor_type_names
+from respect_tf.tflite._schema import EDGE_TPU_OP, schema, tensor_type_names
 from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
     ConfiguredConverter,
     FloatModel,
+    InputShape,
     Source,
     SourceKind,
     TFLiteContent,
@@ -94,6 +96,7 @@ class Int8Model:
         accuracy: The int8 model against the float model on a few calibration samples; None where
             there was none.
         remarks: What the user has to know of rewriting and of accuracy.
+        kind: What is said of a given file that is quantised in another way than full-integer int8.
         wide: Tensors that are not 8 bit and do not have to be something else.
     """
 
@@ -109,6 +112,7 @@ class Int8Model:
     rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
     accuracy: Accuracy | None = field(default=None, compare=False, repr=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    kind: str | None = field(default=None, compare=False)
     wide: tuple[NonInt8Tensor, ...] = field(default=(), repr=False)
 
 
@@ -120,6 +124,7 @@ def to_int8(
     inference_output_type: str = "int8",
     rewrite: RewriteMode = "safe",
     strict: bool | None = True,
+    input_shape: InputShape | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
     check_interface: CheckInterface | None = None,
@@ -139,6 +144,8 @@ def to_int8(
             it runs, `"all"` for approximations too, `"off"` to leave them.
         strict: Whether tensors that are not 8 bit are an error; else they are only reported. None
             leaves both to whoever looks at `Int8Model.wide`.
+        input_shape: Sizes for inputs that leave some open, without the batch: one shape, or a dict
+            of them by input name.
         custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
         trusted: Whether a model file may run code of its own.
         check_interface: Called with the shapes of a float model's inputs and outputs by name, as
@@ -160,7 +167,12 @@ def to_int8(
         raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
     trust = Trust.of(custom_objects, trusted)
     with silenced(verbose=verbose):
-        source = open_source(model, trust)
+        source = open_source(model, trust, input_shape=input_shape)
+    if input_shape is not None and not isinstance(source, FloatModel):
+        raise ArgumentError(
+            f"'{source.name}' has shapes of its own. Expected input_shape=None: it is for Keras "
+            "models and SavedModels that leave sizes open."
+        )
     with contextlib.closing(Rewriter(rewrite, verbose)) as rewriter:
         result = _converted(
             source,
@@ -211,9 +223,12 @@ def _converted(
         float_output=float_io[1],
         layer_names=result.layer_names,
     )
+    if any(tensor.op_type == EDGE_TPU_OP for tensor in tensors):
+        tensors = ()  # compiled already, as whoever reads its ops will say
+    kind = quantization_kind(result.unpacked) if isinstance(source, TFLiteContent) else None
     if strict is not None:
-        check_int8(tensors, label=label, strict=strict, verbose=verbose)
-    return dataclasses.replace(result, wide=tensors)
+        check_int8(tensors, label=label, strict=strict, kind=kind, verbose=verbose)
+    return dataclasses.replace(result, wide=tensors, kind=kind)
 
 
 def _convert_float(

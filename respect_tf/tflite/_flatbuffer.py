@@ -22,6 +22,7 @@ from respect_tf._errors import (
     UnsupportedModelError,
 )
 from respect_tf.tflite._budget import ReadingBudget, bounded
+from respect_tf.tflite._file_kinds import wrong_kind
 from respect_tf.tflite._schema import op_type_names, schema, tensor_type_names
 
 _IDENTIFIER = b"TFL3"
@@ -79,9 +80,11 @@ def read_model(content: bytes) -> Any:
 def _reading(content: bytes) -> Iterator[None]:
     """Turn what damage makes the generated reader raise in the block into one kind of error."""
     if len(content) < 8 or content[4:8] != _IDENTIFIER:
+        known = wrong_kind(bytes(content[:512]))
         raise InvalidModelError(
             f"This is no TFLite model. Expected the identifier {_IDENTIFIER!r} at byte 4. "
             f"Received: {bytes(content[4:8])!r}, {len(content)} bytes in all."
+            f"{f' {known}' if known else ''}"
         )
     try:
         yield

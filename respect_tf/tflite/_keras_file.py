@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from respect_tf._archive import Archive, ArchiveError
 from respect_tf._errors import InvalidModelError
+from respect_tf.tflite._file_kinds import wrong_kind
 from respect_tf.tflite._hdf5 import MAX_CONFIG_BYTES, SIGNATURE, read_attributes
 from respect_tf.tflite._keras_config import parse_config
 from respect_tf.tflite._worker_model import call_in_worker
@@ -119,12 +120,14 @@ def write_config(file: KerasFile, made: Path) -> None:
 
 def _is_hdf5(file: BinaryIO, path: Path) -> bool:
     """Whether a file starts as one; it is an archive else."""
-    start = file.read(len(SIGNATURE))
+    head = file.read(512)
     file.seek(0)
+    start = head[: len(SIGNATURE)]
     if start != SIGNATURE and not start.startswith(_ZIP_SIGNATURE):
+        known = wrong_kind(head)
         raise InvalidModelError(
             f"'{path}' is neither a .keras archive nor an HDF5 file, so neither keras nor tf_keras "
-            "can load it. Expected what model.save(...) writes."
+            f"can load it. {known or 'Expected what model.save(...) writes.'}"
         )
     return start == SIGNATURE
 

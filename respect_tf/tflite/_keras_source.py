@@ -13,18 +13,26 @@ from respect_tf._errors import InvalidModelError, UnsupportedModelError
 from respect_tf.tflite._keras_catalogue import Catalogue, KerasKind
 from respect_tf.tflite._keras_config import adapted, refusal
 from respect_tf.tflite._keras_file import lay_out, write_config
-from respect_tf.tflite._source import FloatModel, file_stem, gist, make_inputs
+from respect_tf.tflite._keras_numbers import float32_if_other, in_float32, refuse_other_numbers
+from respect_tf.tflite._source import FloatModel, InputShape, file_stem, gist, make_inputs
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
 from respect_tf.tflite._trust import Trust
 
 
-def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> FloatModel:
+def from_keras(
+    model: Any,
+    kind: KerasKind,
+    *,
+    name: str | None = None,
+    input_shape: InputShape | None = None,
+) -> FloatModel:
     """Wrap a Keras model: functional, sequential, or subclassed once it was built or called.
 
     Args:
         model: A `keras.Model` or `tf_keras.Model`.
         kind: Which of the two.
         name: What to call it instead of its own name.
+        input_shape: See `open_source`.
 
     Raises:
         UnsupportedModelError: The model was never built, runs on another backend than TensorFlow,
@@ -39,14 +47,19 @@ def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> Float
                 f"Keras runs on the backend '{backend}'. TFLite's converter needs 'tensorflow': "
                 "save the model, set KERAS_BACKEND=tensorflow, and pass the .keras file."
             )
+    refuse_other_numbers(model, kind)
     structure, by_keyword, any_batch = _call_structure(model, kind)
-    inputs = make_inputs(structure, any_batch=any_batch)
+    structure = map_leaves(
+        lambda leaf: replace(leaf, dtype=float32_if_other(leaf.dtype)), structure
+    )
+    inputs = make_inputs(structure, any_batch=any_batch, input_shape=input_shape)
 
     def call(*tensors: Any) -> list[tuple[str, Any]]:
         remaining = iter(tensors)
         packed = map_leaves(lambda _leaf: next(remaining), structure)
         args, kwargs = ((), packed) if by_keyword else ((packed,), {})
-        outputs = model(*args, **kwargs, training=False)
+        with in_float32(model, kind):
+            outputs = model(*args, **kwargs, training=False)
         return list(zip(_output_names(model, outputs), _tensors(outputs), strict=True))
 
     return FloatModel(
@@ -59,12 +72,15 @@ def from_keras(model: Any, kind: KerasKind, *, name: str | None = None) -> Float
     )
 
 
-def from_keras_file(path: Path, trust: Trust) -> FloatModel:
+def from_keras_file(
+    path: Path, trust: Trust, *, input_shape: InputShape | None = None
+) -> FloatModel:
     """Load a .keras or .h5 file with the package that wrote it, or else with the other one.
 
     Args:
         path: The file.
         trust: What it may need besides Keras.
+        input_shape: See `open_source`.
 
     Raises:
         InvalidModelError: Neither package can load it.
@@ -72,7 +88,7 @@ def from_keras_file(path: Path, trust: Trust) -> FloatModel:
             and as for `from_keras`.
     """
     model, kind = _load(path, trust)
-    return from_keras(model, kind, name=path.stem)
+    return from_keras(model, kind, name=path.stem, input_shape=input_shape)
 
 
 def _call_structure(model: Any, kind: KerasKind) -> tuple[Any, bool, bool]:

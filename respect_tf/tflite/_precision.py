@@ -14,6 +14,9 @@ from respect_tf.tflite._schema import tensor_type_names
 
 _EIGHT_BIT = ("int8", "uint8")
 _INDEX = ("int32", "int64")
+_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+# Recurrent ops whose cell state is int16 in full-integer int8, and its position.
+_CELL_STATES = {"UNIDIRECTIONAL_SEQUENCE_LSTM": 19, "LSTM": 19}
 _LISTED = 20
 
 BIASES = {
@@ -101,9 +104,21 @@ def non_int8_tensors(
 
 
 def check_int8(
-    tensors: Sequence[NonInt8Tensor], *, label: str, strict: bool, verbose: Verbosity = "auto"
+    tensors: Sequence[NonInt8Tensor],
+    *,
+    label: str,
+    strict: bool,
+    kind: str | None = None,
+    verbose: Verbosity = "auto",
 ) -> None:
     """Raise if there are tensors that are not 8 bit, or only say so.
+
+    Args:
+        tensors: Those tensors.
+        label: How messages name the model.
+        strict: Whether to raise.
+        kind: What `quantization_kind` says of the model.
+        verbose: 0 is silence.
 
     Raises:
         QuantizationError: There are, and `strict` is set.
@@ -124,8 +139,51 @@ def check_int8(
         return
     raise QuantizationError(
         f"{count} not 8 bit. Expected int8 or uint8, with int32 biases:\n{listing}\n"
-        f"{_remedy(tensors)} To go on all the same, with those ops on the CPU, pass strict=False."
+        f"{kind or _remedy(tensors)} To go on all the same, with those ops on the CPU, pass "
+        "strict=False."
     )
+
+
+def quantization_kind(model: Any) -> str | None:
+    """How a given file was quantised, where that is not full-integer int8, and what to export.
+
+    Args:
+        model: What `read_model` made of it.
+
+    Returns:
+        A sentence or two; None where ops are 8 bit.
+    """
+    subgraph = model.subgraphs[0]
+    weights: set[str] = set()
+    values: set[str] = set()
+    for operator in subgraph.operators:
+        kind = op_type(model, operator)
+        read = ints(operator.inputs)
+        if kind == "DEQUANTIZE" and has_data(model, subgraph.tensors[read[0]]):
+            weights.add(tensor_type_names()[subgraph.tensors[read[0]].type])
+        if kind not in _WEIGHTED:
+            continue
+        for position, tensor in enumerate(read[:3]):
+            entry = subgraph.tensors[tensor] if tensor >= 0 else None
+            if entry is None or position in BIASES.get(kind, ()):
+                continue
+            group = weights if has_data(model, entry) else values
+            group.add(tensor_type_names()[entry.type])
+    if values not in ({"float32"}, {"float32", "int32"}):
+        return None
+    if "int8" in weights or "uint8" in weights:
+        return (
+            "The weights are int8 and the activations float: dynamic-range quantisation, which "
+            "needs no data and which no Edge TPU runs (of Ultralytics' exports, '..._int8.tflite' "
+            "is of this kind, '..._full_integer_quant.tflite' is not). Export it with full-integer "
+            "quantisation, or pass the float model with representative data."
+        )
+    if "float16" in weights:
+        return (
+            "The weights are float16 and the activations float. Export it with full-integer "
+            "quantisation, or pass the float model with representative data."
+        )
+    return None
 
 
 def left_by_chance(model: Any) -> bool:
@@ -200,6 +258,12 @@ def _of_subgraph(
             continue
         read_by = readers.get(index, [])
         made_by = makers.get(index)
+        if (
+            dtype == "int16"
+            and read_by
+            and all(position == _CELL_STATES.get(types[op]) for op, position in read_by)
+        ):
+            continue
         constant = made_by is None and index not in inputs and has_data(model, tensor)
         if constant and _allowed_constant(dtype, tensor, read_by, types):
             continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,9 @@ from respect_tf.tflite._flatbuffer import read_content
 from respect_tf.tflite._saved_model import checked_saved_model, is_saved_model
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
 from respect_tf.tflite._trust import Trust
+
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+"""Sizes of an input without the batch, or a dict of them by input name."""
 
 SourceKind = Literal["keras", "tf_keras", "saved_model", "tflite", "converter"]
 
@@ -50,11 +53,14 @@ class ModelInput:
         name: The name that users know: the Keras input's, or the signature's.
         shape: All dimensions, the first one is 1.
         dtype: numpy's name of the element type.
+        cast: The type that the model itself takes, where it is an 8-bit integer: here such an
+            input is float32, so that it can be quantised; None elsewhere.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    cast: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,16 @@ class ConfiguredConverter:
 Source = FloatModel | TFLiteContent | ConfiguredConverter
 
 
-def open_source(model: Any, trust: Trust = _NO_TRUST) -> Source:
+def open_source(
+    model: Any, trust: Trust = _NO_TRUST, *, input_shape: InputShape | None = None
+) -> Source:
     """Find out what `model` is and bring it into a form that can be converted.
 
     Args:
         model: See `respect_tf.convert`.
         trust: What a file may need besides Keras and TensorFlow, and whether it may run code.
+        input_shape: Sizes for inputs that leave some open, without the batch: one shape, or a dict
+            of them by input name.
 
     Raises:
         ArgumentError: Not one of the accepted kinds, or no such file.
@@ -116,14 +126,14 @@ def open_source(model: Any, trust: Trust = _NO_TRUST) -> Source:
     if isinstance(model, (bytes, bytearray, memoryview)):
         return TFLiteContent("model", bytes(model))
     if isinstance(model, (str, os.PathLike)):
-        return _open_path(Path(model), trust)
+        return _open_path(Path(model), trust, input_shape)
     if _is_converter(model):
         return ConfiguredConverter(converter_name(model), model)
     kind = keras_kind(model)
     if kind is not None:
         from respect_tf.tflite._keras_source import from_keras
 
-        return from_keras(model, kind)
+        return from_keras(model, kind, input_shape=input_shape)
     raise ArgumentError(f"A model must be {_ACCEPTED}. Received: {_describe(model)}.")
 
 
@@ -144,12 +154,15 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
 
 
-def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput, ...]:
+def make_inputs(
+    structure: Any, *, any_batch: bool = False, input_shape: InputShape | None = None
+) -> tuple[ModelInput, ...]:
     """Turn a nest of `Leaf` into inputs, batch fixed to 1.
 
     Args:
         structure: Dicts, lists and tuples with `Leaf` in them.
         any_batch: Whether the batch size is only that of an example.
+        input_shape: See `open_source`.
 
     Raises:
         UnsupportedModelError: An input has unknown dimensions, or another fixed batch.
@@ -157,7 +170,7 @@ def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput,
     flat = leaves(structure)
     inputs = []
     for name, (_, leaf) in zip(leaf_names(structure, "input"), flat, strict=True):
-        shape = leaf.shape
+        shape = _completed(leaf.shape, name, len(flat), input_shape)
         if shape is None or len(shape) == 0 or 0 in shape[1:]:
             raise UnsupportedModelError(
                 f"Input '{name}' has the shape {_shape_text(shape)}. Expected a batch dimension "
@@ -174,7 +187,7 @@ def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput,
             raise UnsupportedModelError(
                 f"Input '{name}' has the shape {_shape_text(shape)}, so the size of axis "
                 f"{', '.join(map(str, unknown))} is unknown. An Edge TPU needs every size fixed. "
-                f"Build the model with fixed sizes, for example keras.Input(shape={example})."
+                f"Pass input_shape={example} or other sizes, or build the model with fixed ones."
             )
         if shape[0] not in (None, 1) and not any_batch:
             raise UnsupportedModelError(
@@ -182,10 +195,59 @@ def make_inputs(structure: Any, *, any_batch: bool = False) -> tuple[ModelInput,
                 "A pipeline takes one sample at a time: build the model with a batch of 1 or None."
             )
         sizes = tuple(int(size) for size in shape[1:] if size is not None)
-        inputs.append(ModelInput(name, (1, *sizes), leaf.dtype))
+        eight_bit = leaf.dtype in ("int8", "uint8")
+        inputs.append(
+            ModelInput(
+                name,
+                (1, *sizes),
+                "float32" if eight_bit else leaf.dtype,
+                leaf.dtype if eight_bit else None,
+            )
+        )
     if not inputs:
         raise UnsupportedModelError("The model has no inputs. Expected at least one tensor.")
     return tuple(inputs)
+
+
+def _completed(
+    shape: tuple[int | None, ...] | None,
+    name: str,
+    count: int,
+    input_shape: InputShape | None,
+) -> tuple[int | None, ...] | None:
+    """An input's shape with the sizes that the user gave for it.
+
+    Raises:
+        ArgumentError: They contradict the model, or it is not clear which input they are for.
+    """
+    if input_shape is None or shape is None:
+        return shape
+    if isinstance(input_shape, Mapping):
+        if name not in input_shape:
+            return shape
+        given = input_shape[name]
+    elif count > 1:
+        raise ArgumentError(
+            f"The model has {count} inputs, and input_shape is one shape. Expected a dict by "
+            f"input name, for example {{'{name}': (224, 224, 3)}}."
+        )
+    else:
+        given = input_shape
+    try:
+        sizes = tuple(int(size) for size in given)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"input_shape must be sizes, such as (224, 224, 3). Received: {given!r}."
+        ) from error
+    fits = len(sizes) == len(shape) - 1 and all(
+        size > 0 and known in (None, size) for size, known in zip(sizes, shape[1:], strict=False)
+    )
+    if not fits:
+        raise ArgumentError(
+            f"input_shape={sizes} does not fit input '{name}' of the shape {_shape_text(shape)}. "
+            f"Expected {len(shape) - 1} sizes, without the batch, equal to those that are known."
+        )
+    return (shape[0], *sizes)
 
 
 def gist(error: BaseException) -> str:
@@ -208,10 +270,10 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _MAX_GIST else text[:_MAX_GIST] + " ..."
 
 
-def _open_path(path: Path, trust: Trust) -> Source:
+def _open_path(path: Path, trust: Trust, input_shape: InputShape | None) -> Source:
     if path.is_dir():
         if is_saved_model(path):
-            return _from_saved_model(path, trust)
+            return _from_saved_model(path, trust, input_shape)
         raise ArgumentError(
             f"The folder '{path}' holds no saved_model.pb, so it is no SavedModel. "
             f"Expected {_ACCEPTED}."
@@ -221,7 +283,7 @@ def _open_path(path: Path, trust: Trust) -> Source:
     if path.suffix in (".keras", ".h5", ".hdf5"):
         from respect_tf.tflite._keras_source import from_keras_file
 
-        return from_keras_file(path, trust)
+        return from_keras_file(path, trust, input_shape=input_shape)
     if path.name == "saved_model.pb":
         raise ArgumentError(f"Pass the folder of the SavedModel, '{path.parent}', not '{path}'.")
     content = read_content(path)
@@ -230,7 +292,7 @@ def _open_path(path: Path, trust: Trust) -> Source:
     return TFLiteContent(file_stem(path.stem), content)
 
 
-def _from_saved_model(path: Path, trust: Trust) -> FloatModel:
+def _from_saved_model(path: Path, trust: Trust, input_shape: InputShape | None) -> FloatModel:
     import tensorflow as tf
 
     try:
@@ -263,7 +325,8 @@ def _from_saved_model(path: Path, trust: Trust) -> FloatModel:
         outputs = signature(**map_leaves(lambda _leaf: next(remaining), structure))
         return sorted(outputs.items())
 
-    return FloatModel("saved_model", file_stem(path.resolve().name), make_inputs(structure), call)
+    inputs = make_inputs(structure, input_shape=input_shape)
+    return FloatModel("saved_model", file_stem(path.resolve().name), inputs, call)
 
 
 def _is_converter(model: object) -> bool:

@@ -29,7 +29,11 @@ def trace(source: FloatModel) -> tuple[Any, list[str]]:
     names: list[str] = []
 
     def inference(*tensors: Any) -> list[Any]:
-        outputs = source.call(*tensors)
+        cast = [
+            tensor if spec.cast is None else tf.cast(tensor, spec.cast)
+            for tensor, spec in zip(tensors, source.inputs, strict=True)
+        ]
+        outputs = source.call(*cast)
         names[:] = [name for name, _ in outputs]
         return [tensor for _, tensor in outputs]
 

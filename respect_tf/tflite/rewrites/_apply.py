@@ -76,7 +76,9 @@ def rewrite(
         count = len(applied)
         for rule in rules:
             for op in graph.ops:
-                if graph.kind(op) not in rule.kinds or not graph.is_float(op):
+                if graph.kind(op) not in rule.kinds:
+                    continue
+                if not rule.any_type and not graph.is_float(op):
                     continue
                 if not any(other is op for other in graph.ops):  # another's pattern held it
                     continue

@@ -159,6 +159,24 @@ def _with_constant(graph: FloatGraph, op: Any) -> tuple[int, Any]:
     return (left, value) if value is not None else (right, graph.constant(left))
 
 
+def _casts(graph: FloatGraph, op: Any) -> bool:
+    """From float32 to a wider type and back, or bytes that come in as float32: nothing."""
+    before = graph.maker(graph.read(op)[0])
+    if before is None or graph.kind(before) != "CAST":
+        return False
+    x, made = graph.read(before)[0], graph.made(op)
+    types = (graph.dtype(x), graph.dtype(graph.made(before)), graph.dtype(made))
+    is_wider = types == ("float32", "float64", "float32")
+    is_bytes = x in graph.inputs and types in (
+        ("float32", "uint8", "float32"),
+        ("float32", "int8", "float32"),
+    )
+    if not (is_wider or is_bytes):
+        return False
+    graph.result(op, x)
+    return True
+
+
 def _channel_mean(graph: FloatGraph, op: Any) -> bool:
     """The mean over channels that are no multiple of 4, as a 1x1 convolution."""
     x, axes = graph.read(op)
@@ -214,6 +232,9 @@ RULES = (
     Rule(
         "unit-norm", ("MUL",), "L2_NORMALIZATION", _NO_KERNEL,
         f"{_ROUNDING}; norms below 1e-6 count as 1e-6", 1e-6, _normalization,
+    ),
+    Rule(
+        "casts", ("CAST",), "nothing", _NO_KERNEL, "none", 0.0, _casts, any_type=True,
     ),
     Rule("negation", ("NEG",), "SUB, or MUL by -1", _NO_KERNEL, "none", 0.0, _negation),
     Rule("square", ("SQUARE",), "MUL(x, x)", _NO_KERNEL, "none", 0.0, _square),

@@ -27,6 +27,7 @@ class Rule:
             value of the tensor, that one application may bring.
         apply: Rewrites an op of these types in a graph; returns whether it did, or the type of
             what it replaced, where the op is only the last of several.
+        any_type: Whether it also looks at ops that read other types than float32.
         safe: Whether the form is equal but for rounding; approximations are for `"all"` alone.
     """
 
@@ -38,6 +39,7 @@ class Rule:
     tolerance: float
     apply: Callable[[FloatGraph, Any], bool | str]
     safe: bool = True
+    any_type: bool = False
 
 
 @dataclass(frozen=True)
