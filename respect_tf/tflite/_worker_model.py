@@ -240,7 +240,11 @@ class Details:
 
 
 def call_in_worker(
-    function_name: str, *arguments: Any, timeout: float, label: str, num_bytes: int = 0
+    function_name: str,
+    *arguments: Any,
+    timeout: float,
+    label: str,
+    num_bytes: int | None = None,
 ) -> tuple[Any, dict[str, Array]]:
     """Call a function in a worker, because a library may hang on what it opens, or crash.
 
@@ -249,7 +253,8 @@ def call_in_worker(
         *arguments: What JSON can say.
         timeout: Seconds that it may take.
         label: How messages name what is opened.
-        num_bytes: Of what is opened, where that is loaded as a whole: so much more memory it has.
+        num_bytes: Of a model that is loaded and may run then: it has the memory and the processor's
+            time that a model of that size has.
 
     Returns:
         The function's value, and its arrays by name.
@@ -259,7 +264,9 @@ def call_in_worker(
         InterpreterError: No process can be started.
         RespectError: Whatever the function raises.
     """
-    limits = Limits(timeout, None, Limits.for_model(num_bytes).memory_bytes)
+    of_model = Limits.for_model(num_bytes or 0)
+    cpu_seconds = None if num_bytes is None else of_model.cpu_seconds
+    limits = Limits(timeout, cpu_seconds, of_model.memory_bytes)
     worker = start_worker("tensorflow" if function_name in NEED_TENSORFLOW else "functions")
     shared: SharedArrays | None = None
     try:
@@ -268,6 +275,7 @@ def call_in_worker(
             "name": function_name,
             "arguments": list(arguments),
             "memory": limits.memory_bytes,
+            "cpu_seconds": cpu_seconds or 0,
         }
         reply = worker.ask(message, limits)
         if int(reply.get("needs", 0)) > limits.memory_bytes:
