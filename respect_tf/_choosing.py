@@ -26,6 +26,7 @@ from respect_tf.scheduling import (
     frames_by_devices,
     plan_devices,
     share_out,
+    with_islands,
 )
 from respect_tf.tflite import Int8Model
 
@@ -236,6 +237,10 @@ def _planned(choice: PlanRequest, graph: OpGraph, *, verbose: Verbosity) -> Chos
             asked = dataclasses.replace(request, num_stages=best.num_segments)
             schedule = asked.solve(graph)
             replicas = share_out(graph, plan.device, schedule, best.num_used)
+        if not schedule.cpu_stages:
+            schedule = with_islands(graph, schedule, request.constraints)
+            if schedule.cpu_stages:
+                replicas = share_out(graph, plan.device, schedule, best.num_used)
     return Chosen(schedule, replicas, reason=plan_choice(plan))
 
 
@@ -279,7 +284,7 @@ def choose_within(
         kept = (choice.constraints or Constraints()).within(rooms)
         choice = dataclasses.replace(choice, constraints=kept)
     with progress(f"Scheduling {graph.num_ops} ops", verbose=verbose):
-        return choice.solve(graph)
+        return with_islands(graph, choice.solve(graph), choice.constraints)
 
 
 def can_choose_again(choice: Choice) -> bool:

@@ -246,3 +246,21 @@ def test_a_plan_counts_edge_tpus_and_not_cpu_stages(kind):
     assert plan.best.num_used == 1
     assert plan.best.num_segments == 2
     assert plan.best.schedule.cpu_stages == (1,)
+
+
+def test_a_segment_of_which_nothing_is_mapped_needs_no_edge_tpu():
+    builder = ModelBuilder()
+    tensor = builder.input("image", channels=64)
+    for _ in range(2):
+        tensor = builder.conv(tensor, 2048)
+    for number in range(2):
+        made = builder.tensor(f"swish_{number}", (1, 4, 4, 2048))
+        builder.op("HARD_SWISH", [tensor], [made])
+        tensor = made
+    model = builder.build([tensor])
+    pipeline = respect_tf.convert(
+        model, 4, rewrite="off", compile=False, device="usb3-pc", verbose=0
+    )
+    _check(pipeline)
+    assert pipeline.schedule.cpu_stages == (2, 3)
+    assert pipeline.prediction.num_devices == 2

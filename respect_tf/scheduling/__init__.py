@@ -7,6 +7,7 @@ from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.scheduling._fleet_uses import FleetGroup
 from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
+from respect_tf.scheduling._host_islands import with_islands
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
@@ -72,4 +73,5 @@ __all__ = [
     "stage_costs",
     "stages_around",
     "window_milp",
+    "with_islands",
 ]

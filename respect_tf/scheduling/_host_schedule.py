@@ -102,8 +102,9 @@ def schedule_with_host(
     if isinstance(objective, DeviceObjective) and objective.needs_optima:
         final = objective.with_optima(optima.tolist())
     cost = schedule_cost(split.graph, best.schedule, final)
-    bound = maker.lower_bound(final)
-    bound = None if bound is None else min(bound, cost)
+    bound = None
+    if isinstance(final, DeviceObjective):
+        bound = min(host_bound(split.graph, final, num_stages, split.on_host), cost)
     made = Schedule(
         best.schedule.stages,
         num_stages,
@@ -295,21 +296,32 @@ class _Maker:
         is_part = self._objective.combine == "sum" and block.num_stages > 1
         return device.stage_ms * block.num_stages if is_part else 0.0
 
-    def lower_bound(self, objective: Objective) -> float | None:
-        """What no schedule is below; None where the objective knows no host.
 
-        Every op takes its time, on an Edge TPU or on the host, and the stages share that.
-        """
-        if not isinstance(objective, DeviceObjective):
-            return None
-        found = []
-        for device, prices in zip(self._devices, self._prices, strict=True):
-            cheapest = np.minimum(prices.device_ms, prices.host_ms)
-            total = math.fsum(np.where(self._split.on_host, prices.host_ms, cheapest).tolist())
-            dispatch = device.stage_ms * self._num_stages if self._num_stages > 1 else 0.0
-            if objective.combine == "max":
-                found.append(max(total / self._num_stages, dispatch))
-            else:
-                found.append(total + dispatch)
-        optima = np.ones(1) if objective.optima is None else np.array(objective.optima)
-        return _LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())
+def host_bound(
+    graph: OpGraph,
+    objective: DeviceObjective,
+    num_stages: int,
+    on_host: npt.NDArray[np.bool_] | None = None,
+) -> float:
+    """What no schedule is below that may have stages on the host.
+
+    Every op takes its time, on an Edge TPU or on the host, and the stages share that.
+
+    Args:
+        graph: The graph.
+        objective: What is minimised, with its optima where it is relative to some.
+        num_stages: Number of stages.
+        on_host: bool [num_ops], ops that have to be on the host; none if left out.
+    """
+    found = []
+    for device in objective.devices:
+        prices = Prices.of(DeviceCosts.of(graph, device, num_stages), num_stages)
+        least = np.minimum(prices.device_ms, prices.host_ms)
+        if on_host is not None:
+            least = np.where(on_host, prices.host_ms, least)
+        total = math.fsum(least.tolist())
+        dispatch = device.stage_ms * num_stages if num_stages > 1 else 0.0
+        is_max = objective.combine == "max"
+        found.append(max(total / num_stages, dispatch) if is_max else total + dispatch)
+    optima = np.ones(1) if objective.optima is None else np.array(objective.optima)
+    return _LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())

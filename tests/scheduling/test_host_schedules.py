@@ -15,7 +15,7 @@ import respect_tf
 from respect_tf import Constraints, OpGraph, Schedule, ScheduleError
 from respect_tf.device import blocking_reason, predict
 from respect_tf.graph import sub_graph
-from respect_tf.scheduling import check_schedule, stage_costs
+from respect_tf.scheduling import check_schedule, stage_costs, with_islands
 from respect_tf.scheduling._host_phases import HostSplit
 
 
@@ -286,3 +286,38 @@ def test_a_part_of_a_graph_costs_what_the_stage_costs(data):
     assert (
         costs[stage] == stage_costs(part, Schedule([0] * len(ops)), respect_tf.PeakMemory(1.0))[0]
     )
+
+
+def _unsupported_tail(num_convs: int) -> OpGraph:
+    """Convolutions, then ops that the compiler leaves on the CPU, and that cost something there."""
+    builder = ModelBuilder()
+    tensor = builder.input("image", channels=64)
+    for _ in range(num_convs):
+        tensor = builder.conv(tensor, 2048)
+    for number in range(2):
+        made = builder.tensor(f"square_{number}", (1, 4, 4, 2048))
+        builder.op("HARD_SWISH", [tensor], [made])
+        tensor = made
+    return OpGraph.from_tflite(builder.build([tensor]))
+
+
+@pytest.mark.parametrize("device", ["usb3-pc", "usb3"])
+def test_a_stage_of_which_nothing_is_mapped_is_a_cpu_stage(device):
+    graph = _unsupported_tail(2)
+    plain = respect_tf.schedule(graph, 4, device=device)
+    assert plain.cpu_stages == ()
+    schedule = with_islands(graph, plain)
+    check_schedule(graph, schedule)
+    assert schedule.stages.tolist() == plain.stages.tolist()
+    stages = predict(graph, schedule, device).stages
+    unmapped = [one.stage for one in stages if len(one.cost.cpu_ops) == len(one.cost.ops)]
+    assert schedule.cpu_stages == tuple(unmapped)
+    assert unmapped == [2, 3]
+    assert schedule.lower_bound <= schedule.cost
+
+
+def test_where_all_is_mapped_there_is_no_cpu_stage():
+    graph = _chain("ccrc")
+    for num_stages in range(1, 5):
+        schedule = respect_tf.schedule(graph, num_stages)
+        assert with_islands(graph, schedule) is schedule
