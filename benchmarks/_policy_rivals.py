@@ -35,10 +35,12 @@ best cut. "rule": the structural order with the best quick cut, the first of the
 "structural": the best of all {len(ORDERS)} structural orders, each cut as well as it can be cut.
 "noise": the best of the rule's order and as many random-priority copies of it, normally distributed
 by a tenth of the order, as fit into the policy's own time on that graph; "noisy orders" says how
-many that were in the median. "policy": the best of up to 8 orders, as `propose` returns them, each
-cut with the best so far as the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first
-round) after that. "policy - noise" is the mean difference of gaps with its 95 % interval, over
-pairs of one graph. Times are processor times, the least of {_REPEATS}: other work went on beside.
+many that were in the median, and the time of the structural orders themselves is not charged.
+"policy": the best of up to 8 orders, as `propose` returns them, each cut with the best so far as
+the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after that. "policy -
+noise" is the mean difference of gaps with its 95 % interval, over pairs of one graph. Times are
+processor times of graphs of 500 ops and more, or of all random ones, the least of {_REPEATS}: other
+work went on beside.
 """
 
 

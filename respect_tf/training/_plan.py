@@ -41,7 +41,7 @@ class TrainingPlan:
     reinforce_steps: int = 250
     head_graphs: int = 1200
     head_candidates: int = 1024
-    head_changes: int = 1500
+    head_changes: int = 500
     batch: int = 64
     reinforce_batch: int = 32
     imitation_rate: float = 2e-3

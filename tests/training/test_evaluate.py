@@ -30,7 +30,8 @@ def test_proposals_beat_the_rule_and_all_structural_orders() -> None:
     for mix in (("levels", "wide"), STRUCTURED):
         tasks = [label_task(index, 40, num_ops=(50, 90), mix=mix) for index in range(30)]
         found = evaluate(tasks, search_seconds=0.2)
-        assert gaps(found, PROPOSAL)[0] < gaps(found, RULE)[0]
+        assert gaps(found, PROPOSAL)[0] < 0.75 * gaps(found, RULE)[0]
+        assert gaps(found, PROPOSAL)[0] < gaps(found, STRUCTURAL)[0]
 
 
 def test_costs_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
