@@ -1,8 +1,9 @@
 /* Stands in for Google's libedgetpu: the same symbols, and a real TfLiteDelegate, on no hardware.
  *
- * The delegate claims the first op of a model (or the op "edgetpu-custom-op"), computes a builtin
- * one by the very kernel that it replaces, and leaves the rest to the CPU. So results are those of
- * the uncompiled model, bit for bit.
+ * The delegate claims one op of a model (the op "edgetpu-custom-op" where there is one), computes a
+ * builtin one by the very kernel that it replaces, and leaves the rest to the CPU. So results are
+ * those of the uncompiled model, bit for bit. Ops whose kernels need no tensors of their own come
+ * first, as TFLite finds room for those of nodes in its plan alone.
  *
  * STAND_IN_FOLDER names a folder in which a test says what there is:
  *   devices      a line per device: "usb /sys/bus/usb/devices/2-1" or "pci /dev/apex_0"
@@ -222,6 +223,16 @@ static TfLiteStatus kernel_invoke(TfLiteContext* context, TfLiteNode* node) {
   return kernel->registration->invoke(context, kernel->node);
 }
 
+/* Whether an op's kernel needs nothing but its inputs and outputs: ADD, AVERAGE_POOL_2D,
+ * CONCATENATION, MAX_POOL_2D, MUL, RELU, RELU6, RESHAPE, PAD, QUANTIZE. */
+static bool is_plain(int32_t code) {
+  static const int32_t plain[] = {0, 1, 2, 17, 18, 19, 21, 22, 34, 114};
+  for (size_t index = 0; index < sizeof plain / sizeof *plain; ++index) {
+    if (plain[index] == code) return true;
+  }
+  return false;
+}
+
 static TfLiteStatus delegate_prepare(TfLiteContext* context, TfLiteDelegate* delegate) {
   TfLiteIntArray* plan;
   TfLiteNode* node;
@@ -234,6 +245,10 @@ static TfLiteStatus delegate_prepare(TfLiteContext* context, TfLiteDelegate* del
                              .version = 1};
   if (context->GetExecutionPlan(context, &plan) || plan->size == 0) return 1;
   int claimed = plan->data[0];
+  for (int index = plan->size - 1; index >= 0; --index) {
+    context->GetNodeAndRegistration(context, plan->data[index], &node, &found);
+    if (is_plain(found->builtin_code)) claimed = plan->data[index];
+  }
   for (int index = 0; index < plan->size; ++index) {
     context->GetNodeAndRegistration(context, plan->data[index], &node, &found);
     if (found->custom_name && !strcmp(found->custom_name, "edgetpu-custom-op")) {
