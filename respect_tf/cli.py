@@ -70,6 +70,11 @@ def main() -> None:
     "not at all.",
 )
 @click.option(
+    "--input-shape",
+    metavar="SIZES",
+    help="Sizes of an input that leaves some open, without the batch: 224,224,3 and so on.",
+)
+@click.option(
     "--input-type", type=_STORED_TYPE, default="int8", show_default=True, help="Type of inputs."
 )
 @click.option(

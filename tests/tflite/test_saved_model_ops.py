@@ -327,7 +327,5 @@ def test_a_graph_that_never_ends_is_stopped_where_it_does_no_harm(tmp_path, monk
     module.run = tf.function(lambda x: {"y": x + 1.0}, input_signature=[SPEC])
     tf.saved_model.save(module, str(tmp_path / "module"), signatures=module.run)
     monkeypatch.setenv("RESPECT_TF_MODEL_SECONDS", "3")
-    with pytest.raises(
-        InvalidModelError, match=r"module'.*did not finish within 3\..* s of the pro"
-    ):
+    with pytest.raises(InvalidModelError, match=r"module'.*did not finish within 3 s of the"):
         open_source(tmp_path / "module")
