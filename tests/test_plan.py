@@ -12,6 +12,7 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf import ArgumentError, DeviceError, EdgeTpu
 from respect_tf.cli import main
+from respect_tf.tflite import schema
 
 FAST_HOST = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), stage_ms=0.0, bus_ms_per_mib=0.0)
 
@@ -194,3 +195,22 @@ def test_a_runner_with_replicas_gives_what_predict_gives(model):
     x = np.random.default_rng(0).integers(-128, 128, (7, 4, 4, 8)).astype(np.int8)
     with pipeline.runner("cpu") as runner:
         assert np.array_equal(pipeline.predict(x, runner=runner), pipeline.predict(x))
+
+
+def test_a_model_with_an_op_for_the_host_is_planned_around_it():
+    builder = ModelBuilder()
+    tensor = builder.input("image")
+    tensor = builder.conv(tensor)
+    after = builder._map(builder.channels(tensor))
+    builder.op("GELU", [tensor], [after], schema().GeluOptionsT())
+    model = builder.build([builder.conv(builder.conv(after))])
+    plan = respect_tf.plan(model, 3, device="usb3-pi5", verbose=0)
+    assert plan.copies == ()
+    best = plan.best
+    assert best.schedule.cpu_stages
+    assert all(best.replicas[stage] == 1 for stage in best.schedule.cpu_stages)
+    assert best.num_used == sum(best.replicas) - len(best.schedule.cpu_stages) <= 3
+    assert "copies" not in str(plan).splitlines()[2]
+    pipeline = plan.convert(compile=False, verbose=0)
+    assert pipeline.replicas == best.replicas
+    assert [segment.on_cpu for segment in pipeline.segments].count(True) >= 1

@@ -44,7 +44,8 @@ def plan_table(plan: DevicePlan, title: str = "") -> ReportTable:
     hosts = len(devices_of(plan.device)) > 1
     columns = ["TPUs", "segments", "replicas", "fps"]
     columns += ["all hosts"] if hosts else []
-    columns += ["latency", "first", "MiB", "limit", "copies"]
+    columns += ["latency", "first", "MiB", "limit"]
+    columns += ["copies"] if plan.copies else []
     columns += ["pipeline"] if plan.pipelines else []
     name = first_device(plan.device).name
     about = f"frames per second (fps) by number of Edge TPUs, predicted for {name}"
@@ -107,9 +108,9 @@ def choice(plan: DevicePlan) -> str:
     said += f": {best.frames_per_second:,.1f} frames/s predicted for {name}"
     rivals = []
     if best.num_devices > 1:
-        copies = plan.copies[-1]
-        if best.num_segments > 1:
-            rivals.append(f"copies of the whole model give {copies.frames_per_second:,.1f}")
+        if best.num_segments > 1 and plan.copies:
+            frames = plan.copies[-1].frames_per_second
+            rivals.append(f"copies of the whole model give {frames:,.1f}")
         pipeline = plan.pipelines[-1] if plan.pipelines else None
         if pipeline and best.num_used > best.num_segments and pipeline.num_segments > 1:
             rivals.append(

@@ -242,7 +242,7 @@ def _plan_of_ways(
         device=device,
         objective=objective.name,
         rows=(cpu_row(graph, device), *rows),
-        copies=_copies(graph, num_devices, device),
+        copies=() if blocked_ops(graph) else _copies(graph, num_devices, device),
         pipelines=(),
         is_proved=False,
     )
@@ -258,7 +258,12 @@ def frames_by_devices(
         device: The device.
         num_devices: Number of devices at most.
         deadline: See `PlanSearch`.
+
+    Returns:
+        The CPU and 1, 2, ... devices; nothing for a model with ops that need stages on the host.
     """
+    if blocked_ops(graph):
+        return ()
     first = first_device(device)
     counts = [DeviceCount(0, (), cpu_row(graph, first).frames_per_second)]
     search = PlanSearch(graph, first, num_devices, deadline)

@@ -76,7 +76,8 @@ class DevicePlan:
         device: The host, or those that it may be.
         objective: What is minimised.
         rows: The host's own CPU, then the best way for up to 1, 2, ... devices.
-        copies: Copies of the whole model, for each number of devices.
+        copies: Copies of the whole model, for each number of devices; none where an op of it keeps
+            the model from being compiled as a whole.
         pipelines: The best pipeline without replicas, for up to so many devices.
         is_proved: Whether no way to use the devices is better, by the predictions.
     """
