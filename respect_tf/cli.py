@@ -102,7 +102,16 @@ def main() -> None:
     is_flag=True,
     help="Let MODEL run code of its own: Lambda layers, classes of any module it names.",
 )
-@click.option("--no-strict", is_flag=True, help="Accept tensors that are not 8 bit.")
+@click.option(
+    "--input-shape",
+    metavar="H,W,...",
+    help="Sizes for an input that leaves some open, without the batch: 224,224,3.",
+)
+@click.option(
+    "--no-strict",
+    is_flag=True,
+    help="Accept ops that no Edge TPU takes, without a CPU stage for them.",
+)
 @no_verify_option
 @seed_option
 @overwrite_option
