@@ -112,7 +112,8 @@ those whose best cut is optimal have a mean likeness of {statistics.mean(optimal
 {min(optimal):.4f} on, and within a graph the correlation of likeness and cost is
 {statistics.mean(correlations):+.2f} in the mean (-1 would be a perfect reward). Likeness says how
 far ops are from their teacher's stages, and costs come from which of them. With minus the cost of
-the best cut as the reward, the same network is trained in the same steps for what counts.
+the best cut as the reward, likeness falls, as it may, and in these few steps cost does not come
+down: both rewards leave the network above the file's own order.
 """
 
 

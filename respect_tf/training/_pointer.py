@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph, load_tf_keras
 
 _NEVER = -1e9
@@ -37,7 +38,17 @@ class GraphBatch(NamedTuple):
 
 
 def graph_batch(graphs: list[OpGraph]) -> GraphBatch:
-    """What the network reads of graphs of one size, whose ops are in topological order."""
+    """What the network reads of graphs of one size.
+
+    Raises:
+        ArgumentError: The ops of a graph are not numbered in a topological order.
+    """
+    for graph in graphs:
+        if np.any(graph.edges[:, 0] >= graph.edges[:, 1]):
+            raise ArgumentError(
+                "The pointer network reads ops in the order of their numbers, which must be a "
+                "topological one. Received a graph with an edge from an op to one before it."
+            )
     return GraphBatch(
         np.stack([_features(graph) for graph in graphs]),
         np.stack([_dense_edges(graph) for graph in graphs]),
