@@ -23,7 +23,6 @@ from respect_tf.scheduling._device_objective import DeviceObjective
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule
 
-
 __all__ = ["DeviceObjective", "Latency", "Throughput", "prepared_for"]
 
 
