@@ -63,7 +63,7 @@ def main(folder_path: Path | None = None) -> int:
     except (Failure, LoadError, RuntimeMissingError) as failure:
         print(f"error: {printable(str(failure))}", file=sys.stderr)
         status = 1
-    except (RuntimeError, ValueError, MemoryError) as failure:  # what interpreters raise
+    except (RuntimeError, ValueError, MemoryError, OSError) as failure:  # interpreters, sockets
         said = " ".join(str(failure).split())
         print(f"error: {printable(said or type(failure).__name__)}", file=sys.stderr)
         status = 1
