@@ -75,9 +75,9 @@ def _retinanet() -> keras.Model:
     small, middle, large = (layers.Conv2D(32, 1)(level) for level in backbone(image))
     middle = layers.Add()([middle, layers.UpSampling2D()(large)])
     small = layers.Add()([small, layers.UpSampling2D()(middle)])
-    head = keras.Sequential([layers.Conv2D(32, 3, padding="same", activation="relu"),
-                             layers.Conv2D(9, 3, padding="same")])  # fmt: skip
-    return keras.Model(image, [head(level) for level in (small, middle, large)])
+    first = layers.Conv2D(32, 3, padding="same", activation="relu")
+    last = layers.Conv2D(9, 3, padding="same")
+    return keras.Model(image, [last(first(level)) for level in (small, middle, large)])
 
 
 def _centernet() -> keras.Model:

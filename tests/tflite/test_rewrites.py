@@ -311,6 +311,26 @@ def test_channel_shuffles(groups, width, height, seed):
     _checked(builder.content(made), [_values(seed, shape)], ["channel-order"])
 
 
+def test_upsampling_whose_map_was_flat_before():
+    shape = (1, 4, 4, 2)
+    builder = FloatModel()
+    x = builder.given((1, 32))
+    wide = (1, 4, 1, 4, 2)
+    x = builder.make("RESHAPE", [x, builder.number(wide, "INT32")], wide, options="Reshape")
+    made = _upsampling(builder, x, shape, (2, 2))
+    after = _checked(builder.content(made), [_values(0, (1, 32))], ["nearest-upsampling"])
+    assert _kinds(after) == ["RESHAPE", "RESIZE_NEAREST_NEIGHBOR"]
+
+
+def test_squares_come_before_reshapes():
+    builder = FloatModel()
+    x = builder.make("RELU", [builder.given((1, 4, 2))], (1, 4, 2))
+    x = builder.make("RESHAPE", [x, builder.number((1, 8), "INT32")], (1, 8), options="Reshape")
+    made = builder.make("SQUARE", [x], (1, 8), options="Square")
+    after = _checked(builder.content(made), [_values(0, (1, 4, 2))], ["square"])
+    assert _kinds(after) == ["RELU", "MUL", "RESHAPE"]
+
+
 def test_transposes_that_cancel_are_nothing():
     shape, turned = (1, 4, 5, 3), (1, 3, 4, 5)
     builder = FloatModel()

@@ -14,8 +14,8 @@ from respect_tf.tflite.rewrites import (
     _movement,
 )
 from respect_tf.tflite.rewrites._float_graph import FloatGraph
-from respect_tf.tflite.rewrites._movement import tidy
 from respect_tf.tflite.rewrites._rule import RewriteMode, Rewritten, Rule
+from respect_tf.tflite.rewrites._tidy import tidy
 
 REWRITE_MODES = ("safe", "all", "off")
 

@@ -27,7 +27,7 @@ class _Region:
     Attributes:
         entry: The reshape into groups.
         inner: Ops, in their order.
-        exits: Reshapes back.
+        exits: Reshapes back, or on to whatever comes next.
     """
 
     entry: Any
@@ -59,7 +59,8 @@ def _group_norm(graph: FloatGraph, op: Any) -> bool:
         settings = {"fusedActivationFunction": fused} if fused else {}
         new[graph.made(inner)] = graph.add(inner, graph.kind(inner), read, shape, **settings)
     for exit_op in region.exits:
-        graph.result(exit_op, new[graph.read(exit_op)[0]])
+        target = graph.shape(graph.made(exit_op))
+        graph.result(exit_op, graph.reshape(exit_op, new[graph.read(exit_op)[0]], target))
     for inner in [*region.inner, op]:
         graph.drop(inner)
     return True
@@ -80,7 +81,7 @@ def _region(graph: FloatGraph, op: Any) -> _Region | None:
         if known.isdisjoint(read):
             continue
         kind, made = graph.kind(other), graph.made(other)
-        if kind == "RESHAPE" and graph.shape(read[0]) == shape and graph.shape(made) == before:
+        if kind == "RESHAPE" and graph.shape(read[0]) == shape:
             region.exits.append(other)
             continue
         if made in graph.outputs:

@@ -128,6 +128,14 @@ def _nearest(
     graph: FloatGraph, op: Any, x: int, view: Map, target: Map, positions: Positions
 ) -> int | None:
     """RESIZE_NEAREST_NEIGHBOR, large steps in several."""
+    if view[:2] == (1, 1) and view[2] > target[2]:  # flat: a reshape into a map was merged
+        return next(
+            filter(
+                None,
+                (_nearest(graph, op, x, m, target, positions) for m in _maps_of(view[2], target)),
+            ),
+            None,
+        )
     factors = (target[0] // view[0], target[1] // view[1])
     if view[2] != target[2] or max(factors) == 1 or target[0] * target[1] >= _PIXELS:
         return None
@@ -149,6 +157,19 @@ def _nearest(
         y = graph.add(op, "RESIZE_NEAREST_NEIGHBOR", [y, sizes], (1, *grown, view[2]))
         size = grown
     return y
+
+
+def _maps_of(count: int, target: Map) -> list[Map]:
+    """Maps of so many values that can be enlarged to another map."""
+    height, width, channels = target
+    return [
+        (rows, count // (rows * channels), channels)
+        for rows in range(1, height + 1)
+        if height % rows == 0
+        and count % (rows * channels) == 0
+        and width % (count // (rows * channels)) == 0
+        and count < math.prod(target)
+    ]
 
 
 def _enlarged(values: Positions, factors: tuple[int, int]) -> Positions:
@@ -285,24 +306,6 @@ def _broadcast(
         np.ones((1, *ones), np.float32), f"{graph.name(graph.made(op))}/ones"
     )
     return graph.binary(op, "MUL", graph.reshape(op, x, (1, *view)), factor)
-
-
-def tidy(graph: FloatGraph) -> None:
-    """Join reshapes that follow each other, and take out those that change nothing."""
-    for op in graph.ops:
-        if graph.kind(op) != "RESHAPE":
-            continue
-        x, made = graph.read(op)[0], graph.made(op)
-        before = graph.maker(x)
-        while before is not None and graph.kind(before) == "RESHAPE":
-            x = graph.read(before)[0]
-            graph.set_input(op, 0, x)
-            before = graph.maker(x)
-        if graph.shape(x) == graph.shape(made):
-            if made not in graph.outputs:
-                graph.use_instead(made, x)
-            elif before is not None and graph.only_reader(x) is op:
-                graph.result(op, x)
 
 
 _REASON = "values are moved in a way that the compiler does not map"
