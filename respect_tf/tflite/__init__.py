@@ -10,7 +10,7 @@ from respect_tf.tflite._accuracy import (
 )
 from respect_tf.tflite._budget import ReadingBudget
 from respect_tf.tflite._calibration import calibration_samples, cast_sample
-from respect_tf.tflite._conversion import Int8Model, float_tflite, to_int8
+from respect_tf.tflite._conversion import float_tflite, to_int8
 from respect_tf.tflite._flatbuffer import (
     ints,
     op_type,
@@ -22,6 +22,7 @@ from respect_tf.tflite._flatbuffer import (
 )
 from respect_tf.tflite._float_model import FloatTFLite
 from respect_tf.tflite._input_arrays import arrays_by_input, fitting_arrays
+from respect_tf.tflite._int8_model import Int8Model
 from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
 from respect_tf.tflite._precision import NonInt8Tensor, check_int8, layer_of
 from respect_tf.tflite._preview import int8_preview

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,29 +21,27 @@ import numpy.typing as npt
 from respect_tf._errors import (
     ArgumentError,
     ConversionError,
-    RespectError,
     UnsupportedModelError,
 )
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.tflite._accuracy import Accuracy
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
-from respect_tf.tflite._flatbuffer import op_type, read_model, text, write_model
+from respect_tf.tflite._conversion_checks import io_type, refuse_data, refuse_other_types
+from respect_tf.tflite._converter_calls import explained, quantized, write_names
+from respect_tf.tflite._flatbuffer import read_model, text, write_model
 from respect_tf.tflite._float_model import FloatTFLite, int8_converter
 from respect_tf.tflite._float_model import float_tflite as _float_tflite
 from respect_tf.tflite._input_arrays import Sample
+from respect_tf.tflite._int8_model import Int8Model
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
 from respect_tf.tflite._precision import (
-    NonInt8Tensor,
     check_int8,
-    layer_of,
-    left_by_chance,
     non_int8_tensors,
     quantization_kind,
 )
 from respect_tf.tflite._quantizer import edited_before_quantizing
 from respect_tf.tflite._rewriter import Rewriter
-from respect_tf.tflite._schema import EDGE_TPU_OP, schema, tensor_type_names
+from respect_tf.tflite._schema import EDGE_TPU_OP
 from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
     ConfiguredConverter,
@@ -54,66 +50,18 @@ from respect_tf.tflite._source import (
     Source,
     SourceKind,
     TFLiteContent,
-    gist,
     keras_kind,
     open_source,
 )
 from respect_tf.tflite._static_batch import fix_batch
-from respect_tf.tflite._trace import placeholder, trace
+from respect_tf.tflite._trace import trace
 from respect_tf.tflite._trust import Trust
-from respect_tf.tflite.rewrites import REWRITE_MODES, RewriteMode, Rewritten
+from respect_tf.tflite.rewrites import REWRITE_MODES, RewriteMode
 
-_IO_TYPES = ("int8", "uint8", "float32")
 _KEPT_SAMPLES = 8
-_SIGNATURE = "serving_default"
 
 CheckInterface = Callable[[Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]], object]
 """Takes the shapes of a model's inputs and those of its outputs, by name."""
-
-# How often a model is quantised at most where TFLite leaves splits in float by chance: in up to
-# half of the conversions of an LSTM or GRU, and mostly the same split of a model.
-_ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Int8Model:
-    """A full-integer int8 model and where it came from.
-
-    Attributes:
-        content: The .tflite file.
-        name: Usable as a file name.
-        source: `"keras"`, `"tf_keras"`, `"saved_model"`, `"tflite"` or `"converter"`.
-        input_names: What users call the inputs, in the order of the file: names of the Keras inputs
-            or of the signature; tensor names where there is no signature.
-        output_names: The same for the outputs.
-        seconds: What TensorFlow took to trace and convert the model; 0 for a .tflite file.
-        samples: A few calibration samples, input name -> array of batch 1 with the dtype of the
-            float model; empty for a .tflite file or a configured converter.
-        layer_names: Names of the Keras layers; empty where unknown.
-        unpacked: The file as the schema's `ModelT`, so that nobody has to read it again. Not to be
-            changed.
-        rewritten: Ops that were rewritten before the model was quantised.
-        accuracy: The int8 model against the float model on a few calibration samples; None where
-            there was none.
-        remarks: What the user has to know of rewriting and of accuracy.
-        kind: What is said of a given file that is quantised in another way than full-integer int8.
-        wide: Tensors that are not 8 bit and do not have to be something else.
-    """
-
-    content: bytes = field(repr=False)
-    name: str
-    source: SourceKind
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
-    seconds: float = field(default=0.0, compare=False)
-    samples: tuple[dict[str, npt.NDArray[Any]], ...] = field(default=(), compare=False, repr=False)
-    layer_names: tuple[str, ...] = field(default=(), repr=False)
-    unpacked: Any = field(default=None, compare=False, repr=False)
-    rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
-    accuracy: Accuracy | None = field(default=None, compare=False, repr=False)
-    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    kind: str | None = field(default=None, compare=False)
-    wide: tuple[NonInt8Tensor, ...] = field(default=(), repr=False)
 
 
 def to_int8(
@@ -161,8 +109,8 @@ def to_int8(
         UnsupportedModelError: Unknown dimensions, loops, tensors that TFLite cannot take, or a
             file that may run code of its own and is not trusted.
     """
-    input_type = _io_type(inference_input_type, "inference_input_type")
-    output_type = _io_type(inference_output_type, "inference_output_type")
+    input_type = io_type(inference_input_type, "inference_input_type")
+    output_type = io_type(inference_output_type, "inference_output_type")
     if rewrite not in REWRITE_MODES:
         raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
     trust = Trust.of(custom_objects, trusted)
@@ -211,11 +159,11 @@ def _converted(
             result = _convert_float(source, samples, io_types, chatter, check_interface, rewriter)
         float_io = (io_types[0] == "float32", io_types[1] == "float32")
     else:
-        _refuse_data(source, representative_dataset)
+        refuse_data(source, representative_dataset)
         result = _as_given(
             source, *_given_content(source, progress_label, verbose, rewriter), rewriter
         )
-        _refuse_other_types(result.unpacked, label, *io_types)
+        refuse_other_types(result.unpacked, label, *io_types)
         float_io = (True, True)
     tensors = non_int8_tensors(
         result.unpacked,
@@ -260,10 +208,10 @@ def _convert_float(
     converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
     rewriter.use(source.name, source.layer_names, representative_dataset)
     with edited_before_quantizing(converter, rewriter.edit, rewriter.refused):
-        _, parsed = _quantized(converter.convert, source.name, source.layer_names, chatter)
+        _, parsed = quantized(converter.convert, source.name, source.layer_names, chatter)
     give_freed_memory_back()
     seconds = time.perf_counter() - started
-    _write_names(parsed, source, output_names)
+    write_names(parsed, source, output_names)
     content = write_model(parsed)
     mark_made_here(content)  # by TensorFlow, which has run it to calibrate it
     return Int8Model(
@@ -296,7 +244,7 @@ def float_tflite(
     """
 
     def explain(error: Exception, source: FloatModel, chatter: Chatter) -> ConversionError:
-        return ConversionError(_explained(error, source.name, source.layer_names, chatter))
+        return ConversionError(explained(error, source.name, source.layer_names, chatter))
 
     return _float_tflite(
         model, explain=explain, custom_objects=custom_objects, trusted=trusted, verbose=verbose
@@ -321,7 +269,7 @@ def _given_content(
         progress(label, verbose=verbose),
         edited_before_quantizing(source.converter, rewriter.edit, rewriter.refused),
     ):
-        content, parsed = _quantized(source.converter.convert, source.name, (), chatter)
+        content, parsed = quantized(source.converter.convert, source.name, (), chatter)
         seconds = time.perf_counter() - started
         mark_made_here(content)
         return *_fixed(content, parsed), seconds
@@ -347,104 +295,6 @@ def _refuse_keras_3_on_2_16(source: ConfiguredConverter) -> None:
             f"The converter of TensorFlow {tf.__version__} crashes on Keras 3 models. Pass "
             f"'{source.name}' itself instead of a converter, or use TensorFlow 2.17 to 2.21."
         )
-
-
-def _quantized(
-    convert: Callable[[], Any], name: str, layer_names: Sequence[str], chatter: Chatter
-) -> tuple[bytes, Any]:
-    """Call a converter until it leaves nothing in float by chance; the bytes, and unpacked."""
-    for _ in range(_ATTEMPTS):
-        content = _run(convert, name, layer_names, chatter)
-        parsed = read_model(content)
-        if not left_by_chance(parsed):
-            break
-    return content, parsed
-
-
-def _run(
-    convert: Callable[[], Any], name: str, layer_names: Sequence[str], chatter: Chatter
-) -> bytes:
-    """Call a converter and explain what it raises."""
-    try:
-        content = convert()
-    except (MemoryError, RespectError):
-        raise
-    except Exception as error:
-        raise ConversionError(_explained(error, name, layer_names, chatter)) from error
-    if not isinstance(content, (bytes, bytearray)):
-        raise ConversionError(
-            f"The converter of '{name}' returned {type(content).__name__}. Expected the bytes of a "
-            ".tflite model: check its output format."
-        )
-    return bytes(content)
-
-
-def _explained(error: Exception, name: str, layer_names: Sequence[str], chatter: Chatter) -> str:
-    """What went wrong, and which ops and layers are to blame."""
-    said = "\n".join([str(error), *chatter.lines()])
-    reasons = dict.fromkeys(re.findall(r"error: (.+)", said)) or {gist(error): None}
-    ops = dict.fromkeys(re.findall(r"'(tf\.[A-Z]\w*)' op\b", said))
-    paths = re.findall(r'"([\w./;-]+/[\w./;:-]+)"', said)
-    layers = dict.fromkeys(filter(None, (layer_of(path, layer_names) for path in paths)))
-    message = (
-        f"TensorFlow could not convert '{name}' to int8: {'; '.join(list(reasons)[:3])[:500]}."
-    )
-    if ops:
-        message += f" Ops without a TFLite kernel: {', '.join(ops)}."
-    if layers and layer_names:
-        message += f" They come from layer {', '.join(map(repr, layers))}."
-    if ops:
-        return message + " Replace them by ops that TFLite knows, or leave them out of the model."
-    return message + " Run it with verbose=2 to see everything that TensorFlow says."
-
-
-def _write_names(parsed: Any, source: FloatModel, output_names: Sequence[str]) -> None:
-    """Name the inputs and outputs of a converted function as users know them.
-
-    The names go into a signature, which may name one tensor twice, and into the tensors.
-    """
-    generated = schema()
-    subgraph = parsed.subgraphs[0]
-    inputs = [int(index) for index in subgraph.inputs]
-    outputs = [int(index) for index in subgraph.outputs]
-    found = [text(subgraph.tensors[index].name) for index in inputs]
-    expected = [placeholder(number) for number in range(len(source.inputs))]
-    if found != expected or len(outputs) != len(output_names):
-        raise ConversionError(
-            f"TensorFlow changed the interface of '{source.name}'. Expected the inputs {expected} "
-            f"and {len(output_names)} outputs, received {found} and {len(outputs)}. This version "
-            "of TensorFlow does not keep their order; use 2.16 to 2.21."
-        )
-    signature = generated.SignatureDefT()
-    signature.signatureKey = _SIGNATURE
-    signature.subgraphIndex = 0
-    taken = {text(tensor.name) for tensor in subgraph.tensors}
-    names: dict[int, str] = {}
-    for attribute, indices, given in (
-        ("inputs", inputs, [spec.name for spec in source.inputs]),
-        ("outputs", outputs, list(output_names)),
-    ):
-        entries = []
-        for index, name in zip(indices, given, strict=True):
-            entry = generated.TensorMapT()
-            entry.name, entry.tensorIndex = name, index
-            entries.append(entry)
-            names.setdefault(index, name)
-        setattr(signature, attribute, entries)
-    parsed.signatureDefs = [signature]
-    for operator in subgraph.operators:  # what float or uint8 inputs and outputs are inside
-        kind = op_type(parsed, operator)
-        if kind in ("QUANTIZE", "DEQUANTIZE"):
-            outside, inside = int(operator.inputs[0]), int(operator.outputs[0])
-            if inside in outputs:
-                outside, inside = inside, outside
-            eight_bit = subgraph.tensors[inside].type == generated.TensorType.INT8
-            if outside in names and eight_bit:
-                names.setdefault(inside, f"{names[outside]}/quantized")
-    for index, name in names.items():
-        if name not in taken:
-            subgraph.tensors[index].name = name
-            taken.add(name)
 
 
 def _as_given(
@@ -476,46 +326,3 @@ def _as_given(
         unpacked=parsed,
         rewritten=rewriter.applied,
     )
-
-
-def _refuse_data(source: TFLiteContent | ConfiguredConverter, data: object) -> None:
-    if data is None:
-        return
-    if isinstance(source, TFLiteContent):
-        raise ArgumentError(
-            f"'{source.name}' is a .tflite model, which is quantised already, so "
-            "representative_dataset has no use. Expected None. To quantise anew, pass the Keras "
-            "model."
-        )
-    raise ArgumentError(
-        "A configured converter brings its own options. Expected representative_dataset=None; set "
-        "converter.representative_dataset instead."
-    )
-
-
-def _refuse_other_types(parsed: Any, label: str, input_type: str, output_type: str) -> None:
-    """A given model's types cannot be changed: say so if others than the default were asked for."""
-    subgraph = parsed.subgraphs[0]
-    for what, indices, wanted in (
-        ("input", subgraph.inputs, input_type),
-        ("output", subgraph.outputs, output_type),
-    ):
-        for index in [] if indices is None else indices:
-            tensor = subgraph.tensors[index]
-            dtype = tensor_type_names()[tensor.type]
-            if wanted not in ("int8", dtype):
-                raise ArgumentError(
-                    f"{what.capitalize()} '{text(tensor.name)}' of {label} is {dtype}, and "
-                    f"inference_{what}_type='{wanted}' was asked for. The types of a .tflite model "
-                    "or of a configured converter stand: leave the argument out."
-                )
-
-
-def _io_type(value: Any, argument: str) -> str:
-    """The name of a type given as a string, a TensorFlow dtype or a numpy dtype."""
-    name = value if isinstance(value, str) else getattr(value, "name", None)
-    if name is None and isinstance(value, type) and issubclass(value, np.generic):
-        name = np.dtype(value).name
-    if name not in _IO_TYPES:
-        raise ArgumentError(f"{argument} must be one of {_IO_TYPES}. Received: {value!r}.")
-    return str(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from respect_tf.tflite._worker import (
     WorkerLostError,
     start_worker,
 )
+from respect_tf.tflite._worker_details import Details
 from respect_tf.tflite._worker_functions import NEED_TENSORFLOW
 from respect_tf.tflite._worker_limits import Limits
 
@@ -224,21 +225,6 @@ class WorkerModel:
             ) from error
 
 
-class Details:
-    """What TensorFlow's interpreter says of a model's inputs and outputs, for one in a worker."""
-
-    def __init__(self, description: Mapping[str, Any]) -> None:
-        self._description = description
-
-    def get_input_details(self) -> list[dict[str, Any]]:
-        """As `tf.lite.Interpreter.get_input_details`."""
-        return [_details(entry) for entry in self._description["inputs"]]
-
-    def get_output_details(self) -> list[dict[str, Any]]:
-        """As `tf.lite.Interpreter.get_output_details`."""
-        return [_details(entry) for entry in self._description["outputs"]]
-
-
 def call_in_worker(
     function_name: str,
     *arguments: Any,
@@ -332,23 +318,3 @@ def _error_of(reply: Message, default: type[RespectError]) -> RespectError:
     kind = getattr(_errors, str(reply.get("class")), None)
     is_ours = isinstance(kind, type) and issubclass(kind, RespectError)
     return (kind if is_ours and kind is not None else default)(str(reply["error"]))
-
-
-def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
-    scales = np.array(entry["scales"], np.float32)
-    points = np.array(entry["zero_points"], np.int32)
-    per_tensor = len(scales) == 1 and len(points) == 1
-    return {
-        "name": entry["name"],
-        "index": entry["index"],
-        "shape": np.array(entry["shape"], np.int32),
-        "shape_signature": np.array(entry["shape_signature"], np.int32),
-        "dtype": np.dtype(entry["dtype"]).type,
-        "quantization": (float(scales[0]), int(points[0])) if per_tensor else (0.0, 0),
-        "quantization_parameters": {
-            "scales": scales,
-            "zero_points": points,
-            **entry["numbers"],
-        },
-        "sparsity_parameters": {},
-    }

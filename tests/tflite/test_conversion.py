@@ -21,7 +21,7 @@ from respect_tf._errors import (
     UnsupportedModelError,
 )
 from respect_tf.tflite import Interpreter, op_type, read_model, text, to_int8
-from respect_tf.tflite._conversion import _quantized
+from respect_tf.tflite._converter_calls import quantized
 from respect_tf.tflite._precision import layer_of
 from respect_tf.tflite._silence import Chatter, silenced
 
@@ -491,7 +491,7 @@ def test_a_converter_that_always_leaves_a_split_in_float_is_not_called_for_ever(
         calls.append(None)
         return builder.build([last])
 
-    content, _ = _quantized(convert, "model", (), Chatter(None))
+    content, _ = quantized(convert, "model", (), Chatter(None))
     assert content == builder.build([last])
     assert len(calls) == 20
 
