@@ -47,7 +47,6 @@ from respect_tf import OpGraph, schedule
 from respect_tf.scheduling import Schedule, check_schedule
 from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._search import warm_up
 from respect_tf.scheduling._search_rounds import Rounds
 
 Row = dict[str, Any]
@@ -63,7 +62,6 @@ _NUM_COMBINED = {50: 24, 100: 12}
 def main() -> None:
     """Run the sections that the command line names, or all."""
     chosen = [name for name in sys.argv[1:] if name in SECTIONS] or list(SECTIONS)
-    warm_up()
     for name in chosen:
         title, make_rows, notes = SECTIONS[name]
         write_results(f"policy_{name}", title, list(make_rows()), notes)

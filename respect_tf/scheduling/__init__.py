@@ -27,7 +27,6 @@ from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search
 from respect_tf.scheduling._solve import schedule, schedule_by_program, slice_order
-from respect_tf.scheduling._window import WindowResult, window_milp
 
 __all__ = [
     "TOO_LATE",
@@ -53,7 +52,6 @@ __all__ = [
     "Schedule",
     "ScheduleRequest",
     "Throughput",
-    "WindowResult",
     "blocked_ops",
     "check_agreement",
     "check_schedule",
@@ -72,6 +70,5 @@ __all__ = [
     "slice_order",
     "stage_costs",
     "stages_around",
-    "window_milp",
     "with_islands",
 ]

@@ -10,8 +10,8 @@ import numpy as np
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._true_costs import true_stage_cost, true_stage_value
+from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._stage_batch import stage_parts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,10 +43,20 @@ def answer_of(problem: Problem, stages: Ints) -> Answer:
     return Answer(Chain(stages, cost, crossing), min(problem.lower_bound(), cost))
 
 
-def with_load(problem: Problem, chain: Chain) -> Chain:
-    """A chain whose cost was that of its stages only."""
-    load = shared_load(problem, chain.stages)
-    return dataclasses.replace(chain, cost=load) if load > chain.cost else chain
+def true_stage_value(problem: Problem, before: Bools, after: Bools) -> tuple[float, float]:
+    """What the objective says that a stage costs, and adds to a load that all stages share.
+
+    Args:
+        problem: The problem.
+        before: bool [num_items], the ideal that the stage begins with.
+        after: bool [num_items], the larger ideal that it ends with.
+    """
+    parts = stage_parts(problem, before, after)
+    objective = problem.objective
+    if isinstance(objective, BoundedObjective):
+        cost, load = objective.stage_value(problem.graph, *parts)
+        return float(cost), float(load)
+    return float(objective.stage_cost(problem.graph, *parts)), 0.0
 
 
 def shared_load(problem: Problem, stages: Ints) -> float:
@@ -66,7 +76,7 @@ def costs_of(problem: Problem, stages: Ints) -> tuple[Floats, float]:
     if problem.linear.exact:
         return problem.cost(op_costs, entering, leaving), crossing
     every = range(problem.num_stages)
-    costs = [true_stage_cost(problem, stages < stage, stages <= stage) for stage in every]
+    costs = [true_stage_value(problem, stages < stage, stages <= stage)[0] for stage in every]
     return np.array(costs), crossing
 
 

@@ -46,7 +46,7 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     answer = solve_policy(problem, _part(deadline, _SEARCH_SHARE), 0)
     if not _is_open(answer) or time.perf_counter() > deadline:
         return answer
-    answer = prove(problem, answer, _part(deadline, _PROOF_SHARE), math.inf)
+    answer = prove(problem, answer, _part(deadline, _PROOF_SHARE))
     if _is_open(answer) and _is_for_program(problem, answer.chain, deadline):
         answer = _by_program(problem, answer, _part(deadline, _PROGRAM_SHARE))
     if _is_open(answer) and time.perf_counter() < deadline < math.inf:

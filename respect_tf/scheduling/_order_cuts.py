@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import Ints, OpGraph
+from respect_tf.scheduling._compiled_search import cut_order
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._problem import Floats, build_problem
-from respect_tf.scheduling._search_rounds import Rounds
 
 
 class OrderCuts:
@@ -38,7 +38,7 @@ class OrderCuts:
             raise ArgumentError(
                 f"OrderCuts is for objectives that are sums. Received: {objective.name}."
             )
-        self._problem, self._rounds = problem, Rounds(problem, seed=0)
+        self._problem = problem
         linear = problem.linear
         self.op_costs: Floats = np.asarray(linear.op_costs, np.float64)
         self.transfer_cost = float(linear.enter + linear.leave)
@@ -51,5 +51,5 @@ class OrderCuts:
             limit: What costs more is not looked for.
         """
         items: Ints = self._problem.item_of[order]
-        chain = self._rounds.cut(items, limit)
+        chain = cut_order(self._problem, items, limit)
         return math.inf if chain is None else chain.cost

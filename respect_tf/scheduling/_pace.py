@@ -6,10 +6,10 @@ import dataclasses
 import math
 import time
 
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._chain import Budget
 
 # How much work, as `Budget` counts it, is done in a second at least.
-_WORK_PER_SECOND, _MOST_WORK = 4e7, 1 << 60
+_WORK_PER_SECOND = 4e7
 
 # How far the limit rises above the lower bound: at first this part of the way to a known cost, then
 # by factors: boldly while that costs little work, less so while it costs hardly more than the step
@@ -69,19 +69,3 @@ def part_of(budget: Budget, pace: Pace) -> tuple[Budget, bool]:
         left = min(left, _WORK_PER_SECOND * (budget.deadline - time.perf_counter()))
     most, share = pace.growth * max(pace.work, _LITTLE_WORK), _LIMIT_SHARE * left
     return Budget(budget.deadline, min(most, share), budget.cells), share < most
-
-
-def spend(budget: Budget, work: int, most: int) -> None:
-    """Raise `BudgetExceededError` if a loop gave up after more work than it was given."""
-    budget.spend_pairs(work)
-    if work > most:
-        raise BudgetExceededError
-
-
-def work_left(budget: Budget) -> int:
-    """What may still be done, in the unit of `Budget`."""
-    work = budget.work - budget.spent
-    if math.isfinite(budget.deadline):
-        left = budget.deadline - time.perf_counter()
-        work = min(work, _WORK_PER_SECOND * left)
-    return int(max(0, min(work, _MOST_WORK)))

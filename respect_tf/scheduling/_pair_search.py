@@ -15,6 +15,7 @@ import sys
 import numpy as np
 
 from respect_tf._errors import ScheduleError
+from respect_tf.scheduling._answers import true_stage_value
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_chains import PairChains
@@ -29,7 +30,6 @@ from respect_tf.scheduling._pair_windows import (
 )
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Bools, Floats
-from respect_tf.scheduling._true_costs import true_stage_value
 
 # A first look at so many nodes, in so many rounds, bounds the cost from above.
 _FEW, _FEW_ROUNDS = 32, 4

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_boundaries import IdealBatch
-from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideal_source import IdealSource
+from respect_tf.scheduling._ideal_list import list_ideals
+from respect_tf.scheduling._ideal_pairs import IdealBatch, bytes_between, nested
 from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._intervals import IntervalBatch, Intervals
 from respect_tf.scheduling._items import Ints
@@ -104,14 +103,13 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
         return None
     # Pins and room differ from boundary to boundary: the ideals are listed without them.
-    anywhere = dataclasses.replace(problem, restrictions=None)
-    ideals = IdealSource(anywhere, budget).all_ideals(_MAX_IDEALS, budget)
+    ideals = list_ideals(problem, _MAX_IDEALS, budget)
     if ideals is None:
         return None
     if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
         sizes = np.diff(ideals.members(np.arange(problem.num_items)).astype(np.int8), axis=0)
         return IntervalNodes(problem, np.nonzero(sizes)[1])
-    return IdealNodes(problem, dataclasses.replace(ideals, problem=problem))
+    return IdealNodes(problem, ideals)
 
 
 class IdealNodes:
@@ -134,7 +132,7 @@ class IdealNodes:
         """See `Nodes`."""
         places = np.stack([pairs.rows, pairs.columns])
         moved = pairs.entering, pairs.leaving, pairs.weights
-        return IdealBatch(self._ideals, self._ideals, places, *moved)
+        return IdealBatch(self._ideals, places, *moved)
 
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""

@@ -14,6 +14,7 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.graph._structural import Links, links_of
 from respect_tf.scheduling._arguments import checked_count
+from respect_tf.scheduling._asked import AskedObjective
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._items import Ints, merge_colocated, topological_items
@@ -256,6 +257,8 @@ def build_problem(
         op_bytes = on_grid("parameter bytes", graph.parameter_bytes, 1)
         restrictions = restrict(graph, num_stages, constraints, item_of, edges, op_bytes)
     linear = _checked_linear(graph, objective)
+    if not (linear.exact or isinstance(objective, BoundedObjective)):
+        objective = AskedObjective(objective, linear)
     op_costs = on_grid("op costs", linear.op_costs, 1)
     # A tensor counts at most twice per stage, and a few times more in the solvers' partial sums.
     tensor_bytes = on_grid("tensor bytes", graph.tensor_bytes, 4 * (num_stages + 1))

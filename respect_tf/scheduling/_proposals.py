@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,10 @@ from respect_tf._errors import ScheduleError
 from respect_tf.policy import MOST_ORDERS, Weights, propose
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._bounded import BoundedObjective
-from respect_tf.scheduling._chain import Chain
-from respect_tf.scheduling._ideal_search import is_loaded
+from respect_tf.scheduling._chain import BudgetExceededError, Chain
+from respect_tf.scheduling._compiled_search import cut_order, has_loops
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._search_rounds import Rounds, is_loaded_soon
 from respect_tf.scheduling._slicing import slice_below, slice_items
 
 # What the network takes at most, in seconds per item; it is left out where less time is left.
@@ -26,9 +24,6 @@ _NETWORK_SECONDS = 2e-4
 # Orders that are enough where quick cuts are exact; and those of objectives that are no sum, whose
 # cuts take 5 to 20 ms each for 180 to 430 ops, as long as most proofs.
 _RULE_AND_HEAD, _MOST_ASKED = 2, 3
-
-# Compiled code takes a second to load, in which plain numpy cuts orders of so many items.
-_WORTH_LOADING = 20_000
 
 
 class Proposal(NamedTuple):
@@ -92,12 +87,11 @@ def proposal_of(
     if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
         return Proposal([], None)
     orders = proposed_items(problem, weights)
-    cut = _cutter(problem, deadline, len(orders))
     best: Chain | None = None
     for order in orders:
         if best is not None and time.perf_counter() > deadline:
             break
-        chain = cut(order, math.inf if best is None else best.cost)
+        chain = _cut(problem, order, math.inf if best is None else best.cost, deadline)
         if chain is None:  # no cut of it keeps the constraints, or the limit
             continue
         if best is None or (chain.cost, chain.crossing) < (best.cost, best.crossing):
@@ -105,23 +99,16 @@ def proposal_of(
     return Proposal(orders, best)
 
 
-def _cutter(
-    problem: Problem, deadline: float, num_orders: int
-) -> Callable[[Ints, float], Chain | None]:
-    """What cuts an order, in compiled code where that is loaded or pays."""
-    pays = num_orders > 1 and num_orders * problem.num_items > _WORTH_LOADING
-    if problem.linear.exact and (is_loaded() or (pays and is_loaded_soon())):
-        return Rounds(problem, seed=0).cut
-
-    def cut(order: Ints, limit: float) -> Chain | None:
-        try:
-            if isinstance(problem.objective, BoundedObjective) and limit < math.inf:
-                return slice_below(problem, order, limit, deadline)
-            return slice_items(problem, order, deadline)
-        except ScheduleError:
-            return None
-
-    return cut
+def _cut(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
+    """The best cut of an order that keeps a limit."""
+    try:
+        if problem.linear.exact and has_loops():
+            return cut_order(problem, order, limit, deadline=deadline)
+        if isinstance(problem.objective, BoundedObjective) and limit < math.inf:
+            return slice_below(problem, order, limit, deadline)
+        return slice_items(problem, order, deadline)
+    except (BudgetExceededError, ScheduleError):
+        return None
 
 
 def solve_policy_greedy(problem: Problem, deadline: float) -> Answer:

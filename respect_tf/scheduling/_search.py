@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -15,45 +14,36 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._bounded import BoundedObjective
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._asked import AskedObjective, asked_problem
+from respect_tf.scheduling._chain import Budget, Chain
+from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._cut_answers import improve_by_cuts
-from respect_tf.scheduling._ideal_search import IdealSearch, is_loaded
+from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective, resolve_objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._proof import solve_directly, solve_quickly
-from respect_tf.scheduling._proposals import proposal_of
+from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._search_bands import Bands
-from respect_tf.scheduling._search_ideals import has_few_ideals, neighbours
 from respect_tf.scheduling._search_linear import LinearSearch
-from respect_tf.scheduling._search_rounds import Rounds, is_loaded_soon
+from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import slice_items
-from respect_tf.scheduling._true_costs import is_batched
 
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
 
-# Up to so many order ideals, looking at all of them takes some hundredths of a second.
-_ALWAYS_FEW, _FEW_PER_ITEM, _FEW_IDEALS = 512, 3, 2000
-_MOST_FEW_WORK = 20_000_000
-
-# What a proof before the search may take: some tenths of a second, or this part of a limit.
-_PROOF_WORK, _PROOF_SHARE = 40_000_000, 0.2
+# What a proof before the search may take of a time limit, and moves of what is left after it.
+_PROOF_SHARE, _MOVING_SHARE = 0.2, 0.3
 
 # The same of minimum cuts, where there are too many order ideals for that: about a second.
 _CUT_WORK, _CUT_SHARE = 150_000_000, 0.3
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
 _CLOSE = 0.99
-
-# Where less time is left, nothing is compiled that is not on disk.
-_COMPILE_SECONDS = 90.0
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
@@ -77,15 +67,9 @@ def search(
 
     Each order is cut optimally. Then come, by turns, complete search of everything below a rising
     cost limit, which finds the optimum or raises the lower bound, as long as little work suffices;
-    and moves of ops across stage borders, and cuts of orders near the best one. With a time limit,
-    or a budget that is not small, there are also a dynamic program over the order ideals at and
-    between the boundaries of what was found, and complete search where all good schedules agree
-    about most ops. Graphs of few order ideals are solved to the proved optimum at once, and so are
-    objectives whose cost is no sum, as `"throughput"`, where that takes little work.
-
-    The first call for a graph of many order ideals loads compiled code, in about a second. The very
-    first one compiles it, in about a minute, unless the time limit is short: then `"exact"` does
-    what it can. See `warm_up`.
+    and moves of ops across stage borders, and complete search of neighbourhoods. Objectives whose
+    cost is no sum, as `"throughput"`, are solved to the proved optimum where that takes little
+    work; of others the linear bound is searched, and what is good by it is asked for.
 
     Args:
         graph: The graph.
@@ -149,53 +133,20 @@ def search_problem(
     """
     if start is not None and start.lower_bound >= start.chain.cost:
         return start
-    if _is_solved_exactly(problem, deadline):
-        return _best_of(start, _solve_exactly(problem, deadline))
-    may_prove = start is None and (budget > 0 or math.isfinite(deadline))
-    proved = _proved_quickly(problem, deadline) if may_prove else None
-    if proved is not None:
-        return proved
-    if start is None and may_prove and isinstance(problem.objective, BoundedObjective):
-        start = _cut_answer(problem, deadline)
-        if start is not None and start.lower_bound >= _CLOSE * start.chain.cost:
-            return start
     has_none = start is None and not len(orders)
     every = _orders(problem, orders, has_none or (structural and start is None))
-    if problem.linear.exact:
+    if problem.linear.exact and has_loops():
         return LinearSearch(problem, budget, deadline, seed).run(every, start)
+    if start is None and (budget > 0 or math.isfinite(deadline)):
+        now = time.perf_counter()
+        proved = prove_quickly(problem, now + _PROOF_SHARE * (deadline - now))
+        if proved is not None:
+            return proved
+        if isinstance(problem.objective, DeviceObjective):
+            start = _cut_answer(problem, deadline)
+        if start is not None and start.lower_bound >= _CLOSE * start.chain.cost:
+            return start
     return _search_true_costs(problem, list(every), start, budget, deadline, seed)
-
-
-def _best_of(start: Answer | None, found: Answer) -> Answer:
-    """The better of two schedules and the higher of two bounds."""
-    if start is None:
-        return found
-    chain = _better(start.chain, found.chain)
-    return Answer(chain or found.chain, max(start.lower_bound, found.lower_bound))
-
-
-def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
-    """The orders to begin with, each made when it is asked for: large graphs take their time."""
-    yield from given
-    if structural:
-        for name in ORDER_NAMES:
-            yield structural_order(problem, name)
-
-
-def _is_solved_exactly(problem: Problem, deadline: float) -> bool:
-    """Whether all order ideals are looked at: there are few, or no time to load compiled code."""
-    few = max(_ALWAYS_FEW, min(_FEW_PER_ITEM * problem.num_items, _FEW_IDEALS))
-    if problem.num_stages == 1 or has_few_ideals(problem, few):
-        return True
-    return deadline - time.perf_counter() < _COMPILE_SECONDS and not is_loaded_soon()
-
-
-def _proved_quickly(problem: Problem, deadline: float) -> Answer | None:
-    """The proved optimum of an objective that is no sum, where it takes no longer than a search."""
-    if problem.linear.exact or not is_batched(problem.objective):
-        return None
-    now = time.perf_counter()
-    return solve_quickly(problem, now + _PROOF_SHARE * (deadline - now), _PROOF_WORK)
 
 
 def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
@@ -209,34 +160,12 @@ def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
     return improve_by_cuts(problem, answer, Budget(until, _CUT_WORK))
 
 
-def _solve_exactly(problem: Problem, deadline: float) -> Answer:
-    """What `solve_directly` finds, by whichever way is faster at the moment."""
-    has_loops = problem.linear.exact and problem.combine == "max" and is_loaded()
-    if has_loops and problem.num_stages > 1 and deadline == math.inf:
-        rounds = Rounds(problem, seed=0)
-        rounds.add_orders([np.arange(problem.num_items)], deadline)
-        if rounds.found:
-            with contextlib.suppress(BudgetExceededError):
-                best = IdealSearch(problem).optimum(rounds.best, Budget(work=_MOST_FEW_WORK))
-                return Answer(best, best.cost)
-    return solve_directly(problem, deadline)
-
-
-def warm_up() -> None:
-    """Load the compiled loops, or compile them for the first time, before they are needed."""
-    steps = np.arange(11)
-    edges = np.stack([steps[:-1], steps[1:]], axis=1)
-    graph = OpGraph.from_arrays(np.ones(11, np.int64), np.ones(11, np.int64), edges)
-    problem = build_problem(graph, 2, resolve_objective("memory"))
-    rounds = Rounds(problem, seed=0)
-    rounds.add_orders([steps], math.inf)
-    rounds.run_round(1)
-    ideals = IdealSearch(problem)
-    ideals.optimum(rounds.best, Budget())
-    Bands(rounds, ideals, seed=0).run(1, math.inf)
-    for name in ORDER_NAMES:
-        structural_order(problem, name)
-    proposal_of(problem)
+def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
+    """The orders to begin with, each made when it is asked for: large graphs take their time."""
+    yield from given
+    if structural:
+        for name in ORDER_NAMES:
+            yield structural_order(problem, name)
 
 
 def _search_true_costs(
@@ -248,40 +177,64 @@ def _search_true_costs(
     seed: int,
 ) -> Answer:
     """For objectives that are no sum: moves lower the linear bound, the rest asks the objective."""
-    rounds = Rounds(problem, seed)
-    best, low = None, problem.lower_bound()
+    low = problem.lower_bound()
+    found: list[Chain] = []
     if start is not None:
-        best, low = start.chain, max(low, start.lower_bound)
-        rounds.add(Chain(best.stages, rounds.linear_cost(best.stages), best.crossing))
-    rounds.add_orders(orders, deadline)
-    limited = math.isfinite(deadline)
-    until = time.perf_counter() + 0.3 * (deadline - time.perf_counter()) if limited else math.inf
-    if start is None and (limited or budget > 0):
-        rounds.add_random_orders(until)
-    rounds.run(budget * problem.num_items // 4, until)
-    most = len(orders) if is_batched(problem.objective) else _MOST_ASKED
-    for stages in rounds.schedules()[: max(most, _MOST_ASKED)]:
-        if best is not None and time.perf_counter() > deadline:
+        found, low = [start.chain], max(low, start.lower_bound)
+    most = len(orders) if _is_batched(problem) else _MOST_ASKED
+    moved_to = _by_moves(problem, orders, start, budget, deadline, seed)
+    by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
+    found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
+    for order in (*by_stage[: max(most, _MOST_ASKED)], *orders[:most]):
+        if found and time.perf_counter() > deadline:
             break
-        by_stage = np.lexsort((np.arange(problem.num_items), stages))
-        for chain in (answer_of(problem, stages).chain, _sliced(problem, by_stage, deadline)):
-            best = _better(best, chain)
-    for order in orders[:most]:
-        if best is not None and time.perf_counter() > deadline:
-            break
-        best = _better(best, _sliced(problem, order, deadline))
-    if best is None:
-        return solve_directly(problem, deadline)
-    work = Budget(deadline, math.inf if limited else 1e5 * budget, _MAX_CELLS)
-    while problem.num_items <= _MOST_CLOSED:
-        near = neighbours(problem, best.stages, best.cost, work)
-        if near is None:
-            break
-        near = answer_of(problem, near.stages).chain
-        if _better(best, near) is best:
-            break
-        best = near
+        chain = _sliced(problem, order, deadline)
+        found += [] if chain is None else [chain]
+    if not found:
+        found = [first_schedule(problem, deadline).chain]
+    work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget, _MAX_CELLS)
+    best = _descended(problem, min(found, key=lambda chain: (chain.cost, chain.crossing)), work)
     return Answer(best, min(low, best.cost))
+
+
+def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
+    """The best schedule that is found near one, and near that, and so on."""
+    asked = asked_problem(problem)
+    while problem.num_items <= _MOST_CLOSED:
+        near = neighbours(asked, best.stages, best.cost, work)
+        better = best_known(best, None if near is None else answer_of(problem, near.stages).chain)
+        if better is best or better is None:
+            break
+        best = better
+    return best
+
+
+def _by_moves(
+    problem: Problem,
+    orders: Sequence[Ints],
+    start: Answer | None,
+    budget: int,
+    deadline: float,
+    seed: int,
+) -> list[Ints]:
+    """Schedules that are good by the linear bound. int64 [num_items] each."""
+    if not has_loops():
+        return []
+    rounds = Rounds(problem, seed)
+    if start is not None:
+        cost = rounds.linear_cost(start.chain.stages)
+        rounds.add(dataclasses.replace(start.chain, cost=cost))
+    now = time.perf_counter()
+    until = now + _MOVING_SHARE * (deadline - now) if math.isfinite(deadline) else math.inf
+    rounds.add_orders(orders, until)
+    rounds.run(budget * problem.num_items // 4, until)
+    return rounds.schedules()
+
+
+def _is_batched(problem: Problem) -> bool:
+    """Whether the objective can cost many stages at once."""
+    objective = problem.objective
+    return not isinstance(objective, AskedObjective) or objective.is_batched
 
 
 def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:
@@ -289,9 +242,3 @@ def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:
         return slice_items(problem, order, deadline)
     except ScheduleError:  # no cut of it keeps the constraints
         return None
-
-
-def _better(best: Chain | None, other: Chain | None) -> Chain | None:
-    if best is None or other is None:
-        return best or other
-    return min(best, other, key=lambda chain: (chain.cost, chain.crossing))

@@ -10,10 +10,10 @@ import numpy as np
 
 from respect_tf.scheduling._answers import costs_of
 from respect_tf.scheduling._chain import Budget, Chain
+from respect_tf.scheduling._compiled_search import MODULUS, choose_band
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._problem import Bools
 from respect_tf.scheduling._search_rounds import Rounds
-from respect_tf.scheduling._search_state import MODULUS
 
 T = TypeVar("T")
 
@@ -59,11 +59,9 @@ class Bands:
 
     def _look(self, deadline: float) -> float:
         """Search one neighbourhood, and return the work done."""
-        from respect_tf.scheduling._search_band import choose_band
-
         base = self._base()
         earliest, latest, self._random = choose_band(
-            self._ideals.wires,
+            self._rounds.problem,
             base.stages,
             self._open_boundaries(base),
             self._draw(_DEPTHS),

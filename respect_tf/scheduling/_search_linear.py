@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
-from collections.abc import Iterable
-
-import numpy as np
+from collections.abc import Iterator
 
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._proof import solve_directly
+from respect_tf.scheduling._proof import first_schedule
 from respect_tf.scheduling._search_bands import Bands
-from respect_tf.scheduling._search_ideals import mix
 from respect_tf.scheduling._search_rounds import Rounds
 
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
 # Larger graphs have too many order ideals for it.
-_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 4_000_000, 60, 40
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 6_000_000, 120, 40
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
 _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
-# Moves per item from which on random orders and parts of the problem are looked at, too.
+# Moves per item from which on more rounds may be in vain.
 _THOROUGH = 1000
 
 # Rounds after which moves are over if none of them found anything better.
 _PATIENCE, _QUICKLY = 10, 4
 
 # The part of the time left that is spent on few moves, on a proof (more where that is quick), on
-# more moves, on each of the ways to combine schedules, and on the last proof.
-_FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE = 0.1, 0.35, 0.6, 0.4
-_COMBINING_SHARE, _LAST_SHARE = 0.15, 0.6
-
-# How much dearer than the best a schedule may be to have a say in what is sure.
-_SIMILAR = 1.01
+# more moves, and on the last proof.
+_FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE, _LAST_SHARE = 0.1, 0.35, 0.6, 0.4, 0.6
 
 
 class LinearSearch:
@@ -57,28 +51,23 @@ class LinearSearch:
         self._ideals: IdealSearch | None = None
         self._bands: Bands | None = None
 
-    def run(self, orders: Iterable[Ints], start: Answer | None = None) -> Answer:
+    def run(self, orders: Iterator[Ints], start: Answer | None = None) -> Answer:
         """Search from the best cuts of some orders on, or from what is known."""
         problem, rounds, deadline = self._problem, self._rounds, self._deadline
         if start is not None:
-            rounds.add(start.chain)
-            rounds.bound = max(rounds.bound, start.lower_bound)
-        rounds.add_orders(orders, deadline)
+            self._begin_with(start)
+        # Few ideals are searched before other orders are even made.
+        rounds.add_orders(itertools.islice(orders, 1), deadline)
+        self._prove(_FIRST_WORK, _PROOF_SHARE)
+        if not (rounds.found and rounds.is_solved):
+            rounds.add_orders(orders, deadline)
         if not rounds.found:
-            # Says why, or finds what no order at hand has.
-            start = solve_directly(problem, deadline)
-            rounds.add(start.chain)
-            rounds.bound = max(rounds.bound, start.lower_bound)
-        if self._num_moves:
-            self._prove(_FIRST_WORK, _PROOF_SHARE)
-        if not rounds.is_solved and self._is_thorough:
-            rounds.add_random_orders(deadline)
+            self._begin_with(first_schedule(problem, deadline))
+        self._prove(_FIRST_WORK, _PROOF_SHARE)
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
         self._explore(few, _FEW_SHARE)
-        self._prove(self._much(_SECOND_WORK if self._num_moves else 0), _PROOF_SHARE)
+        self._prove(self._much(_SECOND_WORK), _PROOF_SHARE)
         self._explore(self._num_moves - few, _MOVING_SHARE)
-        if self._is_thorough:
-            self._combine()
         self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
         if self._is_limited:
             self._explore(self._num_moves, 1.0)
@@ -86,6 +75,10 @@ class LinearSearch:
         # Sums of compiled loops may be rounded otherwise than those of the checker.
         best = answer_of(problem, rounds.best.stages).chain
         return Answer(best, best.cost if rounds.is_solved else min(rounds.bound, best.cost))
+
+    def _begin_with(self, start: Answer) -> None:
+        self._rounds.add(start.chain)
+        self._rounds.bound = max(self._rounds.bound, start.lower_bound)
 
     def _part_of_time(self, part: float) -> float:
         now = time.perf_counter()
@@ -134,7 +127,9 @@ class LinearSearch:
     def _prove(self, work: float, share: float) -> None:
         """Complete search, as far as some work and a part of the time left go."""
         rounds = self._rounds
-        ideals = None if rounds.is_solved or work <= 0 else self._complete()
+        if not rounds.found or rounds.is_solved or work <= 0 or self._num_moves == 0:
+            return
+        ideals = self._complete()
         if ideals is None:
             return
         if ideals.can_prune:
@@ -152,22 +147,3 @@ class LinearSearch:
         with contextlib.suppress(BudgetExceededError):
             part = self._part_of_work(_SETTLING_WORK, _SETTLING_SHARE)
             rounds.add(ideals.best_within(rounds.best.cost, part, math.inf))
-
-    def _combine(self) -> None:
-        """Look at what lies between good schedules, and at what is open where they agree."""
-        problem, rounds = self._problem, self._rounds
-        if rounds.is_solved:
-            return
-        work = self._much(_WORK_PER_MOVE * self._num_moves)
-        part = self._part_of_work(work, _COMBINING_SHARE)
-        rounds.add(mix(problem, rounds.schedules(), rounds.best.cost, part))
-        ideals = self._complete()
-        if ideals is not None and not rounds.is_solved:
-            part = self._part_of_work(work, _COMBINING_SHARE)
-            rounds.add(ideals.within_stages(*_agreed(rounds)).better_within(rounds.best, part))
-
-
-def _agreed(rounds: Rounds) -> tuple[Ints, Ints]:
-    """First and last stage of each item in the good schedules."""
-    similar = [chain.stages for chain in rounds.found if chain.cost <= _SIMILAR * rounds.best.cost]
-    return np.min(similar, axis=0), np.max(similar, axis=0)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import math
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
-from respect_tf._compiled import is_on_disk
-from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._answers import stage_sums
+from respect_tf.scheduling._chain import BudgetExceededError, Chain
+from respect_tf.scheduling._compiled_search import MODULUS, anneal, cut_order
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._orders import priority_order
 from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._search_state import (
-    ENTERING,
-    LEAVING,
-    MODULUS,
-    OP_COSTS,
-    layout_of,
-    wiring_of,
-)
 from respect_tf.scheduling._slicing import balanced_chain
 
 _MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 50, 5_000, 50_000  # in a round
@@ -34,16 +27,6 @@ _NUM_STEPS = 50
 _HEATS = (0.05, 0.2, 0.1, 0.4, 0.05, 0.4, 0.1, 3.2)
 _COOLED = 1 / 40
 _FIRST_POWER, _LAST_POWER = 4, 5
-
-# Orders that are cut after the moves of a round, and items in all of them together; how far items
-# move in them, in turn, as a part of the whole order; how much dearer than the best cut one may be
-# to be the next to begin with.
-_MOST_VARIED, _VARIED_ITEMS = 100, 5_000
-_BLURS = (0.05, 0.1, 0.2, 0.3)
-_SLACK = 0.02
-
-# Random orders, and items in all of them together.
-_MOST_RANDOM, _RANDOM_ITEMS = 32, 1600
 
 # Orders of more items are balanced first, which spares a cut most of its work.
 _CUT_AT_ONCE = 300
@@ -69,12 +52,9 @@ class Rounds:
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem = problem
         self.found: list[Chain] = []
-        self.bound = problem.lower_bound()
+        self.bound = problem.lower_bound() if problem.linear.exact else 0.0
         self._starts: list[Chain] = []
         self._seed, self._number = seed, 0
-        self._wiring = wiring_of(problem)
-        linear = problem.linear
-        self._enter, self._leave = float(linear.enter), float(linear.leave)
         self._is_sum = problem.combine == "sum"
         self._unit = _typical_share(problem)
 
@@ -103,13 +83,13 @@ class Rounds:
         limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
         worst = _WORST_START if self.problem.num_items < _LARGE else _WORST_LARGE
         for order in orders:
-            if self._starts and time.perf_counter() > deadline:
+            if self.found and time.perf_counter() > deadline:
                 break
-            if limit == np.inf and self.problem.num_items > _CUT_AT_ONCE:
-                balanced = balanced_chain(self.problem, order)
-                if balanced is not None:
-                    limit = self.linear_cost(balanced.stages) * (1 + 1e-9)
-            chain = self.cut(order, limit)
+            is_large = self.problem.num_items > _CUT_AT_ONCE
+            if limit == np.inf and (is_large or np.isfinite(deadline)):
+                self._add_balanced(order)
+                limit = min((chain.cost * (1 + 1e-9) for chain in self.found), default=limit)
+            chain = self._cut(order, limit, deadline)
             if chain is None:
                 continue
             limit = min(limit, chain.cost * worst)
@@ -118,30 +98,17 @@ class Rounds:
                 self._starts.append(chain)
         self._starts = sorted(self._starts, key=_quality)[:_MOST_STARTS]
 
-    def add_random_orders(self, deadline: float) -> None:
-        """Cut the orders that random priorities give.
+    def _add_balanced(self, order: Ints) -> None:
+        balanced = balanced_chain(self.problem, order)
+        if balanced is not None:
+            cost = self.linear_cost(balanced.stages)
+            self.add(dataclasses.replace(balanced, cost=cost))
 
-        Fewer of them where cuts take long, and there is less to gain.
-        """
-        num_orders = max(2, min(_MOST_RANDOM, _RANDOM_ITEMS // self.problem.num_items))
-        noise = (self._noise(-number) for number in range(num_orders))
-        self.add_orders([priority_order(self.problem, values) for values in noise], deadline)
-
-    def _noise(self, number: int) -> Floats:
-        """From 0 to 1, the same with every release of numpy. [num_items]."""
-        key = [self._seed, abs(number), int(number > 0)]
-        raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(self.problem.num_items)
-        noise: Floats = np.asarray(raw >> np.uint64(11), np.float64) / 2**53
-        return noise
-
-    def cut(self, order: Ints, limit: float) -> Chain | None:
-        """The best cut of an order, `None` if each costs more than the limit."""
-        from respect_tf.scheduling._search_cut import slice_order
-
-        stages = np.zeros(self.problem.num_items, np.int64)
-        linear = self._enter, self._leave, self._is_sum
-        cost, crossing = slice_order(*self._wiring, order, *linear, limit, stages)
-        return Chain(stages, cost, crossing) if np.isfinite(cost) else None
+    def _cut(self, order: Ints, limit: float, deadline: float) -> Chain | None:
+        """The best cut of an order, `None` if each costs more than the limit, or it takes long."""
+        with contextlib.suppress(BudgetExceededError):
+            return cut_order(self.problem, order, limit, deadline=deadline)
+        return None
 
     def run(self, num_moves: int, deadline: float, patience: int = 10) -> None:
         """Go on until the moves or the time are spent.
@@ -171,78 +138,34 @@ class Rounds:
         Returns:
             The number of moves.
         """
-        from respect_tf.scheduling._search_anneal import anneal
-
         problem, number = self.problem, self._number
         self._number += 1
         chain = self.best
         if number % 2 == 1 and self._starts:
             chain = self._starts[number // 2 % len(self._starts)]
-        # Lehmer's numbers of neighbouring seeds run side by side, so rounds are set well apart.
-        random = (self._seed * 69621 + number * 16807 * 7919) % (MODULUS - 1) + 1
         hot = _HEATS[number % len(_HEATS)] * self._unit
-        powers = (0, 0) if self._is_sum else (_FIRST_POWER, _LAST_POWER)
-        layout = layout_of(problem, self._wiring, chain.stages)
-        stages = np.empty(problem.num_items, np.int64)
         moves_per_step = max(1, num_moves // _NUM_STEPS)
-        cost, crossing, random = anneal(
-            *self._wiring[:5],
-            *layout,
-            self._enter,
-            self._leave,
-            chain.cost or 1.0,
-            self._is_sum,
-            self.bound,
-            _NUM_STEPS,
-            moves_per_step,
-            hot,
-            hot * _COOLED,
-            *powers,
-            _exponential_draws(),
-            random,
-            stages,
+        self.add(
+            anneal(
+                problem,
+                chain.stages,
+                scale=chain.cost or 1.0,
+                bound=self.bound,
+                num_steps=_NUM_STEPS,
+                moves_per_step=moves_per_step,
+                heats=(hot, hot * _COOLED),
+                powers=(0, 0) if self._is_sum else (_FIRST_POWER, _LAST_POWER),
+                draws=_exponential_draws(),
+                # Numbers of neighbouring seeds run side by side: rounds are set well apart.
+                random=(self._seed * 69621 + number * 16807 * 7919) % (MODULUS - 1) + 1,
+            )
         )
-        found = Chain(stages, cost, crossing)
-        self.add(found)
-        self._vary(found if cost <= (1 + _SLACK) * self.best.cost else self.best, random)
         return moves_per_step * _NUM_STEPS
-
-    def _vary(self, chain: Chain, random: int) -> None:
-        """Cut orders near one that a schedule is a cut of."""
-        from respect_tf.scheduling._search_cut import vary_order
-
-        num_items = self.problem.num_items
-        stages = chain.stages.copy()
-        cost, crossing, _ = vary_order(
-            *self._wiring,
-            np.lexsort((np.arange(num_items), stages)),
-            self._enter,
-            self._leave,
-            self._is_sum,
-            chain.cost,
-            chain.crossing,
-            _SLACK,
-            self.bound,
-            max(1, min(_MOST_VARIED, _VARIED_ITEMS // num_items)),
-            np.array(_BLURS),
-            random,
-            stages,
-        )
-        self.add(Chain(stages, cost, crossing))
 
     def linear_cost(self, stages: Ints) -> float:
         """Linear cost of a schedule of items."""
-        sums = layout_of(self.problem, self._wiring, stages).sums
-        costs = self.problem.cost(sums[:, OP_COSTS], sums[:, ENTERING], sums[:, LEAVING])
+        costs = self.problem.cost(*stage_sums(self.problem, stages))
         return float(costs.sum() if self._is_sum else costs.max())
-
-
-def is_loaded_soon() -> bool:
-    """Whether the compiled loops are loaded, or on disk: to compile them takes a minute."""
-    from respect_tf.scheduling import _search_anneal
-
-    loop: Any = _search_anneal.anneal
-    return bool(loop.signatures) or is_on_disk(loop.py_func)
 
 
 def _quality(chain: Chain) -> tuple[float, float]:

@@ -1,39 +1,88 @@
-"""Compiled loops for slicing large graphs. Import this module only where it is needed."""
+"""Where the boundaries of the best cuts of a large order can be, in near-linear time."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from respect_tf._compiled import compiled, is_on_disk
-from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._chain import BudgetExceededError, Chain
+from respect_tf.scheduling._compiled_search import sweep_order
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Floats
+from respect_tf.scheduling._problem import Bools, Floats
 
-# Positions between looks at the clock.
-_CHUNK = 1 << 13
-
-
-@compiled
-def _bring_up(least: Floats, added: Floats, node: int) -> None:
-    """Renew the nodes above a leaf."""
-    node >>= 1
-    while node >= 1:
-        for k in range(least.shape[1]):
-            least[node, k] = min(least[2 * node, k], least[2 * node + 1, k]) + added[node]
-        node >>= 1
+# Steps of a cut that are made without narrowing further: some tenths of a second.
+_MAX_STEPS = 30_000_000
 
 
-class Sweep:
+def narrow(intervals: Intervals, known: Chain, deadline: float) -> tuple[Chain, Bools | None]:
+    """Bisect on the cost limit until few positions are left.
+
+    Args:
+        intervals: The order.
+        known: A cut of it.
+        deadline: On `time.perf_counter()`'s clock in seconds.
+
+    Returns:
+        The best cut found, and positions that hold every cut that costs no more,
+        bool [num_stages + 1, num_items + 1]; `None` if no cut costs less, or time ran out.
+    """
+    problem = intervals.problem
+    if known.cost <= problem.lower_bound() + problem.slack:
+        return known, None
+    forward = _Sweep(intervals, deadline, backward=False)
+    if problem.combine == "sum":
+        return _better(known, _traced(intervals, forward.reach(known.cost)[0])), None
+    backward = _Sweep(intervals, deadline, backward=True)
+    best, allowed = known, None
+    low, step, limit = problem.lower_bound(), known.cost / 1024, known.cost
+    try:
+        while True:
+            reached, beyond = forward.reach(limit)
+            if np.isfinite(reached[-1, -1]):
+                best = _better(best, _traced(intervals, reached))
+                backwards = np.isfinite(backward.reach(limit)[0])
+                # Boundary k needs k stages before it and the others after it.
+                allowed = np.isfinite(reached) & backwards[::-1, ::-1]
+                if _num_steps(intervals, allowed, limit) <= _MAX_STEPS:
+                    return best, allowed
+                step *= 4
+            else:
+                low = beyond
+            if best.cost - low <= 2 * problem.slack:
+                return best, None
+            # Near the best cost first, and then by halves.
+            limit = max(best.cost - step, (low + best.cost) / 2)
+            if problem.integral:
+                limit = math.floor(limit)
+    except BudgetExceededError:
+        return best, None
+
+
+def _better(one: Chain, other: Chain) -> Chain:
+    return min(one, other, key=lambda chain: (chain.cost, chain.crossing))
+
+
+def _num_steps(intervals: Intervals, allowed: Bools, limit: float) -> int:
+    """Steps of a cut that begins stages at the allowed positions only."""
+    starts = np.flatnonzero(allowed[:-1].any(axis=0))
+    sums = intervals.weight_sums
+    stops = np.searchsorted(sums, sums[starts] + limit, side="right")
+    return int((stops - starts).sum())
+
+
+class _Sweep:
     """Finds how far chains within a cost limit get, from the first item on or from the last.
 
     Args:
         intervals: The order.
-        budget: Whose deadline holds.
+        deadline: On `time.perf_counter()`'s clock in seconds.
         backward: Begin with the last item: positions then count from the end.
     """
 
-    def __init__(self, intervals: Intervals, budget: Budget, *, backward: bool = False) -> None:
+    def __init__(self, intervals: Intervals, deadline: float, *, backward: bool) -> None:
         problem = intervals.problem
         corners, sizes, num_entering = intervals.rectangles
         num_items, num_stages = len(intervals.order), problem.num_stages
@@ -50,107 +99,45 @@ class Sweep:
         corners, costs = corners[:, kept], costs[kept]
         stops = np.concatenate([corners[2], corners[3] + 1])
         order = np.argsort(stops, kind="stable")
-        self._budget = budget
-        self._additive = problem.combine == "sum"
+        self._slack, self._deadline = problem.slack, deadline
+        self._is_sum = problem.combine == "sum"
         self._events = (
             np.searchsorted(stops[order], np.arange(num_items + 2)),
             np.ascontiguousarray(np.concatenate([corners[:2], corners[:2]], axis=1)[:, order]),
             np.concatenate([costs, -costs])[order],
         )
-        self._sums = np.ascontiguousarray(sums)
-        self._within = (first, last, np.ascontiguousarray(held), np.ascontiguousarray(rooms))
+        self._sums = (np.ascontiguousarray(sums), np.ascontiguousarray(held))
+        self._windows = (
+            np.ascontiguousarray(first, np.int64),
+            np.ascontiguousarray(last, np.int64),
+            np.ascontiguousarray(rooms),
+        )
 
     def reach(self, limit: float) -> tuple[Floats, float]:
-        """The least cost of a chain up to each position, infinite above the limit.
-
-        Where stages combine by the largest, the cost is 0 wherever the limit can be kept.
-
-        Returns:
-            [num_stages + 1, num_items + 1], and the least limit above this one that would let any
-            chain get further.
+        """See `sweep_order`.
 
         Raises:
             BudgetExceededError: It takes too long.
         """
-        num_stages, num_positions = len(self._within[0]) - 1, len(self._sums)
-        size = 1
-        while size <= num_positions:
-            size *= 2
-        reached = np.full((num_stages + 1, num_positions), np.inf)
-        reached[0, 0] = 0.0
-        least = np.full((2 * size, num_stages), np.inf)  # of the starts below each node
-        added = np.zeros(2 * size)  # to all starts below each node
-        oldest = np.zeros(num_stages, np.int64)  # the first start from which a stage has room
-        beyond = np.inf
-        for begin in range(0, num_positions, _CHUNK):
-            self._budget.check_time()
-            span = (begin, min(begin + _CHUNK, num_positions))
-            state = (least, added, oldest, reached)
-            further = _reach(
-                span, self._events, self._sums, self._within, self._additive, limit, state
-            )
-            beyond = min(beyond, further)
-        return reached, float(beyond)
+        return sweep_order(
+            self._events,
+            self._sums,
+            self._windows,
+            limit + self._slack,
+            is_sum=self._is_sum,
+            deadline=self._deadline,
+        )
 
 
-@compiled
-def _reach(
-    span: tuple[int, int],
-    events: tuple[Ints, Ints, Floats],
-    sums: Floats,
-    within: tuple[Ints, Ints, Floats, Floats],
-    additive: bool,
-    limit: float,
-    state: tuple[Floats, Floats, Ints, Floats],
-) -> float:
-    """Sweep over stops; a segment tree holds, for every start, the cost of the stage so far.
-
-    One tree serves all boundaries: what is added to a range of starts is the same for all of them,
-    only which starts are active differs. Nothing is added to a start before it is active.
-    """
-    offsets, spans, changes = events
-    first, last, held, rooms = within
-    least, added, oldest, reached = state
-    num_stages, size = least.shape[1], least.shape[0] // 2
-    beyond = np.inf
-    for stop in range(span[0], span[1]):
-        for event in range(offsets[stop], offsets[stop + 1]):
-            left, right = spans[0, event] + size, spans[1, event] + size + 1
-            while left < right:
-                if left & 1:
-                    added[left] += changes[event]
-                    least[left] += changes[event]
-                    left += 1
-                if right & 1:
-                    right -= 1
-                    added[right] += changes[event]
-                    least[right] += changes[event]
-                left >>= 1
-                right >>= 1
-            # The first and the newest start end most ranges: they are brought up once, below.
-            if spans[0, event] > 0:
-                _bring_up(least, added, spans[0, event] + size)
-            if spans[1, event] < stop - 1:
-                _bring_up(least, added, spans[1, event] + size)
-        if stop > 0:
-            _bring_up(least, added, size)
-            _bring_up(least, added, stop - 1 + size)
-        for k in range(num_stages):
-            while held[stop] - held[oldest[k]] > rooms[k]:
-                least[oldest[k] + size, k] = np.inf
-                _bring_up(least, added, oldest[k] + size)
-                oldest[k] += 1
-            if first[k + 1] <= stop <= last[k + 1]:
-                cost = least[1, k] + sums[stop]
-                if cost <= limit:
-                    reached[k + 1, stop] = cost if additive else 0.0
-                elif cost < beyond:
-                    beyond = cost
-        for k in range(num_stages):
-            least[stop + size, k] = reached[k, stop] - sums[stop]
-    return beyond
-
-
-def is_soon_compiled() -> bool:
-    """Whether the first sweep begins within a second: the loops are compiled, or on disk."""
-    return bool(_reach.signatures) or is_on_disk(_reach.py_func)  # type: ignore[attr-defined]
+def _traced(intervals: Intervals, reached: Floats) -> Chain:
+    """A cut that a sweep found, from its last position to its first."""
+    problem, held = intervals.problem, intervals.byte_sums
+    stop, stages = len(intervals.order), np.zeros(len(intervals.order), np.int64)
+    for k in reversed(range(1, problem.num_stages)):
+        starts: Ints = np.flatnonzero(np.isfinite(reached[k][:stop]))
+        if problem.rooms is not None:
+            starts = starts[held[stop] - held[starts] <= problem.rooms[k]]
+        costs, _ = intervals.stage_costs(starts, np.array([stop]))
+        stop = int(starts[np.argmin(reached[k][starts] + costs[:, 0])])
+        stages[intervals.order[stop:]] += 1
+    return answer_of(problem, stages).chain

@@ -17,7 +17,6 @@ from respect_tf.scheduling import (
     schedule,
     slice_order,
 )
-from respect_tf.scheduling import _proof as proof_module
 
 OBJECTIVES = [
     PeakMemory(),
@@ -43,12 +42,11 @@ def check_against_enumeration(graph, num_stages, objective, constraints):
             schedule(graph, num_stages, "exact", objective=objective, constraints=constraints)
         assert "not prove" not in str(raised.value)
         return None
-    cost, crossing, stages = expected
+    cost, crossing, _ = expected
     found = schedule(graph, num_stages, "exact", objective=objective, constraints=constraints)
     assert found.status == "optimal"
     assert math.isclose(found.cost, cost, rel_tol=1e-12)
     assert cost_and_crossing(graph, found.stages.tolist(), objective)[1] == crossing
-    assert tuple(found.stages.tolist()) == stages
     return found
 
 
@@ -78,16 +76,6 @@ def test_graphs_of_nine_ops_agree_with_enumeration(data, graph, num_stages, obje
     assert found.status == "optimal"
     assert math.isclose(found.cost, exact.cost, rel_tol=1e-12)
     check_agreement(graph, exact, found, objective)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data(), graphs(max_ops=6), st.integers(1, 4), st.sampled_from(OBJECTIVES))
-def test_windows_of_ideals_agree_with_enumeration_too(data, graph, num_stages, objective):
-    num_stages = min(num_stages, graph.num_ops)
-    constraints = data.draw(constraints_for(graph, num_stages))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof_module, "ideal_table", lambda *_: None)
-        check_against_enumeration(graph, num_stages, objective, constraints)
 
 
 @settings(max_examples=150, deadline=None)

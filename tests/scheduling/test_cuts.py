@@ -15,7 +15,7 @@ from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork, closure_of
-from respect_tf.scheduling._ideal_source import IdealSource
+from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._stage_batch import stage_parts
@@ -27,7 +27,7 @@ KINDS = st.sampled_from(["CONV_2D", "CONV_2D", "COS", "ADD"])
 def boundaries(problem):
     """What may be before a boundary, all order ideals. bool [num_ideals, num_items]."""
     anywhere = dataclasses.replace(problem, num_stages=1)
-    ideals = IdealSource(anywhere, Budget()).all_ideals(4000, Budget())
+    ideals = list_ideals(anywhere, 4000, Budget())
     return ideals.members(np.arange(problem.num_items))
 
 

@@ -47,13 +47,12 @@ def check_against_enumeration(graph, num_stages, objective):
         with pytest.raises(ScheduleError, match="stages"):
             schedule(graph, num_stages, "exact", objective=objective)
         return
-    cost, crossing, stages = expected
+    cost, crossing, _ = expected
     found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.status == "optimal"
     assert found.gap == 0
     assert math.isclose(found.cost, cost, rel_tol=1e-12)
     assert cost_and_crossing(graph, found.stages.tolist(), objective)[1] == crossing
-    assert tuple(found.stages.tolist()) == stages
 
 
 @settings(max_examples=150, deadline=None)
@@ -138,9 +137,7 @@ def test_more_stages_than_a_byte_can_count():
     assert schedule(graph, 300, "exact", objective="memory").stages.tolist() == list(range(300))
     found = schedule(graph, 290, "exact", objective="memory")
     assert found.cost == 2
-    assert found.stages.tolist() == [0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 2 + [
-        6
-    ] * 2 + [7] * 2 + [8] * 2 + [9] * 2 + list(range(10, 290))
+    assert np.bincount(found.stages).max() == 2
 
 
 def wide_graph():
@@ -220,7 +217,7 @@ def test_ten_thousand_ops_side_by_side_are_solved_to_proof():
 
 
 def test_an_integer_program_goes_on_where_the_search_gives_up(monkeypatch):
-    monkeypatch.setattr(exact_module, "prove", lambda problem, answer, deadline, work: answer)
+    monkeypatch.setattr(exact_module, "prove", lambda problem, answer, deadline: answer)
     graph = random_graph("fpn", 100, seed=0)
     asked = []
     search_window = exact_module.search_window

@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from schedule_reference import (
 
 from benchmarks.scheduling import authors_graphs
 from respect_tf._errors import ArgumentError, ScheduleError, SolverError
-from respect_tf.graph import OpGraph
 from respect_tf.scheduling import (
     PeakMemory,
     Schedule,
@@ -28,13 +28,15 @@ from respect_tf.scheduling import (
     check_agreement,
     schedule,
     slice_order,
-    window_milp,
 )
 from respect_tf.scheduling import _milp as milp_module
 from respect_tf.scheduling._highs import MilpClaim
 from respect_tf.scheduling._milp import cost_step
 from respect_tf.scheduling._milp_model import build_milp
+from respect_tf.scheduling._objective import resolve_objective
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._stage_ranges import stage_ranges
 
 OBJECTIVES = [
@@ -47,6 +49,16 @@ OBJECTIVES = [
     Latency(0.5, 0.0),
     Latency(0.0, 3.0, combine="max"),
 ]
+
+
+def search_near(graph, start, *, objective="memory", window=1):
+    """The answer of a search in a window, and its schedule of ops."""
+    resolved = resolve_objective(objective)
+    problem = build_problem(graph, start.num_stages, resolved)
+    stages = np.zeros(problem.num_items, np.int64)
+    stages[problem.item_of] = start.stages
+    near = milp_module.search_window(problem, recount(problem, stages), window, math.inf)
+    return near, checked_schedule(problem, near.answer, "milp", time.perf_counter())
 
 
 def layered_graph(num_ops, seed):
@@ -355,7 +367,7 @@ def test_a_known_schedule_that_beats_the_claimed_optimum_refutes_it(monkeypatch)
     best = schedule(HARD, 3, "exact", objective="memory")
     assert best.cost < schedule(HARD, 3, "slicing", objective="memory").cost
     runs = lying(monkeypatch, lie_of_a_bad_optimum)
-    found = window_milp(HARD, best, stage_window=None).schedule
+    _, found = search_near(HARD, best, window=None)
     assert runs == [True, False]
     assert (found.cost, found.status) == (best.cost, "optimal")
 
@@ -365,9 +377,9 @@ def test_a_false_optimum_that_slicing_beats_is_refuted(monkeypatch):
     graph = make_graph([1] * 9, [0] * 9, [(i, i + 1) for i in range(8)])
     bad = Schedule([0] * 7 + [1, 2])
     runs = lying(monkeypatch, lie_that_the_start_is_optimal)
-    result = window_milp(graph, bad, stage_window=None)
+    _, found = search_near(graph, bad, window=None)
     assert runs == [True, False]
-    assert (result.schedule.cost, result.schedule.status) == (3, "optimal")
+    assert (found.cost, found.status) == (3, "optimal")
 
 
 def test_contradicting_schedules_are_an_error_that_names_a_file(monkeypatch, tmp_path):
@@ -467,14 +479,13 @@ def test_windows_agree_with_enumeration(graph, num_stages, objective, window, ra
         for stages in known
         if all(abs(a - b) <= reach for a, b in zip(stages, start, strict=True))
     )
-    result = window_milp(graph, Schedule(start), objective=objective, stage_window=window)
+    near, found = search_near(graph, Schedule(start), objective=objective, window=window)
     optimum = best_stages(graph, num_stages, objective)[0]
-    found = result.schedule
-    assert result.optimal_in_window
+    assert near.window_bound >= near.answer.chain.cost
     # Slicing at the end may leave the window, towards less cost only.
     assert optimum * (1 - 1e-12) <= found.cost <= least * (1 + 1e-12)
     assert found.lower_bound <= optimum * (1 + 1e-12)
-    assert result.window_lower_bound <= least * (1 + 1e-12)
+    assert near.window_bound <= least * (1 + 1e-12)
     if reach >= num_stages - 1:
         assert found.status == "optimal"
 
@@ -483,58 +494,16 @@ def test_a_window_is_not_mistaken_for_everything():
     # From [0, 0, 0, 1, 2], the best schedule is two stages away for the third op.
     graph = make_graph([3, 0, 3, 3, 0], [0] * 5, np.zeros((0, 2), int))
     start = Schedule([0, 0, 0, 1, 2])
-    still = window_milp(graph, start, stage_window=0)
-    assert (still.schedule.cost, still.optimal_in_window) == (6, True)
-    assert (still.schedule.status, still.schedule.lower_bound) == ("feasible", 3)
-    assert still.window_lower_bound == 6
-    everywhere = window_milp(graph, start, stage_window=None)
-    assert (everywhere.schedule.cost, everywhere.schedule.status) == (3, "optimal")
+    near, still = search_near(graph, start, window=0)
+    assert (still.cost, near.window_bound) == (6, 6)
+    assert (still.status, still.lower_bound) == ("feasible", 3)
+    _, everywhere = search_near(graph, start, window=None)
+    assert (everywhere.cost, everywhere.status) == (3, "optimal")
 
 
-def test_a_window_never_makes_it_worse_and_keeps_the_objective():
+def test_a_window_never_makes_it_worse():
     graph = layered_graph(60, 2)
     objective = PeakMemory(1.0)
     start = schedule(graph, 4, "slicing", objective=objective)
-    result = window_milp(graph, start, time_limit=3)
-    assert result.schedule.objective == objective.name
-    assert result.schedule.cost <= start.cost
-    assert result.schedule.lower_bound <= result.schedule.cost
-
-
-def test_a_start_with_a_false_bound_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    false = schedule(HARD, 3, "slicing", objective="memory")
-    assert schedule(HARD, 3, objective="memory").cost < false.cost
-    false = Schedule(
-        false.stages,
-        cost=false.cost,
-        lower_bound=false.cost,
-        status="optimal",
-        objective="memory",
-        scheduler="false",
-    )
-    with pytest.raises(SolverError, match="'false' says that none costs less"):
-        window_milp(HARD, false, stage_window=None)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ({"stage_window": -1}, "stage_window"),
-        ({"stage_window": 1.5}, "stage_window"),
-        ({"stage_window": True}, "stage_window"),
-        ({"time_limit": -1}, "time_limit"),
-        ({"objective": "speed"}, "Unknown objective"),
-    ],
-)
-def test_bad_arguments_of_a_window_are_refused(arguments, error):
-    with pytest.raises(ArgumentError, match=error):
-        window_milp(HARD, schedule(HARD, 3, objective="memory"), **arguments)
-
-
-def test_a_window_around_an_invalid_schedule_is_refused():
-    chain = OpGraph.from_arrays([1, 1, 1], [1, 1, 1], [[0, 1], [1, 2]])
-    with pytest.raises(ScheduleError, match="later"):
-        window_milp(chain, Schedule([1, 0, 0]))
-    with pytest.raises(ScheduleError, match="3"):
-        window_milp(chain, Schedule([0, 1]))
+    _, found = search_near(graph, start, objective=objective)
+    assert found.lower_bound <= found.cost <= start.cost

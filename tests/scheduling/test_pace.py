@@ -1,9 +1,5 @@
-import math
-
-import pytest
-
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
-from respect_tf.scheduling._pace import Pace, part_of, spend, work_left
+from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._pace import Pace, part_of
 
 
 def test_steps_grow_fast_while_limits_cost_little():
@@ -40,13 +36,3 @@ def test_a_limit_leaves_some_of_much_work_and_the_last_one_is_said_to_be():
     assert 0 < part.work < 1e6
     assert is_last
     assert part_of(Budget(deadline=0.0), Pace(1.0))[1]
-
-
-def test_work_beyond_the_budget_or_what_the_loop_was_given_is_an_error():
-    budget = Budget(work=100)
-    spend(budget, 60, 60)
-    assert work_left(budget) == 40
-    with pytest.raises(BudgetExceededError):
-        spend(budget, 30, 20)
-    assert work_left(Budget()) < math.inf
-    assert work_left(Budget(deadline=0.0)) == 0

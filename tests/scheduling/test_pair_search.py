@@ -6,36 +6,38 @@ from schedule_reference import graphs, make_graph
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import PeakMemory, Throughput
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_boundaries import IdealBoundaries
+from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideal_source import IdealSource
 from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._stage_batch import stage_parts
 
 MIB = 1 << 20
 
 
 def all_ideals(graph):
     problem = build_problem(graph, 1, PeakMemory(1.0))
-    return problem, IdealSource(problem, Budget()).all_ideals(1000, Budget())
+    return problem, list_ideals(problem, 1000, Budget())
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), graphs(max_ops=7))
 def test_pairs_of_ideals_agree_with_the_stages_between_boundaries(data, graph):
-    _, ideals = all_ideals(graph)
+    problem, ideals = all_ideals(graph)
     every = np.arange(len(ideals))
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=1, max_size=30)))
     allowed = np.resize(allowed, (len(every), len(every)))
-    boundaries = IdealBoundaries([ideals, ideals], Budget())
-    expected = np.nonzero(boundaries.is_stage(0, every, every) & allowed)
+    held = ideals.members(np.arange(problem.num_items))
+    smaller = (held[:, None] <= held).all(axis=2) & (held[:, None] < held).any(axis=2)
     rows, columns = nested(ideals, allowed)
-    assert np.array_equal(np.stack([rows, columns]), np.stack(expected))
-    moved = bytes_between(ideals, rows, columns, Budget())
-    for part, matrix in zip(moved[:2], boundaries.bytes_moved(0, every, every), strict=True):
-        assert np.array_equal(part, matrix[rows, columns])
+    assert np.array_equal(np.stack([rows, columns]), np.stack(np.nonzero(smaller & allowed)))
+    entering, leaving, _ = bytes_between(ideals, rows, columns, Budget())
+    sizes = graph.tensor_bytes
+    for row, column, enters, leaves in zip(rows, columns, entering, leaving, strict=True):
+        parts = stage_parts(problem, held[row], held[column])
+        assert (enters, leaves) == (sizes[parts[1]].sum(), sizes[parts[2]].sum())
 
 
 def test_pairs_of_ideals_of_very_many_items():

@@ -20,11 +20,6 @@ from respect_tf.training import random_graph
 NAMES = ("policy", "policy-greedy", "policy+milp")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded():
-    _search.warm_up()
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     graph=graphs(max_ops=6),

@@ -5,6 +5,7 @@ import pytest
 
 from respect_tf.scheduling import Constraints, PeakMemory
 from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._compiled_search import choose_band
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._search_bands import Bands
@@ -69,13 +70,10 @@ def test_constraints_are_kept():
 @pytest.mark.parametrize("most", [1, 5, 40])
 @pytest.mark.parametrize("depth", [1, 4])
 def test_bands_open_some_items_around_some_boundaries(most, depth):
-    from respect_tf.scheduling._search_band import choose_band
-
     problem = build_problem(random_graph("wide", 90, seed=0), 4, PeakMemory(1.0))
     stages = rounds_of(problem).best.stages
-    wires = IdealSearch(problem).wires
     is_open = np.array([False, False, True, True, False])
-    first, last, random = choose_band(wires, stages, is_open, depth, most, 12345)
+    first, last, random = choose_band(problem, stages, is_open, depth, most, 12345)
     assert random != 12345
     assert ((stages - 1 <= first) & (first <= stages)).all()
     assert ((stages <= last) & (last <= stages + 1)).all()

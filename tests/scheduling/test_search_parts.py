@@ -12,13 +12,15 @@ from respect_tf import PeakMemory
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling import Constraints
 from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._asked import asked_problem
 from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._compiled_search import anneal, cut_order, search_ideals
+from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._orders import priority_order
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._search_ideals import has_few_ideals, mix, neighbours
 from respect_tf.scheduling._search_rounds import Rounds
-from respect_tf.scheduling._search_state import layout_of, wiring_of
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.training import random_graph
 
@@ -32,28 +34,42 @@ def is_valid(problem, stages):
     return (stages[before] <= stages[after]).all() and len(set(stages)) == problem.num_stages
 
 
+def best_cut(problem, order):
+    """Cost and crossing bytes of the best cut, by looking at all of them."""
+    found = []
+    for cut in itertools.combinations(range(1, problem.num_items), problem.num_stages - 1):
+        stages = np.zeros(problem.num_items, np.int64)
+        for place in cut:
+            stages[order[place:]] += 1
+        chain = answer_of(problem, stages).chain
+        found.append((chain.cost, chain.crossing))
+    return min(found)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
-    graph=graphs(max_ops=12),
+    graph=graphs(max_ops=9),
     num_stages=st.integers(1, 4),
     objective=st.sampled_from([PeakMemory(), PeakMemory(1.0), PeakMemory(0.37), Latency()]),
     seed=st.integers(0, 99),
 )
-def test_compiled_cuts_are_as_good_as_those_of_slicing(graph, num_stages, objective, seed):
+def test_cuts_of_orders_are_the_best_of_all_cuts(graph, num_stages, objective, seed):
     try:
         problem = build_problem(graph, num_stages, objective)
     except ScheduleError:
         return
     order = random_order(problem, seed)
-    expected = slice_items(problem, order)
-    found = Rounds(problem, 0).cut(order, np.inf)
-    assert found.cost == pytest.approx(expected.cost, rel=1e-12)
+    cost, crossing = best_cut(problem, order)
+    found = cut_order(problem, order)
+    assert found.cost == pytest.approx(cost, rel=1e-12)
     counted = answer_of(problem, found.stages).chain
-    assert counted.cost == pytest.approx(found.cost, rel=1e-12)
-    assert counted.crossing == found.crossing
+    assert (counted.cost, counted.crossing) == (found.cost, found.crossing)
     assert (np.diff(found.stages[order]) >= 0).all()
-    assert Rounds(problem, 0).cut(order, expected.cost * (1 + 1e-9)) is not None
-    assert expected.cost == 0 or Rounds(problem, 0).cut(order, expected.cost * 0.999) is None
+    assert cut_order(problem, order, cost * (1 + 1e-9)) is not None
+    assert cost == 0 or cut_order(problem, order, cost * 0.999) is None
+    sliced = slice_items(problem, order)
+    assert sliced.cost == pytest.approx(cost, rel=1e-12)
+    assert problem.combine == "sum" or sliced.crossing == crossing
 
 
 def test_compiled_cuts_keep_constraints_as_slicing_does():
@@ -71,7 +87,7 @@ def test_compiled_cuts_keep_constraints_as_slicing_does():
         except ScheduleError:
             continue
         order = random_order(problem, seed)
-        chain = Rounds(problem, 0).cut(order, np.inf)
+        chain = cut_order(problem, order)
         try:
             expected = slice_items(problem, order).cost
         except ScheduleError:
@@ -88,51 +104,22 @@ def test_annealing_keeps_its_sums_and_counts_right(family, is_sum):
     graph = random_graph(family, 60, seed=1)
     objective = Latency(enter=2.0, leave=1.0) if is_sum else PeakMemory(1.0)
     problem = build_problem(graph, 4, objective)
-    rounds = Rounds(problem, 3)
-    rounds.add_orders([np.arange(problem.num_items)], np.inf)
-    rounds.bound = -1.0
-    start = rounds.best
-    layouts = []
-
-    def keep(*arguments):
-        layouts.append(layout_of(*arguments))
-        return layouts[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respect_tf.scheduling._search_rounds.layout_of", keep)
-        patch.setattr("respect_tf.scheduling._search_rounds._COOLED", 50.0)  # ends hot, far away
-        assert rounds.run_round(20_000) == 20_000
-    last = layouts[0]
-    stages = last.items[:, 0].copy()
-    assert not np.array_equal(stages, start.stages)
-    assert is_valid(problem, stages)
-    fresh = layout_of(problem, wiring_of(problem), stages)
-    assert np.array_equal(last.items[:, :3], fresh.items[:, :3])
-    assert np.array_equal(last.reading, fresh.reading)
-    assert np.array_equal(last.sums[:, :6], fresh.sums[:, :6])
-    assert set(last.movable[: last.movable[-1]]) == set(fresh.movable[: fresh.movable[-1]])
-    for chain in rounds.found:
-        counted = answer_of(problem, chain.stages).chain
-        assert (counted.cost, counted.crossing) == (chain.cost, chain.crossing)
-    assert rounds.best.cost <= start.cost
-
-
-@pytest.mark.parametrize("is_sum", [False, True])
-def test_cuts_of_blurred_orders_are_valid_counted_right_and_no_worse(is_sum):
-    objective = Latency(enter=2.0, leave=1.0) if is_sum else PeakMemory(1.0)
-    problem = build_problem(random_graph("wide", 50, seed=1), 4, objective)
-    rounds = Rounds(problem, 0)
-    rounds.add_orders([np.arange(problem.num_items)], np.inf)
-    rounds.bound = -1.0
-    start = rounds.best
-    for number in range(1, 6):
-        rounds._vary(rounds.best, number)
-    assert rounds.best.cost < start.cost
-    for chain in rounds.found:
-        assert is_valid(problem, chain.stages)
-        counted = answer_of(problem, chain.stages).chain
-        assert counted.cost == pytest.approx(chain.cost, rel=1e-12)
-        assert counted.crossing == chain.crossing
+    start = slice_items(problem, np.arange(problem.num_items))
+    draws = np.round(-np.log((np.arange(4096) + 0.5) / 4096), 6)
+    stages, seen = start.stages, set()
+    for random in range(1, 40):
+        # So hot that nearly everything is accepted: what is counted wrong shows in the end.
+        found = anneal(
+            problem, stages, scale=start.cost, bound=-1.0, num_steps=5, moves_per_step=400,
+            heats=(3.0, 1.0), powers=(0, 0), draws=draws, random=random * 10_000,
+        )  # fmt: skip
+        assert is_valid(problem, found.stages)
+        counted = answer_of(problem, found.stages).chain
+        assert (counted.cost, counted.crossing) == (found.cost, found.crossing)
+        assert found.cost <= answer_of(problem, stages).chain.cost
+        seen.add(found.stages.tobytes())
+        stages = cut_order(problem, random_order(problem, random)).stages
+    assert is_sum or len(seen) > 20
 
 
 def test_annealing_keeps_constraints():
@@ -156,27 +143,20 @@ def test_annealing_keeps_constraints():
 
 @settings(max_examples=200, deadline=None)
 @given(graph=graphs(max_ops=8, colocated=False), most=st.integers(1, 40))
-def test_few_ideals_are_counted_right(graph, most):
+def test_ideals_are_listed_where_they_are_few(graph, most):
     problem = build_problem(graph, 1, PeakMemory())
     edges = problem.edges.tolist()
-    count = sum(
-        all(chosen[u] >= chosen[v] for u, v in edges)
+    expected = {
+        chosen
         for chosen in itertools.product((0, 1), repeat=problem.num_items)
-    )
-    assert has_few_ideals(problem, most) == (count <= most and problem.num_items < most)
-
-
-def test_mixing_joins_the_good_ends_of_two_schedules():
-    problem = build_problem(random_graph("towers", 80, seed=3), 4, PeakMemory(1.0))
-    rounds = Rounds(problem, 0)
-    rounds.add_orders([random_order(problem, seed) for seed in range(8)], np.inf)
-    known = rounds.schedules()
-    costs = [answer_of(problem, stages).chain.cost for stages in known]
-    mixed = mix(problem, known, min(costs), Budget())
-    assert mixed.cost <= min(costs)
-    assert is_valid(problem, mixed.stages)
-    assert answer_of(problem, mixed.stages).chain.cost == mixed.cost
-    assert mix(problem, known, min(costs), Budget(work=0)) is None
+        if all(chosen[u] >= chosen[v] for u, v in edges)
+    }
+    found = list_ideals(problem, most, Budget())
+    assert (found is not None) == (len(expected) <= most and problem.num_items < most)
+    if found is not None:
+        rows = found.members(np.arange(problem.num_items)).astype(int)
+        assert set(map(tuple, rows.tolist())) == expected
+        assert (np.diff(rows.sum(axis=1)) >= 0).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,7 +167,7 @@ def test_neighbours_are_valid_and_no_worse(graph, num_stages, seed):
     except ScheduleError:
         return
     known = slice_items(problem, random_order(problem, seed))
-    near = neighbours(problem, known.stages, known.cost, Budget())
+    near = neighbours(asked_problem(problem), known.stages, known.cost, Budget())
     assert near.cost <= known.cost
     assert is_valid(problem, near.stages)
     assert answer_of(problem, near.stages).chain.cost == near.cost
@@ -216,3 +196,33 @@ def test_proofs_agree_with_enumeration(graph, num_stages, objective):
         assert best[0] * (1 - 1e-9) <= better.cost < known.cost
     gave_up = ideals.raise_bound(known, problem.lower_bound(), Budget(work=0))
     assert gave_up[1] <= chain.cost + problem.slack
+
+
+@settings(max_examples=80, deadline=None)
+@given(graph=graphs(max_ops=7), num_stages=st.integers(1, 3), data=st.data())
+def test_complete_search_within_ranges_agrees_with_enumeration(graph, num_stages, data):
+    try:
+        problem = build_problem(graph, num_stages, PeakMemory(1.0))
+    except ScheduleError:
+        return
+    ranges = [
+        sorted(data.draw(st.tuples(*[st.integers(0, num_stages - 1)] * 2)))
+        for _ in range(problem.num_items)
+    ]
+    first, last = np.array(ranges).T
+    every = []
+    for stages in map(np.array, itertools.product(*(range(a, b + 1) for a, b in ranges))):
+        if is_valid(problem, stages):
+            chain = answer_of(problem, stages).chain
+            every.append((chain.cost, chain.crossing))
+    for limit in (1e15, min(every, default=(9.0,))[0]):
+        found = search_ideals(
+            problem, (first, last), limit, Budget(), prune=False, settling=1_000_000
+        )
+        if not every:
+            assert found is None
+            continue
+        chain = answer_of(problem, found[0]).chain
+        assert ((first <= found[0]) & (found[0] <= last)).all()
+        assert (chain.cost, chain.crossing) == min(every)
+        assert found[1] == chain.cost

@@ -7,22 +7,18 @@ from schedule_reference import Batched, graphs, make_graph, stage_parts
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_boundaries import IdealBoundaries
-from respect_tf.scheduling._ideal_source import IdealSource
-from respect_tf.scheduling._intervals import IntervalBoundaries, Intervals
+from respect_tf.scheduling._ideal_list import list_ideals
+from respect_tf.scheduling._pairs import IdealNodes, IntervalNodes
 from respect_tf.scheduling._problem import build_problem
 
 
-def check_batch(problem, boundaries, rows, columns, values):
-    """Sums, maxima and parts of all stages between candidates, against plain loops."""
-    costs, _ = boundaries.stage_costs(0, rows, columns, np.inf)
-    where = np.nonzero(np.isfinite(costs))
-    batch = boundaries.batch(0, rows, columns, where)
+def check_batch(problem, nodes, values):
+    """Sums, maxima and parts of all stages between nodes, against plain loops."""
+    pairs = nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget())
+    batch, held = nodes.batch(pairs), nodes.members(np.arange(len(nodes)))
     sums, maxima = batch.op_sums(values), batch.op_maxima(values)
-    before = boundaries.members(0, rows)
-    after = boundaries.members(1, columns)
-    for index, (row, column) in enumerate(zip(*where, strict=True)):
-        stages = (~before[row]).astype(int) + ~after[column]
+    for index, (row, column) in enumerate(zip(pairs.rows, pairs.columns, strict=True)):
+        stages = (~held[row]).astype(int) + ~held[column]
         parts = stage_parts(problem.graph, stages[problem.item_of].tolist(), 1)
         ops, entering, leaving = batch.parts(index)
         assert (ops, entering, leaving) == parts
@@ -41,18 +37,13 @@ def test_batches_agree_with_the_definitions(data, graph):
     problem = build_problem(graph, 1, PeakMemory(1.0))
     size = graph.num_ops
     values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=size, max_size=size)))
-    ideals = IdealSource(problem, Budget()).all_ideals(1000, Budget())
-    places = np.arange(len(ideals))
-    check_batch(problem, IdealBoundaries([ideals, ideals], Budget()), places, places, values)
-    positions = np.arange(problem.num_items + 1)
-    intervals = Intervals(problem, np.arange(problem.num_items))
-    boundaries = IntervalBoundaries(intervals, [positions, positions])
-    check_batch(problem, boundaries, positions, positions, values)
+    check_batch(problem, IdealNodes(problem, list_ideals(problem, 1000, Budget())), values)
+    check_batch(problem, IntervalNodes(problem, np.arange(problem.num_items)), values)
 
 
 def test_costs_that_contradict_the_definition_are_an_error():
     graph = make_graph([1, 2, 3], [1, 1, 1], [(0, 1), (1, 2)])
-    with pytest.raises(ScheduleError, match=r"batch_costs.*stage_cost"):
+    with pytest.raises(ScheduleError, match=r"batch_values.*stage_cost"):
         schedule(graph, 2, objective=Batched(wrong=1.0))
     with pytest.raises(ArgumentError, match="finite and 0 or more"):
         schedule(graph, 2, objective=Batched(wrong=-100.0))

@@ -1,0 +1,69 @@
+"""All order ideals of a problem, where they are few."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from respect_tf.scheduling._chain import IDEAL_WORK, Budget
+from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._problem import Bools, Problem
+
+_CHECK_EVERY = 1 << 10
+
+
+def list_ideals(problem: Problem, most: int, budget: Budget) -> Ideals | None:
+    """All ideals by their number of items, whatever the constraints say.
+
+    Args:
+        problem: The problem.
+        most: How many there may be.
+        budget: What may be used.
+
+    Returns:
+        `None` if there are more, which is found out quickly.
+
+    Raises:
+        BudgetExceededError: The budget did not last.
+    """
+    levels = [0] * problem.num_items
+    for item, row in enumerate(problem.predecessors):
+        levels[item] = max((levels[other] + 1 for other in row), default=0)
+    widths = np.minimum(np.bincount(levels), 60).tolist()
+    # All items of a level can be added in any combination, once those of the levels before are in.
+    if 1 + sum((1 << width) - 1 for width in widths) > most:
+        return None
+    needs = [sum(1 << other for other in row) for row in problem.predecessors]
+    successors: list[list[int]] = [[] for _ in needs]
+    for before, after in problem.edges.tolist():
+        successors[before].append(after)
+    # Each ideal is found once: items are added in ascending order, and what was passed over stays
+    # out. Those with few items come first: the next ones are known, and counted, soonest.
+    found = [(0, tuple(item for item, row in enumerate(needs) if not row))]
+    for number, (ideal, ready) in enumerate(found):  # it grows
+        if len(found) + len(ready) > most:
+            return None
+        if number % _CHECK_EVERY == 0:
+            budget.spend_pairs(min(_CHECK_EVERY, len(found)) * IDEAL_WORK)
+        for index, item in enumerate(ready):
+            larger = ideal | 1 << item
+            added = [after for after in successors[item] if needs[after] & ~larger == 0]
+            found.append((larger, (*ready[index + 1 :], *added)))
+    return ideals_of(problem, _bits([ideal for ideal, _ in found], problem.num_items))
+
+
+def ideals_of(problem: Problem, rows: Bools) -> Ideals:
+    """Ideals from the items that each holds, bool [num_ideals, num_items], fewest items first."""
+    always: Bools = np.asarray(rows.all(axis=0))
+    never: Bools = ~np.asarray(rows.any(axis=0))
+    free = np.flatnonzero(~(always | never))
+    rows = rows[np.argsort(rows.sum(axis=1), kind="stable")]
+    packed = np.packbits(rows[:, free], axis=1, bitorder="little")
+    return Ideals(problem, always, never, free, packed)
+
+
+def _bits(masks: list[int], num_bits: int) -> Bools:
+    width = (num_bits + 7) // 8
+    text = b"".join(mask.to_bytes(width, "little") for mask in masks)
+    packed: npt.NDArray[np.uint8] = np.frombuffer(text, np.uint8).reshape(len(masks), width)
+    return np.unpackbits(packed, axis=1, count=num_bits, bitorder="little").astype(bool)
