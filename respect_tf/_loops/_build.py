@@ -63,6 +63,7 @@ def build(folder: Path) -> Path | None:
     Raises:
         OSError: The folder cannot be written to.
     """
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / library_name()
     for compiler in compilers():

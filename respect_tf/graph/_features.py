@@ -13,8 +13,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._compiled import loop
 from respect_tf._errors import ArgumentError
+from respect_tf._loops.twins import loop
 from respect_tf.graph._op_graph import OpGraph
 from respect_tf.graph._structural import (
     ORDERS,
@@ -217,7 +217,7 @@ def _walk(graph: OpGraph, order: Ints, costs: Floats, num_stages: int) -> _Walk:
         edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     links = links_of(edges, num_ops)
     reachable = np.zeros((num_ops, (num_ops + 7) // 8), np.uint8)
-    loop(run_reachable, len(edges) * reachable.shape[1] // 2)(*links.before, reachable)
+    loop(run_reachable)(*links.before, reachable)
     return _Walk(
         links,
         reachable,
@@ -230,7 +230,7 @@ def _walk(graph: OpGraph, order: Ints, costs: Floats, num_stages: int) -> _Walk:
 
 
 def run_reachable(offsets: Ints, makers: Ints, reachable: npt.NDArray[np.uint8]) -> None:
-    """Set the bits of all ancestors of each op. A loop for `_compiled.loop`."""
+    """Set the bits of all ancestors of each op. A loop for `_loops.loop`."""
     for op in range(len(reachable)):
         for row in range(offsets[op], offsets[op + 1]):
             maker = makers[row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respect_tf._compiled import loop
+from respect_tf._loops.twins import loop
 from respect_tf.graph._structural import Floats, Ints, Rows
 
 _BISECTIONS, _CROSSING_BISECTIONS = 20, 9
@@ -38,9 +38,9 @@ def quick_cuts(
         float64 [num_orders, 2], that of the even cut without transfers, and the least one with
         them.
     """
-    num_orders, num_ops = orders.shape
+    num_ops = orders.shape[1]
     num_stages = min(num_stages, num_ops)
-    cut = loop(run_quick_cuts, num_orders * num_ops * num_stages * _CROSSING_BISECTIONS)
+    cut = loop(run_quick_cuts)
     sent = transfers / 2
     found: dict[bytes, tuple[float, float]] = {}
     rows = []
@@ -56,7 +56,7 @@ def quick_cuts(
 def run_quick_cuts(  # noqa: PLR0915
     order: Ints, offsets: Ints, readers: Ints, costs: Floats, sent: Floats, num_stages: int
 ) -> tuple[float, float]:
-    """See `quick_cuts`; `sent` is the half of `transfers`. A loop for `_compiled.loop`."""
+    """See `quick_cuts`; `sent` is the half of `transfers`. A loop for `_loops.loop`."""
     num_ops = len(order)
     place = np.empty(num_ops, np.int64)
     sums = np.zeros(num_ops + 1)

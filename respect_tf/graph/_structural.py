@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._compiled import loop
+from respect_tf._loops.twins import loop
 from respect_tf.graph._structural_loops import (
     run_depth_first,
     run_least_live,
@@ -34,8 +34,6 @@ ORDERS = (
     "late_levels_packed",
     "least_live_packed",
 )
-
-_HEAP_STEPS = 4  # what a heap takes for an op, in steps of other loops
 
 
 class Rows(NamedTuple):
@@ -77,11 +75,6 @@ class Links(NamedTuple):
     after: Rows
     waiting: Ints
     unread: Ints
-
-    @property
-    def num_steps(self) -> int:
-        """Number of nodes and edges."""
-        return len(self.before.offsets) + len(self.before.nodes)
 
 
 def links_of(edges: npt.NDArray[np.integer[Any]], num_nodes: int) -> Links:
@@ -134,7 +127,7 @@ def structural_orders(links: Links, costs: Floats, num_bytes: Floats, num_stages
     live[:] = least_live(links, growth, num_bytes, links.after, links.before)
     late[:] = np.argsort(-longest_paths(links.after, backward=True), kind="stable")
     early = np.argsort(longest_paths(links.before), kind="stable")
-    pack = loop(run_packed, 5 * (links.num_steps + _HEAP_STEPS * num_ops))
+    pack = loop(run_packed)
     pack(
         *links.after,
         links.waiting,
@@ -156,7 +149,7 @@ def depth_first(after: Rows, waiting: Ints) -> Ints:
     Returns:
         int64 [num_nodes].
     """
-    order: Ints = loop(run_depth_first, len(waiting) + len(after.nodes))(*after, waiting.copy())
+    order: Ints = loop(run_depth_first)(*after, waiting.copy())
     return order
 
 
@@ -172,8 +165,7 @@ def ready_orders(after: Rows, waiting: Ints, keys: Ints | Floats) -> Ints:
         int64 [num_orders, num_nodes].
     """
     orders = np.empty(keys.shape, np.int64)
-    steps = len(keys) * (len(after.nodes) + _HEAP_STEPS * len(waiting))
-    loop(run_ready_orders, steps)(*after, waiting, np.ascontiguousarray(keys, np.float64), orders)
+    loop(run_ready_orders)(*after, waiting, np.ascontiguousarray(keys, np.float64), orders)
     return orders
 
 
@@ -209,8 +201,7 @@ def least_live(links: Links, growth: Floats, sizes: Floats, readers: Rows, read:
     Returns:
         int64 [num_nodes].
     """
-    steps = links.num_steps + len(readers.nodes) + _HEAP_STEPS * len(growth)
-    order: Ints = loop(run_least_live, steps)(
+    order: Ints = loop(run_least_live)(
         *links.after, links.waiting.copy(), growth.copy(), sizes, *readers, *read
     )
     return order
@@ -229,5 +220,5 @@ def longest_paths(rows: Rows, weights: Floats | None = None, *, backward: bool =
     """
     num_nodes = len(rows.offsets) - 1
     weights = np.ones(num_nodes) if weights is None else weights
-    paths: Floats = loop(run_longest_paths, num_nodes + len(rows.nodes))(*rows, weights, backward)
+    paths: Floats = loop(run_longest_paths)(*rows, weights, backward)
     return paths

@@ -1,6 +1,6 @@
 """The loops behind the structural orders.
 
-They are for `respect_tf._compiled.loop`: they run compiled, or as they are.
+They are for `respect_tf._loops.loop`: they run compiled, or as they are.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._compiled import loop
+from respect_tf._loops.twins import loop
 from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES, GraphFeatures, Ints, Rows, links_of
 
 Floats = npt.NDArray[np.float64]
@@ -171,7 +171,7 @@ def _pooled(
     pooled = np.empty((num_ops, units + 2 * width * len(ways)))
     pooled[:, :units] = states
     for way, (edges, rows) in enumerate(ways.items()):
-        pool = loop(run_pool, (num_ops + len(rows.nodes)) * width)
+        pool = loop(run_pool)
         bias = np.array(weights[f"{name}_{edges}/bias"], np.float64)
         pool(*rows, halves, bias, 2 * width * way, pooled)
     pooled += _TO_GRID
@@ -182,7 +182,7 @@ def _pooled(
 def run_pool(
     offsets: Ints, sources: Ints, halves: Floats, bias: Floats, column: int, pooled: Floats
 ) -> None:
-    """Mean and maximum of the messages to each op. A loop for `_compiled.loop`.
+    """Mean and maximum of the messages to each op. A loop for `_loops.loop`.
 
     Args:
         offsets: This and the next one are the ops that each op has messages from.

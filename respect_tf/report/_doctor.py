@@ -19,7 +19,6 @@ _REQUIRED = {
     "numpy": "1.26 or newer",
     "flatbuffers": "24.3.25 or newer",
     "scipy": "1.11 or newer",
-    "numba": "0.60 or newer",
     "highspy": "1.8 or newer",
     "rich": "13 or newer",
     "click": "8.1 or newer",

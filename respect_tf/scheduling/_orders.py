@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._compiled import loop
 from respect_tf._errors import ArgumentError
+from respect_tf._loops.twins import loop
 from respect_tf.graph._structural import (
     Rows,
     depth_first,
@@ -106,7 +106,7 @@ def _depth_first_backward(problem: Problem) -> Ints:
 
 def _breadth_first(problem: Problem) -> Ints:
     links = problem.links
-    order: Ints = loop(run_breadth_first, links.num_steps)(*links.after, links.waiting.copy())
+    order: Ints = loop(run_breadth_first)(*links.after, links.waiting.copy())
     return order
 
 
@@ -131,7 +131,7 @@ def _mass(problem: Problem) -> Ints:
     A stand-in for the weight of all ancestors and descendants, which takes no closure.
     """
     links, weights = problem.links, problem.weights
-    hand_on = loop(run_handed_on, 2 * links.num_steps)
+    hand_on = loop(run_handed_on)
     handed = hand_on(*links.before, links.unread, weights, False)
     handed_back = hand_on(*links.after, links.waiting, weights, True)
     return priority_order(problem, _share(handed, handed_back, weights))
@@ -149,7 +149,7 @@ def _least_live(problem: Problem) -> Ints:
 
 
 def run_breadth_first(offsets: Ints, readers: Ints, waiting: Ints) -> Ints:
-    """What became ready first comes first; `waiting` is used up. A loop for `_compiled.loop`."""
+    """What became ready first comes first; `waiting` is used up. A loop for `_loops.loop`."""
     num_nodes = len(waiting)
     order = np.empty(num_nodes, np.int64)
     count = 0
@@ -173,7 +173,7 @@ def run_handed_on(
 ) -> Floats:
     """What nodes are handed by those in their rows, each of which splits it into equal parts.
 
-    A loop for `_compiled.loop`.
+    A loop for `_loops.loop`.
 
     Args:
         offsets: This and the next one are `Rows`.

@@ -15,6 +15,7 @@ from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._compiler import solve_compiler
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency
@@ -92,6 +93,7 @@ def schedule(
         SolverError: `"milp"`: what HiGHS says is wrong, in every attempt.
         PolicyFileError: The network's weights are missing or damaged.
     """
+    has_loops()  # where they have to be compiled first, that is no solving
     started = time.perf_counter()
     check_scheduler(scheduler)
     deadline = deadline_after(time_limit, started)
