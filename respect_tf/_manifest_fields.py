@@ -145,7 +145,7 @@ _SCHEDULE = (
     Field("objective", nullable(_words)),
     Field("cost", nullable(_measure)),
     Field("lower_bound", nullable(_measure)),
-    Field("status", one_of("optimal", "feasible")),
+    Field("status", one_of("optimal", "optimal within 1e-6", "feasible")),
     Field("device", _HOSTS, optional=True),
     Field("optima", nullable(list_of(_measure)), since=2),
     Field("proposal_cost", nullable(_measure), since=3),

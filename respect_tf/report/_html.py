@@ -126,7 +126,7 @@ def _tiles(report: Report) -> str:
     if report.gap is not None and report.gap < 1:  # a looser bound says little
         tiles.append(
             ("optimal", "cut, proved")
-            if report.status == "optimal"
+            if report.status.startswith("optimal")
             else (f"{report.gap:.2%}", "above the optimum at most")
         )
     cells = "".join(

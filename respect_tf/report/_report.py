@@ -69,7 +69,7 @@ class Report:
         cost: Its value for this cut, None for a cut that the user gave.
         lower_bound: No cut can cost less; None where unknown.
         gap: cost / lower_bound - 1, None where unknown.
-        status: "optimal" (proved) or "feasible".
+        status: "optimal" (proved), "optimal within 1e-6" or "feasible".
         scheduler: What chose the cut.
         solve_seconds: How long that took, None where unknown.
         proposal_cost: What the network's proposal alone would have cost, None where it was not

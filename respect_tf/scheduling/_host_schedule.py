@@ -19,7 +19,7 @@ from respect_tf.scheduling._host_cuts import BlockCutter, Cut, Solve
 from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._schedule import Schedule, status_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def schedule_with_host(
         num_stages,
         cost=cost,
         lower_bound=bound,
-        status="optimal" if bound == cost else "feasible",
+        status=status_of(cost, bound),
         objective=final.name,
         device=final.device,
         optima=final.optima if isinstance(final, DeviceObjective) else None,

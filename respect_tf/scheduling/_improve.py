@@ -17,7 +17,7 @@ from respect_tf.scheduling._objective import Number, Objective, resolve_objectiv
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._recount import recount
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._schedule import Schedule, status_of
 from respect_tf.scheduling._search import search_problem
 
 
@@ -95,7 +95,7 @@ def improve(
         schedule.num_stages,
         cost=cost,
         lower_bound=_bound_of(problem, schedule, bound, cost),
-        status="optimal" if cost <= bound else "feasible",
+        status=status_of(cost, bound),
         objective=resolved.name,
         device=resolved.device,
         optima=resolved.optima if isinstance(resolved, DeviceObjective) else None,

@@ -11,7 +11,7 @@ from respect_tf.scheduling._check import checked_cost
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._schedule import Schedule, status_of
 
 
 def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
@@ -50,7 +50,7 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
         problem.num_stages,
         cost=cost,
         lower_bound=lower_bound,
-        status="optimal" if optimal else "feasible",
+        status=status_of(cost, lower_bound),
         objective=objective.name,
         device=objective.device,
         optima=objective.optima if isinstance(objective, DeviceObjective) else None,

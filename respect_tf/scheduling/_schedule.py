@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,18 @@ from respect_tf._errors import ScheduleError
 from respect_tf.device import EdgeTpu, Hosts
 
 IntArray = npt.NDArray[np.int32]
-Status = Literal["optimal", "feasible"]
+Status = Literal["optimal", "optimal within 1e-6", "feasible"]
+
+# How near the cost a bound of a solver with tolerances is as good as a proof: it is what HiGHS
+# takes for equal.
+_TOLERANCE = 1e-6
+
+
+def status_of(cost: int | float, lower_bound: int | float | None) -> Status:
+    """What a bound proves of a cost."""
+    if lower_bound is None or lower_bound < cost * (1 - _TOLERANCE):
+        return "feasible"
+    return "optimal" if lower_bound >= cost else "optimal within 1e-6"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -35,8 +46,10 @@ class Schedule:
         cost: What the objective gives for this schedule (bytes as `int` where they are whole);
             `None` where nobody asked for it.
         lower_bound: No schedule of that many stages costs less; `None` if unknown.
-        status: `"optimal"` says that no schedule costs less, which was proved; `"feasible"` that
-            the schedule is valid and its distance from the optimum at most `gap`.
+        status: `"optimal"` says that no schedule costs less, which was proved;
+            `"optimal within 1e-6"` that none costs less by more than that part, by a solver with
+            tolerances; `"feasible"` that the schedule is valid and its distance from the optimum
+            at most `gap`.
         objective: Name of the objective, `None` where there is no cost.
         device: What the objective is about, where that is a device or one of several `Hosts`; else
             `None`.
@@ -237,8 +250,16 @@ def _check_claims(
         raise ScheduleError(
             f"The lower bound, {lower_bound}, is above the cost, {cost}: one of them is wrong."
         )
-    if status not in ("optimal", "feasible"):
-        raise ScheduleError(f'status must be "optimal" or "feasible". Received: {status!r}.')
+    if status not in get_args(Status):
+        known = ", ".join(f'"{name}"' for name in get_args(Status))
+        raise ScheduleError(f"status must be one of {known}. Received: {status!r}.")
+    if status == "optimal within 1e-6" and (
+        cost is None or lower_bound is None or lower_bound < cost * (1 - _TOLERANCE)
+    ):
+        raise ScheduleError(
+            f'status "optimal within 1e-6" needs a lower bound that is as near the cost. Received: '
+            f"cost {cost}, lower bound {lower_bound}."
+        )
     if status == "optimal" and (cost is None or cost != lower_bound):
         raise ScheduleError(
             f'status "optimal" needs a lower bound that equals the cost. Received: cost {cost}, '

@@ -108,3 +108,14 @@ def test_cpu_stages_are_a_part_of_the_value():
 def test_cpu_stages_must_be_stages(cpu_stages):
     with pytest.raises(ScheduleError, match="cpu_stages must be stages, 0 to 2"):
         Schedule([0, 1, 2], cpu_stages=cpu_stages)
+
+
+def test_a_bound_within_tolerance_has_a_status_of_its_own():
+    stages = [0, 0, 1]
+    near = Schedule(stages, cost=1.0, lower_bound=1 - 5e-7, status="optimal within 1e-6")
+    assert near.gap < 1e-6
+    for bound in (None, 1 - 2e-6):
+        with pytest.raises(ScheduleError, match="as near the cost"):
+            Schedule(stages, cost=1.0, lower_bound=bound, status="optimal within 1e-6")
+    with pytest.raises(ScheduleError, match="one of"):
+        Schedule(stages, cost=1.0, lower_bound=1.0, status="best")
