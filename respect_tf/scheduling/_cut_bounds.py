@@ -13,7 +13,8 @@ import numpy as np
 
 from respect_tf.scheduling._bounded import BoundedObjective, LinearBound
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._cut_network import CutNetwork, Side, closure_of
+from respect_tf.scheduling._closure import closure_of
+from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints

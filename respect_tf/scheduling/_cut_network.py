@@ -284,15 +284,6 @@ class _Waits:
     inputs: Ints
 
 
-def closure_of(problem: Problem) -> Bools:
-    """The items that each needs, itself too. bool [num_items, num_items]."""
-    needs = np.eye(problem.num_items, dtype=bool)
-    for item, before in enumerate(problem.predecessors):
-        if before:
-            needs[item] |= needs[before].any(axis=0)
-    return needs
-
-
 def _rows(tensors: Ints, items: Ints, which: Bools) -> tuple[Ints, Ints, Ints]:
     """Distinct tensors, distinct items that read each, one after the other, and their places."""
     width = int(items.max(initial=0)) + 1

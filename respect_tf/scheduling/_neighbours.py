@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
-from respect_tf.scheduling._cut_network import closure_of
+from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._ideal_list import ideals_of
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import search_pairs

@@ -16,7 +16,6 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pair_search import search_pairs
@@ -132,6 +131,8 @@ class _Search:
 
     def _look(self, index: int, nodes: Nodes | None) -> float:
         """Look for a good schedule of one device. Returns a bound of its optimum."""
+        from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
+
         problem = self._problems[index]
         if nodes is not None:
             budget = Budget(self._deadline, _PROOF_WORK)

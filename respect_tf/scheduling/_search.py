@@ -18,7 +18,6 @@ from respect_tf.scheduling._asked import AskedObjective, asked_problem
 from respect_tf.scheduling._chain import Budget, Chain
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._neighbours import neighbours
@@ -151,6 +150,8 @@ def search_problem(
 
 def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
     """What minimum cuts find and bound, from the best cut of the file's order."""
+    from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
+
     now = time.perf_counter()
     until = now + _CUT_SHARE * (deadline - now) if math.isfinite(deadline) else deadline
     first = _sliced(problem, np.arange(problem.num_items), deadline)

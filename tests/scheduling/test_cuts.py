@@ -11,10 +11,11 @@ from respect_tf.device import DeviceCosts, EdgeTpu
 from respect_tf.scheduling import Latency, PeakMemory, Throughput, check_schedule, schedule
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
-from respect_tf.scheduling._cut_network import CutNetwork, closure_of
+from respect_tf.scheduling._cut_network import CutNetwork
 from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
