@@ -11,7 +11,6 @@ from respect_tf.scheduling._host_islands import with_islands
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
-from respect_tf.scheduling._milp_model import MilpModel
 from respect_tf.scheduling._objective import (
     LinearCost,
     Number,
@@ -43,7 +42,6 @@ __all__ = [
     "MeasureLike",
     "MeasuredTimes",
     "MilpClaim",
-    "MilpModel",
     "Number",
     "Objective",
     "OrderCuts",

@@ -13,8 +13,6 @@ import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from respect_tf.scheduling._bounded import LinearBound
 from respect_tf.scheduling._items import Ints
@@ -227,6 +225,10 @@ class CutNetwork:
             A lower bound of the mean, as close as capacities are whole numbers, and what tells the
             items before the boundary, [num_items].
         """
+        # Not at the top: most schedules need no scipy, which takes a fifth of a second to load.
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import maximum_flow
+
         num_items, waits = self.problem.num_items, self._waits
         data = self._fixed.copy()
         constant = 0.0
@@ -250,6 +252,9 @@ class CutNetwork:
 
     def _before(self, is_open: Bools) -> Bools:
         """The items that arcs with capacity left lead to, [num_items]."""
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import breadth_first_order
+
         ends = np.append(0, np.cumsum(is_open))[self._row_ends].astype(np.int32)
         shape, num_items = (self._num_nodes, self._num_nodes), self.problem.num_items
         rest = csr_matrix((np.ones(ends[-1], np.int8), self._heads[is_open], ends), shape=shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 from respect_tf._errors import DependencyError, SolverError
 from respect_tf.graph import Ints
-from respect_tf.scheduling import TOO_LATE, MilpClaim, MilpModel, claim_of, highs_options
+from respect_tf.scheduling import TOO_LATE, MilpClaim, claim_of, highs_options
 
 
 def load_cvxpy() -> Any:
@@ -29,7 +29,7 @@ def load_cvxpy() -> Any:
 
 
 def run_cvxpy(
-    model: MilpModel, start: Ints | None, *, presolve: bool, deadline: float, max_nodes: int
+    model: Any, start: Ints | None, *, presolve: bool, deadline: float, max_nodes: int
 ) -> MilpClaim:
     """Solve through cvxpy and its interface to HiGHS.
 
