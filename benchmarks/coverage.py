@@ -35,9 +35,9 @@ _PARTIAL = RESULTS.parents[1] / ".cache" / "coverage"
 _NOTES = f"""
 "CPU ops" counts ops that stay on the CPU of a model on one Edge TPU, as `respect_tf.predict` counts
 them; an op that stops the compiler puts all of them there. "at an end": the ops that are not mapped
-XX at most {_END_SHARE:.0%} of the multiplications. Error: the
-difference of int8 and float outputs relative to the float outputs (Euclidean norms), mean over
-samples, the worst output. Weights are random; those of keras.applications are
+stand in one stage at an end, with at most {_END_SHARE:.0%} of the multiplications. Error: the
+difference of int8 and float outputs relative to the float outputs (Euclidean norms), over all
+calibration samples that were compared, the worst output. Weights are random; those of keras.applications are
 `examples.applications`'s. Parity: two segments equal the whole model bit for bit.
 """
 
