@@ -37,8 +37,9 @@ _NOTES = f"""
 them; an op that stops the compiler puts all of them there. "at an end": the ops that are not mapped
 stand in one stage at an end, with at most {_END_SHARE:.0%} of the multiplications. Error: the
 difference of int8 and float outputs relative to the float outputs (Euclidean norms), over all
-calibration samples that were compared, the worst output. Weights are random; those of keras.applications are
-`examples.applications`'s. Parity: two segments equal the whole model bit for bit.
+calibration samples that were compared, of the worst output. Weights are random; those of
+keras.applications are `examples.applications`'s. Parity: two halves equal the whole model bit for
+bit.
 """
 
 
