@@ -34,6 +34,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -55,6 +56,8 @@ def make_result_pages(app: Any) -> None:
     """One page per table, and one that lists them."""
     del app
     PAGES.mkdir(exist_ok=True)
+    for old in PAGES.glob("*.md"):
+        old.unlink()
     tables = sorted(RESULTS.glob("*.md"))
     for table in tables:
         (PAGES / table.name).write_text(table.read_text("utf-8"), "utf-8")

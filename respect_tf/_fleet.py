@@ -218,8 +218,8 @@ def plan_fleet(
     to share; of more, the lightest are put together first.
 
     Args:
-        models: By name: what `respect_tf.convert` takes, or `OpGraph`s. Keras models of layers that
-            are known need no data for a plan.
+        models: By name: what `respect_tf.convert` takes, or graphs (`OpGraph`). Keras models of
+            layers that are known need no data for a plan.
         num_devices: Number of Edge TPUs at most.
         rates: Inferences per second of each model.
         device: See `respect_tf.schedule`. Of several hosts, the first one's figures decide.

@@ -21,7 +21,7 @@ def speed_limited(
 ) -> Callable[[Any], Any]:
     """A KerasTuner `build` function that refuses models that would be too slow, untrained.
 
-    "The best accuracy at 60 frames/s on two devices":
+    "The best accuracy at 60 frames/s on two devices"::
 
         tuner = keras_tuner.RandomSearch(
             respect_tf.speed_limited(build, 60, num_devices=2), objective="val_accuracy"

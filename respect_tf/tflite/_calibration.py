@@ -33,12 +33,14 @@ def calibration_samples(
 
     Args:
         data: One of
+
             - an array [n, ...], for a model with one input;
             - a list or tuple of arrays [n, ...], one per input, in the model's order;
             - a dict of arrays [n, ...] by input name;
             - a generator function, as TFLite takes it; or a generator, or any other iterable with
               a length (`keras.utils.PyDataset`) or without (a PyTorch `DataLoader`);
             - a `tf.data.Dataset`, batched or not.
+
             Generators and datasets yield an array, a list of arrays, or a dict of arrays, with or
             without a batch dimension. Of a tuple, `(x, y)` or `(x, y, weight)` as `fit` takes it,
             x is used, unless it has one array per input of a model with several.
