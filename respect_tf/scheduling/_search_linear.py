@@ -31,7 +31,7 @@ _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 _THOROUGH = 1000
 
 # Rounds after which moves are over if none of them found anything better.
-_PATIENCE, _QUICKLY = 10, 4
+_PATIENCE, _QUICKLY = 10, 8
 
 # The part of the time left that is spent on few moves, on a proof (more where that is quick), on
 # more moves, and on the last proof.
