@@ -93,7 +93,8 @@ MODELS = {
     ),
     "groups": lambda: _chain(
         IMAGE, layers.Conv2D(96, 3, groups=2, padding="same"), layers.BatchNormalization(),
-        layers.ReLU(), layers.Conv2D(96, 3, groups=6, activation="relu"), layers.Conv2D(4, 1),
+        layers.ReLU(), layers.Conv2D(96, 3, groups=6, activation="relu"),
+        layers.Conv2D(96, 3, groups=96), layers.Conv2D(4, 1),
     ),
     "shapes": lambda: _chain(
         IMAGE, layers.ZeroPadding2D(1), layers.MaxPooling2D(3, 1), layers.Cropping2D(1),

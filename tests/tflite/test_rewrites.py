@@ -376,6 +376,25 @@ def test_grouped_convolutions(groups, narrow, wide, seed):
     _checked(builder.content(made), [_values(seed, shape)], ["grouped-convolution"])
 
 
+def test_a_group_for_each_channel_is_a_depthwise_convolution_and_others_need_no_groups():
+    shape = (1, 5, 5, 96)
+    builder = FloatModel()
+    read = [
+        builder.given(shape),
+        builder.number(_values(1, (96, 3, 3, 1))),
+        builder.number(_values(2, (96,))),
+    ]
+    made = builder.make("CONV_2D", read, shape, version=6, options="Conv2D",
+                        strideH=1, strideW=1, fusedActivationFunction=1)  # fmt: skip
+    read = [made, builder.number(_values(3, (4, 1, 1, 96))), builder.number(_values(4, (4,)))]
+    made = builder.make("CONV_2D", read, (1, 5, 5, 4), version=6, options="Conv2D",
+                        strideH=1, strideW=1)  # fmt: skip
+    after = _checked(builder.content(made), [_values(0, shape)], ["grouped-convolution"])
+    assert _kinds(after) == ["DEPTHWISE_CONV_2D", "CONV_2D"]
+    graph = OpGraph.from_tflite(after)
+    assert [attributes.version for attributes in graph.op_attributes] == [1, 1]
+
+
 def test_wide_groups_are_convolutions_of_their_own():
     shape = (1, 2, 2, 192)
     builder = FloatModel()

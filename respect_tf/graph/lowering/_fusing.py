@@ -9,7 +9,12 @@ import collections
 import dataclasses
 import math
 
-from respect_tf.graph._attributes import OpAttributes
+from respect_tf.graph.lowering._expanding import (
+    FOLDABLE,
+    expand_batch_norms,
+    expand_groups,
+    remove_unread,
+)
 from respect_tf.graph.lowering._form import Form, Op, Value
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
@@ -19,12 +24,7 @@ _FUSES_ACTIVATION = (
     "AVERAGE_POOL_2D",
 )  # fmt: skip
 _BINARY = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
-# Groups of a convolution are put together up to so many channels, see `tflite.rewrites`.
-_LANES = 64
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
-
-# Products and sums with constants, which may go into weights; and what they become where not.
-_FOLDABLE = {"BATCH_NORM": ("MUL", "ADD"), "BIAS": ("ADD",), "MINUS": ("SUB",), "SCALE": ("MUL",)}
 
 
 def fuse(form: Form) -> None:
@@ -32,11 +32,11 @@ def fuse(form: Form) -> None:
     _share_equal_ops(form)
     while _one_round(form):
         pass
-    _expand_batch_norms(form)
+    expand_batch_norms(form)
     while _one_round(form):
         pass
-    _expand_groups(form)
-    _remove_unread(form)
+    expand_groups(form)
+    remove_unread(form)
 
 
 def _share_equal_ops(form: Form) -> None:
@@ -140,13 +140,13 @@ def _fused(op: Op, graph: _Links) -> bool:
         return True
     if before is None or before.kind == "GONE" or not graph.only_reader(before.made):
         return False
-    if op.kind == "FULLY_CONNECTED" and before.kind in _FOLDABLE and len(op.made.shape) == 2:
+    if op.kind == "FULLY_CONNECTED" and before.kind in FOLDABLE and len(op.made.shape) == 2:
         return _take_vectors(before, op, graph)
-    if before.kind == "RESHAPE" and (op.kind in _ACTIVATIONS or op.kind in _FOLDABLE):
+    if before.kind == "RESHAPE" and (op.kind in _ACTIVATIONS or op.kind in FOLDABLE):
         return _pass_reshape(before, op, graph)
     if op.kind in _ACTIVATIONS:
         return _fuse_activation(before, op, graph)
-    if op.kind in _FOLDABLE:
+    if op.kind in FOLDABLE:
         return _fold(before, op, graph)
     if op.kind == "RESHAPE":
         return _fuse_reshape(before, op, graph)
@@ -278,67 +278,3 @@ def _fuse_reshape(before: Op, op: Op, graph: _Links) -> bool:
         return False
     graph.merge(before, op)
     return True
-
-
-def _expand_batch_norms(form: Form) -> None:
-    """Normalisations and scalings that nothing could take become ops of their own."""
-    ops: list[Op] = []
-    for op in form.ops:
-        parts = _FOLDABLE.get(op.kind)
-        if parts is None:
-            ops.append(op)
-            continue
-        read, constants = op.inputs[0], op.inputs[1:]
-        for place, kind in enumerate(parts):
-            last = place == len(parts) - 1
-            made = op.made if last else Value(op.made.shape)
-            attributes = dataclasses.replace(op.attributes, version=2)
-            ops.append(Op(kind, [read, constants[place]], [made], attributes, op.layer))
-            read = made
-    form.ops = ops
-
-
-def _expand_groups(form: Form) -> None:
-    """Convolutions in groups, after rewriting: slices, convolutions and CONCATENATION.
-
-    Narrow groups are put together, with zeros, up to the channels that an Edge TPU pads to anyway.
-    """
-    ops: list[Op] = []
-    for op in form.ops:
-        if op.kind != "CONV_2D" or op.inputs[1].shape[3] == op.inputs[0].shape[3]:
-            ops.append(op)
-            continue
-        x, (filters, height, width, narrow) = op.inputs[0], op.inputs[1].shape
-        groups = x.shape[3] // narrow
-        wide = filters // groups
-        together = next(
-            n
-            for n in range(groups, 0, -1)
-            if groups % n == 0 and (n * max(narrow, wide) <= _LANES or n == 1)
-        )
-        parts = groups // together
-        attributes = dataclasses.replace(op.attributes, version=3)
-        pieces, results = [x], [op.made]
-        if parts > 1:
-            pieces = [Value((*x.shape[:3], x.shape[3] // parts)) for _ in range(parts)]
-            results = [Value((*op.made.shape[:3], together * wide)) for _ in range(parts)]
-            axis = Value((), "int32", constant=True, settings=(3,), key=((), (3,)))
-            ops.append(Op("SPLIT", [axis, x], pieces, OpAttributes(version=2), op.layer))
-        for piece, result in zip(pieces, results, strict=True):
-            weights = Value((together * wide, height, width, together * narrow), constant=True)
-            bias = Value((together * wide,), "int32", constant=True)
-            ops.append(Op("CONV_2D", [piece, weights, bias], [result], attributes, op.layer))
-        if parts > 1:
-            ops.append(Op("CONCATENATION", results, [op.made], OpAttributes(version=2), op.layer))
-    form.ops = ops
-
-
-def _remove_unread(form: Form) -> None:
-    """Ops whose results nobody reads."""
-    needed = {id(value) for value in form.outputs}
-    kept: list[Op] = []
-    for op in reversed(form.ops):
-        if any(id(value) in needed for value in op.outputs):
-            needed.update(id(value) for value in op.inputs)
-            kept.append(op)
-    form.ops = kept[::-1]

@@ -14,6 +14,10 @@ _ROUNDING = "rounding of float32: sums in another order"
 # The compiler pads output channels to 64 where there are more (`device._parameters`): groups are
 # put together up to that.
 _LANES = 64
+_DEPTHWISE_SETTINGS = (
+    "padding", "strideW", "strideH", "fusedActivationFunction", "dilationWFactor",
+    "dilationHFactor",
+)  # fmt: skip
 
 
 def _dense_on_sequence(graph: FloatGraph, op: Any) -> bool:
@@ -87,6 +91,9 @@ def _grouped(graph: FloatGraph, op: Any) -> bool:
     )
     parts = groups // together
     biases = graph.constant(rest[0]) if rest else None
+    if narrow == wide == 1:
+        _depthwise(graph, op, weights, biases)
+        return True
     base = graph.name(graph.made(op))
     settings = dict(vars(graph.options(op)))
     slices = _split(graph, op, x, parts) if parts > 1 else [x]
@@ -114,6 +121,23 @@ def _grouped(graph: FloatGraph, op: Any) -> bool:
     return True
 
 
+def _depthwise(graph: FloatGraph, op: Any, weights: Any, biases: Any) -> None:
+    """A group for each channel is a depthwise convolution."""
+    x, made = graph.read(op)[0], graph.made(op)
+    channels, name = weights.shape[0], graph.name(made)
+    bias = np.zeros(channels, np.float32) if biases is None else np.array(biases)
+    read = [
+        x,
+        graph.add_constant(np.transpose(weights, (3, 1, 2, 0)).copy(), f"{name}/weights"),
+        graph.add_constant(bias, f"{name}/bias"),
+    ]
+    settings = {
+        key: value for key, value in vars(graph.options(op)).items() if key in _DEPTHWISE_SETTINGS
+    }
+    y = graph.add(op, "DEPTHWISE_CONV_2D", read, graph.shape(made), depthMultiplier=1, **settings)
+    graph.result(op, y)
+
+
 def _split(graph: FloatGraph, op: Any, x: int, parts: int) -> list[int]:
     shape = graph.shape(x)
     axis = graph.add_constant(np.array(3, np.int32), f"{graph.name(graph.made(op))}/axis")
@@ -133,7 +157,7 @@ RULES = (
         _constant_product,
     ),
     Rule(
-        "grouped-convolution", ("CONV_2D",), "SPLIT, CONV_2D and CONCATENATION",
+        "grouped-convolution", ("CONV_2D",), "DEPTHWISE_CONV_2D, or slices of CONV_2D",
         "newer than the compiler, which stops at the whole file", _ROUNDING, 1e-5, _grouped,
     ),
 )  # fmt: skip

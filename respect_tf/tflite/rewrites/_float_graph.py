@@ -14,6 +14,7 @@ from respect_tf.tflite.rewrites._read_graph import OPTIONS, Array, ReadGraph, Sh
 __all__ = ["Array", "FloatGraph", "Shape"]
 
 _VALID = 1  # `Padding.VALID`
+_GROUPED_CONV = 6  # version from which on CONV_2D has groups
 _BIASED_TRANSPOSE_CONV = 3  # the op's version where it has a bias; all others are of version 1
 
 
@@ -201,6 +202,7 @@ class FloatGraph(ReadGraph):
     def content(self) -> bytes:
         """The model as a file, without what nothing needs any more."""
         self.drop_unused()
+        self._settle_versions()
         # TFLite's calibrator refuses files with codes that no op has.
         used = sorted({op.opcodeIndex for op in self._subgraph.operators})
         places = {index: place for place, index in enumerate(used)}
@@ -208,6 +210,21 @@ class FloatGraph(ReadGraph):
         for op in self._subgraph.operators:
             op.opcodeIndex = places[op.opcodeIndex]
         return write_model(self._model)
+
+    def _settle_versions(self) -> None:
+        """Give CONV_2D without groups a version that needs none.
+
+        TFLite's converter gives all ops of a type one version, that of the newest.
+        """
+        for op in self.ops:
+            if self.kind(op) == "CONV_2D" and self.version(op) >= _GROUPED_CONV:
+                x, kernel = self.read(op)[:2]
+                if self.shape(x)[3] == self.shape(kernel)[3]:
+                    op.opcodeIndex = self._code("CONV_2D", 1)
+
+    def version(self, op: Any) -> int:
+        """The version of an op."""
+        return int(self._model.operatorCodes[op.opcodeIndex].version)
 
     def _add_tensor(self, shape: Sequence[int], dtype: str, name: str) -> int:
         generated = schema()
