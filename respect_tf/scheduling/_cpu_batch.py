@@ -84,7 +84,7 @@ def _makers(graph: OpGraph) -> list[Ints]:
     makers = []
     for op in range(graph.num_ops):
         found = graph.producer[graph.inputs_of(op)]
-        makers.append(np.unique(found[found >= 0]))
+        makers.append(np.unique(found[found >= 0]).astype(np.int64))
     return makers
 
 

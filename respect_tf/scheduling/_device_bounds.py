@@ -130,7 +130,7 @@ def bus_bound(costs: DeviceCosts, rate: float) -> LinearBound:
         rate * (chip.instructions + chip.parameters.streamed),
         rate * chip.base_instructions,
         rate * graph.tensor_bytes.astype(np.float64),
-        rate * chip.device.request_bytes * chip.requests,
+        rate * chip.device.request_bytes * chip.requests.astype(np.float64),
         np.ones(len(ops), bool),
         is_shared=True,
     )

@@ -67,7 +67,7 @@ class Prices:
         return cls(
             device_ms=np.where(chip.supported, costs.busy_ms, costs.cpu_ms),
             host_ms=costs.cpu_ms,
-            asked_ms=link * chip.asked_bytes,
+            asked_ms=link * chip.asked_bytes.astype(np.float64),
             room_ms=link * chip.whole_room,
             start_ms=costs.start_ms,
             floor_ms=costs.device.stage_ms * num_stages,

@@ -30,13 +30,15 @@ def moved(graph: FloatGraph, op: Any, values: Array) -> Array | None:
         return None
     lists = [[int(n) for n in operand.reshape(-1)] for operand in operands if operand is not None]
     if kind == "TILE":
-        return np.tile(values, lists[0])
+        tiled: Array = np.tile(values, lists[0])
+        return tiled
     if kind == "TRANSPOSE":
-        return values.transpose(lists[0])
+        turned: Array = values.transpose(lists[0])
+        return turned
     if kind == "BROADCAST_TO":
         return np.broadcast_to(values, made)
     if kind == "REVERSE_V2":
-        return np.flip(values, lists[0])
+        return np.flip(values, tuple(lists[0]))
     if kind == "SLICE":
         ends = [begin + size for begin, size in zip(lists[0], made, strict=True)]
         return values[tuple(map(slice, lists[0], ends))]
@@ -59,7 +61,8 @@ def _blocks(values: Array, block: int, into_channels: bool) -> Array | None:
     else:
         split = values.reshape(batch, height, width, block, block, -1)
         shape = (batch, height * block, width * block, channels // block**2)
-    return split.transpose(0, 1, 3, 2, 4, 5).reshape(shape)
+    moved: Array = split.transpose(0, 1, 3, 2, 4, 5).reshape(shape)
+    return moved
 
 
 def _strided(options: Any, values: Array, lists: list[list[int]]) -> Array | None:
