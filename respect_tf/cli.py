@@ -103,11 +103,6 @@ def main() -> None:
     help="Let MODEL run code of its own: Lambda layers, classes of any module it names.",
 )
 @click.option(
-    "--input-shape",
-    metavar="H,W,...",
-    help="Sizes for an input that leaves some open, without the batch: 224,224,3.",
-)
-@click.option(
     "--no-strict",
     is_flag=True,
     help="Accept ops that no Edge TPU takes, without a CPU stage for them.",

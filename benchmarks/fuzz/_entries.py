@@ -206,7 +206,7 @@ def _open_weights(folder: Path, work: Path) -> None:
     from respect_tf.training import evaluate, label_task
 
     weights = load_weights(folder / "weights.npz")
-    evaluate([label_task(0, num_ops=(30, 30))], weights, num_samples=1)
+    evaluate([label_task(0, num_ops=(30, 30))], weights, num_noisy=1)
 
 
 def _open_labels(folder: Path, work: Path) -> None:

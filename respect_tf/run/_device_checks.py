@@ -68,7 +68,7 @@ def check_edge_tpus(
     """
     wanted = sum(not segment.on_cpu for segment in segments) if num_devices is None else num_devices
     if backend == "pycoral":
-        pycoral = check_pycoral()
+        pycoral = check_pycoral(imports=True)
         return (
             pycoral,
             check_devices(wanted, pycoral_devices() if pycoral.ok else None),
@@ -155,8 +155,12 @@ def check_devices(wanted: int, found: Sequence[str] | None = None) -> DeviceChec
     return DeviceCheck(name, False, shown, remedy)
 
 
-def check_pycoral() -> DeviceCheck:
-    """Whether there is Google's pycoral."""
+def check_pycoral(*, imports: bool = False) -> DeviceCheck:
+    """Whether there is Google's pycoral.
+
+    Args:
+        imports: Whether to import it: for who is about to use it.
+    """
     name = "Google's pycoral"
     remedy = (
         "It is not on PyPI: install its wheel for Python 3.9 and older as "
@@ -172,8 +176,9 @@ def check_pycoral() -> DeviceCheck:
         remedy = f"'pip uninstall pycoral' first. {remedy}"
         return DeviceCheck(name, False, f"{_distribution()}, an unrelated project", remedy)
     try:
-        pipeline_module()
-        edgetpu_module()
+        if imports:
+            pipeline_module()
+            edgetpu_module()
     except (ImportError, OSError) as error:
         remedy = "Install the Edge TPU runtime, and the wheel of pycoral for this Python."
         return DeviceCheck(name, False, f"cannot be imported: {error}", remedy)
