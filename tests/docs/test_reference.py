@@ -54,7 +54,7 @@ def _packages():
         package = importlib.import_module(name)
         yield name
         for folder in pkgutil.iter_modules(package.__path__, f"{name}."):
-            if folder.ispkg:
+            if folder.ispkg and not folder.name.split(".")[-1].startswith("_"):
                 yield folder.name
 
 
