@@ -397,11 +397,16 @@ def test_ctrl_c_ends_the_call_and_the_next_answer_is_the_next_ones():
         _wait_until(lambda: _processor_time(pid) > started)  # it is in the endless loop
         signal.pthread_kill(main_thread, signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        interpreter.run([np.ones(1, bool)])
-    thread.join()
+    # A process that a shell has started in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            interpreter.run([np.ones(1, bool)])
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert _wait_until(lambda: not _is_alive(pid))
     assert interpreter.run([np.zeros(1, bool)])[0].tolist() == [False]
 
