@@ -109,7 +109,7 @@ def architecture_of(
     weights = trained_looking_weights(source.keras_model) if disturbed else nullcontext()
     with progress(f"Converting {source.name}", verbose=verbose), weights:
         converted = to_int8(
-            model,
+            model if source.keras_model is None else source.keras_model,
             random_samples(source),
             strict=False,
             custom_objects=custom_objects,

@@ -72,3 +72,17 @@ def test_a_converter_and_other_things_are_refused(model):
 def test_a_graph_of_arrays_is_taken_as_it_is():
     graph = OpGraph.from_arrays([1, 2], [1, 1], [[0, 1]])
     assert architecture_of(graph).graph is graph
+
+
+def test_a_file_and_its_model_count_as_trained_alike(tmp_path):
+    start = keras.Input((8, 8, 4))
+    tensor = Twice(name="twice")(layers.BatchNormalization()(layers.MaxPooling2D(2)(start)))
+    fresh = keras.Model(start, tensor, name="fresh")
+    fresh.save(tmp_path / "fresh.keras")
+    kinds = [
+        architecture_of(
+            given, trained=True, custom_objects={"Twice": Twice}, verbose=0
+        ).graph.op_types
+        for given in (fresh, tmp_path / "fresh.keras")
+    ]
+    assert kinds == [("MAX_POOL_2D", "MUL", "ADD", "ADD")] * 2
