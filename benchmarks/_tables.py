@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "docs" / "measured.md"
+PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
 
 
 def write_results(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str) -> None:
@@ -23,12 +23,12 @@ def write_results(name: str, title: str, rows: Sequence[Mapping[str, Any]], note
     print(text)
 
 
-def update_readme(name: str, text: str) -> None:
-    """Put a text between the marks `<!-- NAME -->` and `<!-- /NAME -->` of the README."""
+def update_page(name: str, text: str) -> None:
+    """Put a text between the marks `<!-- NAME -->` and `<!-- /NAME -->` of `docs/measured.md`."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, rest = README.read_text("utf-8").split(begin)
+    before, rest = PAGE.read_text("utf-8").split(begin)
     _, after = rest.split(end)
-    README.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", "utf-8")
+    PAGE.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", "utf-8")
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import environment, markdown, update_readme, write_results
+from benchmarks._tables import environment, markdown, update_page, write_results
 from respect_tf.segmentation import check_runner_rules
 
 NUM_STAGES = (4, 5, 6)
@@ -34,7 +34,7 @@ Times are medians of five runs; "cut" is reading, cutting, packing and checking 
 is what that needs at its peak, as a multiple of the model's size, the model itself not counted.
 """
     write_results("cutting", "Cutting the ten models", rows, notes)
-    update_readme("cutting", f"{markdown(_by_model(rows))}\n\n{environment()}")
+    update_page("cutting", f"{markdown(_by_model(rows))}\n\n{environment()}")
 
 
 def _by_model(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from benchmarks._device_networks import (
     prices_table,
 )
 from benchmarks._device_rows import Row, measured_networks
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 
 
 def main() -> None:
-    """Measure and write `results/device_*.md` and the README's tables."""
+    """Measure and write `results/device_*.md` and the tables of `docs/measured.md`."""
     if not DATA.is_dir():
         print(
             f"The public measurements are not at ../{DATA.parent.name}/{DATA.name}: there is "
@@ -35,7 +35,7 @@ def main() -> None:
         write_results(name, f"The device model: {title}", rows, NETWORK_NOTES)
     targets = _targets({row["kind"]: row for row in memory}, networks)
     write_results("device", "The device model: what it should reach", targets, _TARGET_NOTES)
-    update_readme("device", f"{markdown(targets)}\n\n{markdown(hosts)}")
+    update_page("device", f"{markdown(targets)}\n\n{markdown(hosts)}")
 
 
 _TARGET_NOTES = """

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 
 FAMILIES = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
@@ -54,7 +54,7 @@ def main() -> None:
         f"best plan for up to four devices ({_HOST}) are within 3 % for {len(near)}. Seconds are "
         "CPU seconds, of deriving the graph and of the whole estimate.",
     )
-    update_readme("estimate", markdown([{
+    update_page("estimate", markdown([{
         "models": len(rows), "derived": len(known), "equal": len(equal), "within 3 %": len(near),
         "slowest graph, CPU s": max(row["graph s"] for row in known),
     }]))  # fmt: skip

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 from respect_tf.device import ChipCosts, DeviceCosts, EdgeTpu, Hosts, predict
 from respect_tf.device._calibrate import calibrate_rows
 from respect_tf.device._chip import remember
@@ -44,7 +44,7 @@ def main() -> None:
     write_results("hosts_regret", "Regret of cuts on USB 3 hosts", regret, _REGRET_NOTES)
     simulated = simulated_rows(graphs)
     write_results("hosts_simulated", "Hosts that nobody has measured", simulated, _SIMULATED_NOTES)
-    update_readme("hosts", f"{markdown(regret)}\n\n{markdown(simulated)}")
+    update_page("hosts", f"{markdown(regret)}\n\n{markdown(simulated)}")
 
 
 def regret_rows(graphs: Mapping[str, OpGraph]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import time
 
 import respect_tf
 from benchmarks._models import plain_conversion
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 from examples.applications import build_application, calibration_samples
 from respect_tf.tflite import silenced
 
@@ -49,7 +49,7 @@ inputs.
 """
     title = "What convert() adds to TFLite's conversion"
     write_results("overhead", title, rows, notes)
-    update_readme("overhead", markdown(rows))
+    update_page("overhead", markdown(rows))
 
 
 if __name__ == "__main__":

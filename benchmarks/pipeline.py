@@ -10,7 +10,7 @@ import numpy as np
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 from respect_tf.run import PipelineRunner, SegmentChain, create_runner, simulate
 from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, silenced
@@ -29,7 +29,7 @@ def main() -> None:
     write_results(
         "pipeline_speed", "The CPU runner's speed", speed, "The fastest of repeated runs."
     )
-    update_readme("pipeline", markdown(speed))
+    update_page("pipeline", markdown(speed))
     rows = [parity_row(name) for name in TEN_MODELS]
     notes = f"Cut for {NUM_STAGES} stages; every output compared byte for byte."
     write_results("pipeline_parity", "The CPU runner against the whole model", rows, notes)

@@ -36,11 +36,11 @@ from benchmarks._policy_suite import (
     timed_random_instances,
 )
 from benchmarks._tables import (
-    README,
+    PAGE,
     RESULTS,
     environment,
     markdown,
-    update_readme,
+    update_page,
     write_results,
 )
 from respect_tf import OpGraph, schedule
@@ -66,13 +66,13 @@ def main() -> None:
         title, make_rows, notes = SECTIONS[name]
         write_results(f"policy_{name}", title, list(make_rows()), notes)
     results = {name: RESULTS / f"policy_{name}.json" for name in SECTIONS}
-    if all(path.exists() for path in results.values()) and "<!-- policy -->" in README.read_text():
+    if all(path.exists() for path in results.values()) and "<!-- policy -->" in PAGE.read_text():
         found = {name: json.loads(path.read_text()) for name, path in results.items()}
-        update_readme("policy", _summary(found))
+        update_page("policy", _summary(found))
 
 
 def _summary(found: dict[str, list[Row]]) -> str:
-    """What the README says: the tables without their details."""
+    """What `docs/measured.md` says: the tables without their details."""
     names = ("random", "structured", "milp", "proposals")
     tables = [
         f"{SECTIONS[name][0]} ([policy_{name}.md](benchmarks/results/policy_{name}.md)):\n\n"

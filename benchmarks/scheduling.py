@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import RESULTS, environment, markdown, update_readme, write_results
+from benchmarks._tables import RESULTS, environment, markdown, update_page, write_results
 from respect_tf import OpGraph, PeakMemory, schedule
 from respect_tf.scheduling import Schedule, check_agreement, check_schedule, improve
 from respect_tf.training import FAMILIES, random_graph
@@ -55,11 +55,11 @@ def main() -> None:
     results = {name: RESULTS / f"scheduling_{name}.json" for name in SECTIONS}
     if all(path.exists() for path in results.values()):
         found = {name: json.loads(path.read_text()) for name, path in results.items()}
-        update_readme("scheduling", _summary(found))
+        update_page("scheduling", _summary(found))
 
 
 def _summary(found: dict[str, list[Row]]) -> str:
-    """What the README says: a row per section, and the speed on large graphs."""
+    """What `docs/measured.md` says: a row per section, and the speed on large graphs."""
     size = found.pop("size")
     rows = [_section_row(name, rows) for name, rows in found.items()]
     return f"{markdown(rows)}\n\n{markdown(size)}\n\n{environment()}"

@@ -11,7 +11,7 @@ import numpy as np
 
 import respect_tf
 from benchmarks._models import TEN_MODELS, int8_model
-from benchmarks._tables import markdown, update_readme, write_results
+from benchmarks._tables import markdown, update_page, write_results
 from respect_tf.device import predict
 
 NUM_STAGES = (4, 5, 6)
@@ -31,7 +31,7 @@ def main() -> None:
         for device in DEVICES:
             rows += [_row(name, content, device, num_stages) for num_stages in NUM_STAGES]
     write_results("throughput", "Predicted throughput of the ten models", rows, _notes(rows))
-    update_readme("throughput", f"{markdown(_by_device(rows))}\n\n{_summary(rows)}")
+    update_page("throughput", f"{markdown(_by_device(rows))}\n\n{_summary(rows)}")
 
 
 def _row(name: str, content: bytes, named: str, num_stages: int) -> dict[str, Any]:

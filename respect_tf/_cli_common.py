@@ -80,6 +80,14 @@ num_devices_option = click.option(
     help="Edge TPUs to use, replicas included; attached: those of this machine. Default: up to 4, "
     "or one for each segment.",
 )
+most_devices_option = click.option(
+    "-d",
+    "--num-devices",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Edge TPUs to plan for at most.",
+)
 scheduler_option = click.option(
     "--scheduler",
     type=click.Choice(SCHEDULERS),

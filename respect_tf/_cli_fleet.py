@@ -53,8 +53,6 @@ def fleet(
     rate = 30.0                    # inferences per second
     samples = "images.npy"         # to calibrate with, for --output
     """
-    from respect_tf._fields import finite
-
     verbose: Any = 0 if quiet else "auto"
     with failing(as_json):
         given = _read(description)
@@ -79,7 +77,7 @@ def fleet(
                 output, overwrite=overwrite, verbose=verbose
             )
         if as_json:
-            print_json(finite({**plan.to_dict(), "folder": None if saved is None else str(saved)}))
+            print_json({**plan.to_dict(), "folder": None if saved is None else str(saved)})
         else:
             say(str(plan))
             if saved is not None:

@@ -13,6 +13,7 @@ from respect_tf._cli_common import (
     device_option,
     failing,
     json_option,
+    most_devices_option,
     objective_option,
     print_json,
     quiet_option,
@@ -23,14 +24,7 @@ from respect_tf._cli_common import (
 
 @click.command()
 @click.argument("model", type=EXISTING)
-@click.option(
-    "-d",
-    "--num-devices",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Edge TPUs to plan for at most.",
-)
+@most_devices_option
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),

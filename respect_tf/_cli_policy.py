@@ -221,7 +221,7 @@ def evaluate(
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> str:
-    from respect_tf.report._text import table
+    from respect_tf.report import table
 
     cells = [
         [f"{value:.2%}" if isinstance(value, float) else str(value) for value in row.values()]

@@ -9,6 +9,7 @@ import click
 from respect_tf._cli_common import (
     failing,
     json_option,
+    most_devices_option,
     print_json,
     quiet_option,
     say,
@@ -42,14 +43,7 @@ from respect_tf._cli_common import (
     show_default="usb3-pi5",
     help="A host that 'respect-tf devices' lists. May be given several times.",
 )
-@click.option(
-    "-d",
-    "--num-devices",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Edge TPUs at most.",
-)
+@most_devices_option
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

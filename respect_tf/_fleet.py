@@ -257,16 +257,7 @@ def plan_fleet(
 def _description(plan: Fleet, folders: Mapping[str, str]) -> str:
     """`fleet.json`."""
     groups = [
-        {
-            "models": list(group.models),
-            "folders": [folders[name] for name in group.models],
-            "replicas": list(group.replicas),
-            "predicted": {
-                "load": group.load,
-                "inference_ms": group.inference_ms,
-                "streamed_bytes": group.streamed_bytes,
-            },
-        }
+        {"folders": [folders[name] for name in group.models], **group.to_dict()}
         for group in plan.groups
     ]
     whole = {"device": plan.device.name, "rates": plan.rates, "groups": groups}

@@ -4,7 +4,7 @@ from respect_tf.device._calibrate import Calibration, calibrate
 from respect_tf.device._chip import ChipCosts, with_less_room
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._cpu_ops import CpuOp
-from respect_tf.device._edge_tpu import EdgeTpu
+from respect_tf.device._edge_tpu import MIB, EdgeTpu
 from respect_tf.device._hosts import (
     DeviceLike,
     Hosts,
@@ -33,11 +33,13 @@ from respect_tf.device._support import (
     unsupported_reason,
     version_warning,
 )
+from respect_tf.device._tiles import fit_blocks
 from respect_tf.device._transfers import stage_tensors
 
 __all__ = [
     "ACCEPTED_VERSIONS",
     "MARGINS",
+    "MIB",
     "PERCENTILES",
     "Calibration",
     "ChipCosts",
@@ -61,6 +63,7 @@ __all__ = [
     "devices_from",
     "devices_of",
     "first_device",
+    "fit_blocks",
     "instruction_bytes",
     "instruction_features",
     "mapping_doubts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 
@@ -17,13 +17,6 @@ from respect_tf.run.script._stages import LoadedModel
 from respect_tf.run.script._trial import check_models
 from respect_tf.segmentation import Segment, TensorSpec
 from respect_tf.tflite import Interpreter
-
-
-class Backend(Protocol):
-    """Loads segments."""
-
-    def load(self, segment: Segment, device: str) -> LoadedModel:
-        """A segment, ready to run on a device."""
 
 
 class CpuBackend:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.graph._structural import rows_of
+from respect_tf.graph import rows_of
 from respect_tf.scheduling._problem import Problem
 
 # The fields of `Problem` in `_loops/problem.h`, in its order.

@@ -49,10 +49,6 @@ class Budget:
         if time.perf_counter() > self.deadline:
             raise BudgetExceededError
 
-    def spend_ideals(self, count: int) -> None:
-        """Raise `BudgetExceededError` if that many are too many."""
-        self.spend_pairs(IDEAL_WORK * count)
-
     def spend_pairs(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many."""
         self.spent += count

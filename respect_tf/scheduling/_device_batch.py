@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import ChipCosts, DeviceCosts
-from respect_tf.device._edge_tpu import MIB
+from respect_tf.device import MIB, ChipCosts, DeviceCosts
 from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._stage_batch import StageBatch
 from respect_tf.scheduling._tile_batch import left_out

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import ChipCosts, DeviceCosts
-from respect_tf.device._edge_tpu import MIB
+from respect_tf.device import MIB, ChipCosts, DeviceCosts
 from respect_tf.scheduling._bounded import LinearBound
 
 Floats = npt.NDArray[np.float64]

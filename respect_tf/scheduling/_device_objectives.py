@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from respect_tf.device import (
+    MIB,
     EdgeTpu,
     PipelinePrediction,
     checked_rate,
@@ -15,7 +16,6 @@ from respect_tf.device import (
     resolve_device,
     under_load,
 )
-from respect_tf.device._edge_tpu import MIB
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._bounded import Floats, LinearBound
 from respect_tf.scheduling._device_bounds import bus_bound, stage_bounds

@@ -87,18 +87,7 @@ class FleetPlan:
                 "bus_load": self.bus_load,
                 "host_load": self.host_load,
             },
-            "groups": [
-                {
-                    "models": list(group.models),
-                    "replicas": list(group.replicas),
-                    "predicted": {
-                        "load": group.load,
-                        "inference_ms": dict(group.inference_ms),
-                        "streamed_bytes": dict(group.streamed_bytes),
-                    },
-                }
-                for group in self.groups
-            ],
+            "groups": [group.to_dict() for group in self.groups],
         }
 
     def __str__(self) -> str:

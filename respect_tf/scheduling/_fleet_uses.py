@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,18 @@ class FleetGroup:
     def num_devices(self) -> int:
         """Number of devices."""
         return sum(self.replicas)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; every figure is under `"predicted"`."""
+        return {
+            "models": list(self.models),
+            "replicas": list(self.replicas),
+            "predicted": {
+                "load": self.load,
+                "inference_ms": dict(self.inference_ms),
+                "streamed_bytes": dict(self.streamed_bytes),
+            },
+        }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf._loops.twins import loop
-from respect_tf.graph._structural import (
+from respect_tf.graph import (
     Rows,
     depth_first,
     growths,

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
-from respect_tf.graph import OpGraph
-from respect_tf.graph._structural import Links, links_of
+from respect_tf.graph import Links, OpGraph, links_of
 from respect_tf.scheduling._arguments import checked_count
 from respect_tf.scheduling._asked import AskedObjective
 from respect_tf.scheduling._bounded import BoundedObjective

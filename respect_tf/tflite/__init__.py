@@ -24,6 +24,7 @@ from respect_tf.tflite._float_model import FloatTFLite
 from respect_tf.tflite._input_arrays import arrays_by_input, fitting_arrays
 from respect_tf.tflite._int8_model import Int8Model
 from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_here
+from respect_tf.tflite._model_inputs import InputShape
 from respect_tf.tflite._precision import NonInt8Tensor, check_int8, layer_of
 from respect_tf.tflite._preview import int8_preview
 from respect_tf.tflite._saved_model import check_saved_model
@@ -35,13 +36,7 @@ from respect_tf.tflite._schema import (
     tensor_type_names,
 )
 from respect_tf.tflite._silence import silenced
-from respect_tf.tflite._source import (
-    FloatModel,
-    InputShape,
-    TFLiteContent,
-    converter_name,
-    open_source,
-)
+from respect_tf.tflite._source import FloatModel, TFLiteContent, converter_name, open_source
 from respect_tf.tflite._tables import FlatBufferTable
 from respect_tf.tflite._trust import Trust
 from respect_tf.tflite._worker_model import call_in_worker

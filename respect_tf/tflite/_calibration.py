@@ -16,7 +16,7 @@ import numpy as np
 from respect_tf._errors import CalibrationDataError
 from respect_tf._reporting import Verbosity, report
 from respect_tf.tflite._input_arrays import Sample, check_values, fitting_arrays, snippet
-from respect_tf.tflite._source import ModelInput
+from respect_tf.tflite._model_inputs import ModelInput
 
 MAX_SAMPLES = 500
 _FEW_SAMPLES = 10

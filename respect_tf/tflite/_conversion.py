@@ -34,6 +34,7 @@ from respect_tf.tflite._input_arrays import Sample
 from respect_tf.tflite._int8_model import Int8Model
 from respect_tf.tflite._interpreter import is_made_here, mark_made_here
 from respect_tf.tflite._memory import give_freed_memory_back
+from respect_tf.tflite._model_inputs import InputShape
 from respect_tf.tflite._precision import (
     check_int8,
     non_int8_tensors,
@@ -46,7 +47,6 @@ from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import (
     ConfiguredConverter,
     FloatModel,
-    InputShape,
     Source,
     SourceKind,
     TFLiteContent,

@@ -13,17 +13,12 @@ from respect_tf._reporting import Verbosity
 from respect_tf.tflite._flatbuffer import ints, read_model, signature_names, text
 from respect_tf.tflite._frozen import freeze_without_a_function
 from respect_tf.tflite._interpreter import mark_made_here
+from respect_tf.tflite._model_inputs import ModelInput
 from respect_tf.tflite._precision import non_int8_tensors
 from respect_tf.tflite._quantizer import edited_before_quantizing
 from respect_tf.tflite._schema import tensor_type_names
 from respect_tf.tflite._silence import Chatter, silenced
-from respect_tf.tflite._source import (
-    ConfiguredConverter,
-    FloatModel,
-    ModelInput,
-    TFLiteContent,
-    open_source,
-)
+from respect_tf.tflite._source import ConfiguredConverter, FloatModel, TFLiteContent, open_source
 from respect_tf.tflite._trace import trace
 from respect_tf.tflite._trust import Trust
 

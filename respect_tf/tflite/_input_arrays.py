@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import CalibrationDataError, RespectError
-from respect_tf.tflite._source import ModelInput
+from respect_tf.tflite._model_inputs import ModelInput
 
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]  # input name -> [1, ...]

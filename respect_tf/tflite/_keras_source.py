@@ -14,7 +14,8 @@ from respect_tf.tflite._keras_catalogue import Catalogue, KerasKind
 from respect_tf.tflite._keras_config import adapted, refusal
 from respect_tf.tflite._keras_file import lay_out, write_config
 from respect_tf.tflite._keras_numbers import float32_if_other, in_float32, refuse_other_numbers
-from respect_tf.tflite._source import FloatModel, InputShape, file_stem, gist, make_inputs
+from respect_tf.tflite._model_inputs import InputShape, make_inputs
+from respect_tf.tflite._source import FloatModel, file_stem, gist
 from respect_tf.tflite._structure import Leaf, leaf_names, leaves, map_leaves
 from respect_tf.tflite._trust import Trust
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from respect_tf._errors import ConversionError, RespectError, UnsupportedModelError
+from respect_tf.tflite._model_inputs import ModelInput
 from respect_tf.tflite._precision import layer_of
-from respect_tf.tflite._source import FloatModel, ModelInput, gist
+from respect_tf.tflite._source import FloatModel, gist
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOP = re.compile(r"(Stateless)?While|LoopCond")

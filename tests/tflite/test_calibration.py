@@ -5,7 +5,7 @@ import pytest
 
 from respect_tf._errors import CalibrationDataError
 from respect_tf.tflite._calibration import MAX_SAMPLES, calibration_samples, cast_sample
-from respect_tf.tflite._source import ModelInput
+from respect_tf.tflite._model_inputs import ModelInput
 
 IMAGE = ModelInput("image", (1, 4, 5, 3), "float32")
 VECTOR = ModelInput("vector", (1, 7), "float32")

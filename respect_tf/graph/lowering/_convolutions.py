@@ -7,7 +7,7 @@ from typing import Any
 
 from respect_tf.graph.lowering._activations import lower_activation
 from respect_tf.graph.lowering._form import Form, Shape, Value
-from respect_tf.graph.lowering._shapes import reshape
+from respect_tf.graph.lowering._shapes import pair, reshape
 
 _GROUPED = 6  # version of a CONV_2D with groups
 
@@ -15,7 +15,7 @@ _GROUPED = 6  # version of a CONV_2D with groups
 def conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """Conv2D, with or without groups."""
     groups = int(getattr(layer, "groups", 1) or 1)
-    weights = (int(layer.filters), *_pair(layer.kernel_size), value.shape[-1] // groups)
+    weights = (int(layer.filters), *pair(layer.kernel_size), value.shape[-1] // groups)
     made = _convolution(
         form, "CONV_2D", layer, value, weights, shape, version=_GROUPED if groups > 1 else None
     )
@@ -24,7 +24,7 @@ def conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
 
 def depthwise_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """DepthwiseConv2D."""
-    weights = (1, *_pair(layer.kernel_size), shape[-1])
+    weights = (1, *pair(layer.kernel_size), shape[-1])
     made = _convolution(form, "DEPTHWISE_CONV_2D", layer, value, weights, shape)
     return _activated(form, layer, made)
 
@@ -33,7 +33,7 @@ def separable_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Val
     """SeparableConv2D: depthwise without a bias, then 1x1."""
     channels = value.shape[-1] * int(layer.depth_multiplier)
     middle = (*shape[:-1], channels)
-    weights = (1, *_pair(layer.kernel_size), channels)
+    weights = (1, *pair(layer.kernel_size), channels)
     made = _convolution(form, "DEPTHWISE_CONV_2D", layer, value, weights, middle, bias=False)
     made = form.op(
         "CONV_2D",
@@ -47,9 +47,9 @@ def separable_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Val
 
 def transposed_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """Conv2DTranspose."""
-    if _pair(layer.dilation_rate) != (1, 1):
+    if pair(layer.dilation_rate) != (1, 1):
         return None
-    weights = form.weights((int(layer.filters), *_pair(layer.kernel_size), value.shape[-1]))
+    weights = form.weights((int(layer.filters), *pair(layer.kernel_size), value.shape[-1]))
     inputs = [form.setting(*shape), weights, value]
     has_bias = _has_bias(form, layer)
     if has_bias:
@@ -60,7 +60,7 @@ def transposed_conv_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Va
         shape,
         has_bias=has_bias,
         padding=layer.padding.upper(),
-        strides=_pair(layer.strides),
+        strides=pair(layer.strides),
     )
     return _activated(form, layer, made)
 
@@ -178,8 +178,8 @@ def _convolution(
         version=version,
         has_bias=_has_bias(form, layer) if bias is None else bias,
         padding=layer.padding.upper(),
-        strides=_pair(layer.strides),
-        dilation=_pair(layer.dilation_rate),
+        strides=pair(layer.strides),
+        dilation=pair(layer.dilation_rate),
     )
 
 
@@ -189,12 +189,6 @@ def _has_bias(form: Form, layer: Any) -> bool:
 
 def _activated(form: Form, layer: Any, value: Value) -> Value | None:
     return lower_activation(form, layer.activation, value)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, (list, tuple)):
-        return int(value[0]), int(value[-1])
-    return int(value), int(value)
 
 
 def _single(value: Any) -> int:

@@ -82,7 +82,7 @@ def lower_call(
         What it makes, or None where the layer, or a way to call it, is not known here.
     """
     layer, kind = call.layer, _kind(call.layer)
-    if not shapes or not _is_kerases_own(layer):
+    if not shapes or not _is_keras_own(layer):
         return None
     shape = shapes[0]
     if len(shapes) > 1:
@@ -128,7 +128,7 @@ def _kind(layer: Any) -> str:
     return name
 
 
-def _is_kerases_own(layer: Any) -> bool:
+def _is_keras_own(layer: Any) -> bool:
     """Whether a class is Keras's or tf_keras's own: another one may share its name."""
     package = type(layer).__module__.split(".")[0]
     return package in ("keras", "tf_keras")

@@ -18,14 +18,14 @@ def pool_2d(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) ->
         [value],
         shape,
         padding=layer.padding.upper(),
-        strides=_pair(layer.strides),
-        window=_pair(layer.pool_size),
+        strides=pair(layer.strides),
+        window=pair(layer.pool_size),
     )
 
 
 def pool_1d(form: Form, layer: Any, value: Value, shape: Shape, *, kind: str) -> Value:
     """MaxPooling1D and AveragePooling1D: over an image of height 1."""
-    step, window = _pair(layer.strides)[0], _pair(layer.pool_size)[0]
+    step, window = pair(layer.strides)[0], pair(layer.pool_size)[0]
     flat = reshape(form, value, (1, 1, *value.shape[1:]))
     made = form.op(
         kind,
@@ -127,7 +127,8 @@ def _broadcast(first: Shape, second: Shape) -> list[int]:
     return [max(a, b) for a, b in zip(left, right, strict=True)]
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Height and width, of a number for both or of two."""
     if isinstance(value, (list, tuple)):
         return int(value[0]), int(value[-1])
     return int(value), int(value)
