@@ -12,20 +12,22 @@ from respect_tf._errors import ArgumentError, DeviceError
 from respect_tf._reporting import Verbosity, progress, report
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts
 from respect_tf.graph import OpGraph
+from respect_tf.planning import (
+    DeviceCount,
+    checked_devices,
+    frames_by_devices,
+    plan_devices,
+    share_out,
+)
 from respect_tf.report import choice as plan_choice
 from respect_tf.run import list_edge_tpus, measure_on_cpu
 from respect_tf.scheduling import (
     Constraints,
-    DeviceCount,
     MeasureLike,
     Objective,
     Schedule,
     ScheduleRequest,
     check_schedule,
-    checked_devices,
-    frames_by_devices,
-    plan_devices,
-    share_out,
     with_islands,
 )
 from respect_tf.tflite import Int8Model

@@ -10,7 +10,8 @@ from respect_tf._architecture import Origin, architecture_of
 from respect_tf._plan import Plan
 from respect_tf._reporting import Verbosity
 from respect_tf.device import DeviceLike
-from respect_tf.scheduling import Objective, checked_devices, plan_devices
+from respect_tf.planning import checked_devices, plan_devices
+from respect_tf.scheduling import Objective
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

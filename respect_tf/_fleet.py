@@ -21,8 +21,8 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
+from respect_tf.planning import Aim, FleetGroup, FleetPlan, plan_fleet_of
 from respect_tf.run import Arrivals, FleetSimulation, Station, simulate_fleet
-from respect_tf.scheduling import Aim, FleetGroup, FleetPlan, plan_fleet_of
 
 _FLEET_FILE = "fleet.json"
 _COMPILE_FILE = "compile_fleet.sh"

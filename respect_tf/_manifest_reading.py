@@ -20,8 +20,9 @@ from respect_tf._manifest_schema import MANIFEST
 from respect_tf.compile import check_same_interface
 from respect_tf.device import EdgeTpu, Hosts, devices_from, first_device, resolve_device
 from respect_tf.graph import OpGraph, Quantization
+from respect_tf.planning import DeviceCount
 from respect_tf.report import Comparison
-from respect_tf.scheduling import DeviceCount, Schedule, check_schedule
+from respect_tf.scheduling import Schedule, check_schedule
 from respect_tf.segmentation import (
     Interface,
     ParityReport,

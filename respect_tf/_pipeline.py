@@ -16,6 +16,7 @@ from respect_tf._reporting import Verbosity, progress
 from respect_tf.compile import compile_segments, require_compiler
 from respect_tf.device import EdgeTpu, Hosts, resolve_device
 from respect_tf.graph import OpGraph
+from respect_tf.planning import DeviceCount, share_out
 from respect_tf.report import (
     Comparison,
     compare_speed,
@@ -30,7 +31,7 @@ from respect_tf.run import (
     list_edge_tpus,
     stream,
 )
-from respect_tf.scheduling import DeviceCount, Schedule, share_out
+from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import (
     Array,
     Inputs,

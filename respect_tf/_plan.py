@@ -14,14 +14,9 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
+from respect_tf.planning import DevicePlan, checked_devices, plan_devices
 from respect_tf.report import plan_dict, plan_html, plan_text, plot_plan
-from respect_tf.scheduling import (
-    Constraints,
-    DevicePlan,
-    Objective,
-    checked_devices,
-    plan_devices,
-)
+from respect_tf.scheduling import Constraints, Objective
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -12,6 +12,7 @@ from respect_tf.compile import sent_instructions
 from respect_tf.device import DeviceLike, EdgeTpu, Hosts, PipelinePrediction
 from respect_tf.device import predict as predict_pipeline
 from respect_tf.graph import OpGraph
+from respect_tf.planning import DeviceCount
 from respect_tf.report import (
     Comparison,
     PlacedGraph,
@@ -30,7 +31,7 @@ from respect_tf.run import (
     Simulation,
     simulate,
 )
-from respect_tf.scheduling import DeviceCount, Schedule
+from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import (
     ParityReport,
     Segment,

@@ -9,7 +9,7 @@ from typing import Any
 from respect_tf._errors import ArgumentError, DependencyError
 from respect_tf._estimate import estimate
 from respect_tf.device import DeviceLike, resolve_device
-from respect_tf.scheduling import checked_devices
+from respect_tf.planning import checked_devices
 
 
 def speed_limited(

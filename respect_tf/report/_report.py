@@ -12,6 +12,7 @@ import numpy as np
 from respect_tf._reporting import printable
 from respect_tf.device import StageCost, blocking_remarks, mapping_remarks
 from respect_tf.graph import OpGraph
+from respect_tf.planning import DeviceCount
 from respect_tf.report._comparison import Comparison
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._prediction import (
@@ -21,7 +22,7 @@ from respect_tf.report._prediction import (
     stages_on_device,
 )
 from respect_tf.report._report_text import report_text
-from respect_tf.scheduling import DeviceCount, Schedule
+from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import ParityReport, Segment, TensorSpec
 
 

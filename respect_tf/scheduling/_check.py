@@ -13,7 +13,8 @@ from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._check_constraints import check_constraints
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
-from respect_tf.scheduling._objective import Number, Objective, resolve_objective
+from respect_tf.scheduling._objective import Number, Objective
+from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 
 

@@ -13,10 +13,11 @@ from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._check import check_schedule, schedule_cost
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
-from respect_tf.scheduling._objective import Number, Objective, resolve_objective
+from respect_tf.scheduling._objective import Number, Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule, status_of
 from respect_tf.scheduling._search import search_problem
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts, resolve_device
+from respect_tf.device import EdgeTpu, Hosts
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
@@ -180,53 +179,3 @@ class PeakMemory(Objective):
 def exact_sum(values: Sequence[Number]) -> Number:
     """A sum that does not depend on the order: of `int` exactly, else rounded once."""
     return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
-
-
-def resolve_objective(objective: str | Objective, device: DeviceLike | None = None) -> Objective:
-    """The objective that a name stands for; an `Objective` is returned as it is.
-
-    Args:
-        objective: `"throughput"`, `"latency"`, `"memory"`, or an `Objective`.
-        device: What throughput and latency are about, see `respect_tf.schedule`; any host of
-            USB 3 if left out.
-
-    Raises:
-        ArgumentError: No objective or device has that name.
-    """
-    resolved = resolve_device("usb3" if device is None else device)
-    if isinstance(objective, Objective):
-        return objective
-    if objective == "memory":
-        return PeakMemory()
-    if objective in ("throughput", "latency"):
-        from respect_tf.scheduling._device_objectives import Latency, Throughput
-
-        return Throughput(resolved) if objective == "throughput" else Latency(resolved)
-    if isinstance(objective, str):
-        shared = re.fullmatch(
-            r"throughput\(replicas=([1-9][0-9]{0,5}(?:,[1-9][0-9]{0,5})*)\)", objective
-        )
-        if shared:
-            from respect_tf.scheduling._plan_objective import ReplicatedThroughput
-
-            return ReplicatedThroughput(resolved, tuple(map(int, shared[1].split(","))))
-        loaded = re.fullmatch(r"latency\(arrivals_per_second=([0-9.e+-]+)\)", objective)
-        if loaded:
-            from respect_tf.scheduling._device_objectives import Latency
-
-            rate = _number(loaded[1], objective)
-            return Latency(resolved, arrivals_per_second=rate)
-        match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
-        if match:
-            return PeakMemory(_number(match[1], objective))
-    raise ArgumentError(
-        'Unknown objective. Expected "throughput", "latency", "memory" or an Objective such as '
-        f"PeakMemory(communication_weight=1.0). Received: {objective!r}."
-    )
-
-
-def _number(text: str, objective: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(f"The objective {objective!r} names no number: {text!r}.") from None

@@ -112,6 +112,14 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     return IdealNodes(problem, ideals)
 
 
+def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
+    """The order ideals of a problem, or some that make a chain where they are more than `most`."""
+    nodes = find_nodes(problem, budget)
+    if nodes is None:
+        nodes = IntervalNodes(problem, np.arange(problem.num_items))
+    return nodes if len(nodes) <= most else nodes.few(most)
+
+
 class IdealNodes:
     """Order ideals, by their number of items."""
 

@@ -9,7 +9,8 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._measure import MeasureLike, read_measure
-from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solve import (
     UNCONSTRAINED,

@@ -21,11 +21,12 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._neighbours import neighbours
-from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
+from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_linear import LinearSearch

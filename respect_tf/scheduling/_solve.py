@@ -23,15 +23,17 @@ from respect_tf.scheduling._exact import solve_exact
 from respect_tf.scheduling._host_schedule import host_split, schedule_with_host
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, read_measure
 from respect_tf.scheduling._milp import solve_milp
-from respect_tf.scheduling._objective import Objective, resolve_objective
+from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare, solve_latency
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._profile import solve_profile
 from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._schedulers import solve_greedy, solve_policy, solve_with_milp
 from respect_tf.scheduling._slicing import slice_items
+from respect_tf.scheduling._under_load import schedule_under_load
 
 
 def schedule(
@@ -103,8 +105,6 @@ def schedule(
     measured = times.of(graph) if isinstance(times, MeasuredTimes) else times
     resolved = resolve_objective(objective, device)
     if isinstance(resolved, Latency) and resolved.arrivals_per_second is not None:
-        from respect_tf.scheduling._plan_load import schedule_under_load
-
         known = [
             schedule(
                 graph,

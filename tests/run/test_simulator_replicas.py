@@ -9,8 +9,8 @@ import pytest
 from respect_tf._errors import ArgumentError
 from respect_tf.device import EdgeTpu, predict
 from respect_tf.graph import OpGraph
+from respect_tf.planning import plan_devices
 from respect_tf.run import StageTimes, simulate
-from respect_tf.scheduling import plan_devices
 
 MIB = 1 << 20
 

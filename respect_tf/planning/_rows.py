@@ -8,7 +8,7 @@ from typing import Literal
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device import EdgeTpu, Hosts
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling import Schedule
 
 Kind = Literal["plan", "copies", "pipeline", "cpu"]
 

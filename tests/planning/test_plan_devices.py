@@ -10,17 +10,10 @@ from schedule_reference import make_graph
 from respect_tf._errors import ArgumentError
 from respect_tf.device import EdgeTpu, predict, resolve_device, under_load
 from respect_tf.graph import OpGraph
+from respect_tf.planning import frames_by_devices, plan_devices, share_out
+from respect_tf.planning._search import PlanSearch
 from respect_tf.run import simulate
-from respect_tf.scheduling import (
-    Constraints,
-    Latency,
-    check_schedule,
-    frames_by_devices,
-    plan_devices,
-    schedule,
-    share_out,
-)
-from respect_tf.scheduling._plan_search import PlanSearch
+from respect_tf.scheduling import Constraints, Latency, check_schedule, schedule
 
 MIB = 1 << 20
 DEVICE = EdgeTpu.preset("usb3-pi5")

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from respect_tf._errors import ArgumentError
 from respect_tf.device import DeviceLike, EdgeTpu, devices_of, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._fleet_search import Share, best_share
-from respect_tf.scheduling._fleet_uses import FleetGroup, FleetUses
-from respect_tf.scheduling._plan import checked_devices
+from respect_tf.planning._fleet_search import Share, best_share
+from respect_tf.planning._fleet_uses import FleetGroup, FleetUses
+from respect_tf.planning._plan import checked_devices
 
 Aim = Literal["devices", "load"]
 

@@ -7,14 +7,17 @@ import dataclasses
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import Bools
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pair_chains import PairChains
-from respect_tf.scheduling._pair_ties import best_pairs
-from respect_tf.scheduling._pair_values import PairValues
-from respect_tf.scheduling._plan_chains import TIE, SharedChains
-from respect_tf.scheduling._plan_table import StageTable
+from respect_tf.planning._chains import TIE, SharedChains
+from respect_tf.planning._table import StageTable
+from respect_tf.scheduling.parts import (
+    Bools,
+    Budget,
+    BudgetExceededError,
+    Ints,
+    PairChains,
+    PairValues,
+    best_pairs,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ import numpy as np
 
 from respect_tf.device import EdgeTpu, PipelinePrediction, predict, with_less_room
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._fleet_search import Use
-from respect_tf.scheduling._plan import plan_devices
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.planning._fleet_search import Use
+from respect_tf.planning._plan import plan_devices
+from respect_tf.scheduling import Schedule
 
 # Groups of more models are compiled in one order, lightest first, instead of in the best.
 _MOST_ORDERED = 4

@@ -11,16 +11,21 @@ import numpy.typing as npt
 
 from respect_tf.device import EdgeTpu, Hosts, devices_of
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._bounded import Floats
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._orders import structural_orders
-from respect_tf.scheduling._pairs import IntervalNodes, Nodes, find_nodes
-from respect_tf.scheduling._plan_chains import TIE
-from respect_tf.scheduling._plan_part import PlanPart
-from respect_tf.scheduling._plan_table import LOOSER, HostTimes
-from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.planning._chains import TIE
+from respect_tf.planning._part import PlanPart
+from respect_tf.planning._table import LOOSER, HostTimes
+from respect_tf.scheduling import Schedule
+from respect_tf.scheduling.parts import (
+    Budget,
+    BudgetExceededError,
+    Floats,
+    IntervalNodes,
+    Ints,
+    Nodes,
+    build_problem,
+    find_nodes,
+    structural_orders,
+)
 
 # A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
 # a second.

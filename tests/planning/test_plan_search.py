@@ -9,8 +9,8 @@ from schedule_reference import stage_parts
 
 from respect_tf.device import DeviceCosts, EdgeTpu, Hosts, predict
 from respect_tf.graph import OpGraph
+from respect_tf.planning._search import PlanSearch
 from respect_tf.scheduling import schedule
-from respect_tf.scheduling._plan_search import PlanSearch
 
 MIB = 1 << 20
 MOST = 6

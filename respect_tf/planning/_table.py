@@ -7,11 +7,8 @@ import dataclasses
 import numpy as np
 
 from respect_tf.device import EdgeTpu, Hosts
-from respect_tf.scheduling._bounded import Floats
-from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._device_objectives import Throughput
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pairs import Nodes
+from respect_tf.scheduling import Throughput
+from respect_tf.scheduling.parts import Budget, Floats, Ints, Nodes
 
 # The work that a value takes, as `Budget` counts it.
 _VALUE_WORK = 2000

@@ -20,18 +20,23 @@ from respect_tf.device import (
     resolve_device,
 )
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import Latency, Throughput
-from respect_tf.scheduling._host_phases import blocked_ops
-from respect_tf.scheduling._objective import Objective, resolve_objective
-from respect_tf.scheduling._plan_load import ways_under_load
-from respect_tf.scheduling._plan_objective import ReplicatedThroughput
-from respect_tf.scheduling._plan_rows import DeviceCount, DevicePlan, Kind, PlanRow
-from respect_tf.scheduling._plan_search import Cut, PlanSearch
-from respect_tf.scheduling._plan_ways import Way, ways_by_scheduler
-from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._solve import schedule as choose_schedule
+from respect_tf.planning._load import ways_under_load
+from respect_tf.planning._rows import DeviceCount, DevicePlan, Kind, PlanRow
+from respect_tf.planning._search import Cut, PlanSearch
+from respect_tf.planning._ways import Way, ways_by_scheduler
+from respect_tf.scheduling import (
+    Constraints,
+    Latency,
+    Objective,
+    Schedule,
+    Throughput,
+    blocked_ops,
+    resolve_objective,
+)
+from respect_tf.scheduling import (
+    schedule as choose_schedule,
+)
+from respect_tf.scheduling.parts import ReplicatedThroughput, checked_count, deadline_after
 
 # The name of the scheduler that schedules of plans say.
 PLANNER = "plan"

@@ -11,13 +11,19 @@ import numpy as np
 from respect_tf._errors import ArgumentError, RespectError, ScheduleError
 from respect_tf.device import EdgeTpu, Hosts, predict
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective, Throughput
-from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
-from respect_tf.scheduling._objective import Objective, PeakMemory
-from respect_tf.scheduling._plan_objective import ReplicatedThroughput
-from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._solve import schedule as choose_schedule
+from respect_tf.scheduling import (
+    Constraints,
+    HostSplit,
+    Objective,
+    PeakMemory,
+    Schedule,
+    Throughput,
+    blocked_ops,
+)
+from respect_tf.scheduling import (
+    schedule as choose_schedule,
+)
+from respect_tf.scheduling.parts import DeviceObjective, ReplicatedThroughput
 
 
 @dataclasses.dataclass(frozen=True)

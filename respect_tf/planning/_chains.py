@@ -14,10 +14,8 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import Bools, Floats
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pair_chains import PairChains
-from respect_tf.scheduling._plan_table import Column
+from respect_tf.planning._table import Column
+from respect_tf.scheduling.parts import Bools, Floats, Ints, PairChains
 
 # Costs are equal up to this part of them, as `Schedule` has it.
 TIE = 1e-9

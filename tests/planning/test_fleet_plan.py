@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from respect_tf import ArgumentError, OpGraph
 from respect_tf.device import EdgeTpu, predict
-from respect_tf.scheduling import plan_fleet_of
-from respect_tf.scheduling._fleet_search import Use, best_share
+from respect_tf.planning import plan_fleet_of
+from respect_tf.planning._fleet_search import Use, best_share
 
 HOST = EdgeTpu.preset("usb3-pi5")
 

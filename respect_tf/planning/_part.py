@@ -6,13 +6,10 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import Floats
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
-from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pairs import Nodes
-from respect_tf.scheduling._plan_chains import TIE, SharedChains
-from respect_tf.scheduling._plan_table import LOOSER, HostTimes, StageTable
-from respect_tf.scheduling._plan_ties import FoundChain, best_chain
+from respect_tf.planning._chains import TIE, SharedChains
+from respect_tf.planning._table import LOOSER, HostTimes, StageTable
+from respect_tf.planning._ties import FoundChain, best_chain
+from respect_tf.scheduling.parts import Budget, BudgetExceededError, Floats, Ints, Nodes
 
 
 class PlanPart:

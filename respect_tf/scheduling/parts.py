@@ -1,0 +1,36 @@
+"""What plans build on: boundaries as nodes, stages as pairs of them, chains, and their costs."""
+
+from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._bounded import Bools, Floats
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._device_objectives import DeviceObjective, ReplicatedThroughput
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._orders import structural_orders
+from respect_tf.scheduling._pair_chains import PairChains
+from respect_tf.scheduling._pair_ties import best_pairs
+from respect_tf.scheduling._pair_values import PairValues
+from respect_tf.scheduling._pairs import IntervalNodes, Nodes, find_nodes, some_nodes
+from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._under_load import NUM_LIMITS
+
+__all__ = [
+    "NUM_LIMITS",
+    "Bools",
+    "Budget",
+    "BudgetExceededError",
+    "DeviceObjective",
+    "Floats",
+    "IntervalNodes",
+    "Ints",
+    "Nodes",
+    "PairChains",
+    "PairValues",
+    "ReplicatedThroughput",
+    "best_pairs",
+    "build_problem",
+    "checked_count",
+    "deadline_after",
+    "find_nodes",
+    "some_nodes",
+    "structural_orders",
+]
