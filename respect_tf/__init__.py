@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from respect_tf._errors import ScheduleError as ScheduleError
     from respect_tf._errors import SegmentError as SegmentError
     from respect_tf._errors import SolverError as SolverError
+    from respect_tf._errors import TrainingError as TrainingError
     from respect_tf._errors import UnsupportedModelError as UnsupportedModelError
     from respect_tf._estimate import Estimate as Estimate
     from respect_tf._estimate import estimate as estimate
@@ -90,6 +91,7 @@ _ERRORS = (
     "ScheduleError",
     "SegmentError",
     "SolverError",
+    "TrainingError",
     "UnsupportedModelError",
 )
 

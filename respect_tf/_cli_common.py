@@ -88,6 +88,20 @@ most_devices_option = click.option(
     show_default=True,
     help="Edge TPUs to plan for at most.",
 )
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of this machine to work with; several need Apache Beam.",
+)
+beam_option = click.option(
+    "--beam",
+    "beam_options",
+    multiple=True,
+    metavar="OPTION",
+    help="An option of Apache Beam, as in --beam=--runner=FlinkRunner. May be given several times.",
+)
 scheduler_option = click.option(
     "--scheduler",
     type=click.Choice(SCHEDULERS),

@@ -12,9 +12,11 @@ from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
     NEW_FOLDER,
+    beam_option,
     failing,
     json_option,
     print_json,
+    processes_option,
     quiet_option,
     say,
     seed_option,
@@ -26,7 +28,7 @@ _EVALUATION_SEED = 9  # of a sequence of graphs that neither training nor valida
 
 
 @click.command()
-@click.argument("folder", type=NEW_FOLDER)
+@click.argument("folder")
 @click.option("--training", type=_COUNT, default=1000, show_default=True, help="Labels to learn.")
 @click.option(
     "--validation", type=_COUNT, default=200, show_default=True, help="Labels to measure by."
@@ -39,49 +41,65 @@ _EVALUATION_SEED = 9  # of a sequence of graphs that neither training nor valida
     help="Labels to learn of graphs of 30 to 120 ops, by a short search: cheap.",
 )
 @click.option("--records/--no-records", default=True, help="Write TFRecords, too. Default: do.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for a graph; what is not proved by then is left out.",
+)
+@processes_option
+@beam_option
 @quiet_option
 @json_option
 def labels(
-    folder: Path,
+    folder: str,
     training: int,
     validation: int,
     unproved: int,
     records: bool,
+    time_limit: float | None,
+    processes: int,
+    beam_options: tuple[str, ...],
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Solve random graphs optimally, for 'respect-tf train', and put the labels into FOLDER.
 
     labels-0-*.npz and labels-2-*.npz are for training and labels-1-*.npz for validation; the same
-    ones every time. TFRecords of GraphTensors with the same names are for networks of your own.
-    What an earlier run has left is kept.
+    ones every time, whoever makes them. TFRecords of GraphTensors with the same names are for
+    networks of your own. What an earlier run has left is kept. FOLDER may be an address that Apache
+    Beam knows, such as gs://bucket/labels.
     """
-    from respect_tf.graph import load_tfgnn
-    from respect_tf.training import UNPROVED, WIDE_MIX, WIDE_OPS, make_labels, make_records
+    from respect_tf.training import UNPROVED, WIDE_MIX, WIDE_OPS, run_labels
 
-    verbose: Any = 0 if quiet else "auto"
+    common: dict[str, Any] = {
+        "records": records,
+        "beam_options": beam_options,
+        "num_processes": processes,
+        "verbose": 0 if quiet else "auto",
+    }
     with failing(as_json):
-        if records:
-            load_tfgnn()  # what is missing is missing before the long part, too
-        paths = [
-            *make_labels(folder, validation, seed=1, verbose=verbose),
-            *make_labels(folder, training, seed=0, verbose=verbose),
+        runs = [
+            run_labels(folder, count, seed=seed, time_limit=time_limit, **common)
+            for seed, count in ((1, validation), (0, training))
         ]
         if unproved:
-            paths += make_labels(
-                folder,
-                unproved,
-                seed=UNPROVED,
-                num_ops=WIDE_OPS,
-                mix=WIDE_MIX,
-                exact=False,
-                verbose=verbose,
-            )
-        made = make_records(paths, verbose=verbose) if records else []
+            wide: dict[str, Any] = {"num_ops": WIDE_OPS, "mix": WIDE_MIX, "exact": False}
+            runs.append(run_labels(folder, unproved, seed=UNPROVED, **wide, **common))
+        base = folder.rstrip("/")
+        paths = [f"{base}/{name}" for run in runs for name in run.labels]
+        made = [f"{base}/{name}" for run in runs for name in run.records]
+        failed = {
+            f"{sequence}/{number}": reason
+            for sequence, run in zip((1, 0, UNPROVED), runs, strict=False)
+            for number, reason in run.failures.items()
+        }
         if as_json:
-            print_json({"labels": [str(path) for path in paths], "records": list(map(str, made))})
+            print_json({"labels": paths, "records": made, "failed": failed})
         else:
-            say(f"{len(paths)} files of labels in {folder}")
+            kept = sum(run.num_kept for run in runs)
+            say(f"{len(paths)} files of labels in {folder}; {kept} were there already")
+            for name, reason in failed.items():
+                say(f"left out: {name}: {reason}")
 
 
 @click.command()

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from respect_tf._cli_common import (
+    beam_option,
     failing,
     json_option,
     most_devices_option,
     print_json,
+    processes_option,
     quiet_option,
     say,
     seed_option,
@@ -44,20 +46,8 @@ from respect_tf._cli_common import (
     help="A host that 'respect-tf devices' lists. May be given several times.",
 )
 @most_devices_option
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes of this machine.",
-)
-@click.option(
-    "--beam",
-    "beam_options",
-    multiple=True,
-    metavar="OPTION",
-    help="An option of Apache Beam, as in --beam=--runner=FlinkRunner. May be given several times.",
-)
+@processes_option
+@beam_option
 @time_limit_option
 @seed_option
 @quiet_option

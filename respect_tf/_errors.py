@@ -86,3 +86,7 @@ class DependencyError(RespectError, ImportError):
 
 class PolicyFileError(RespectError, ValueError):
     """Weights or labels of the policy are missing, damaged or of another version."""
+
+
+class TrainingError(RespectError, RuntimeError):
+    """Training cannot go on, because a worker is lost; or a label took too long."""

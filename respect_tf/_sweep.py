@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
 import importlib
 import io
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from respect_tf._beam import Item, MapResult, map_items
+from respect_tf._beam import Done, Item, Job, as_json, map_items
 from respect_tf._errors import ArgumentError, DependencyError, InvalidModelError
 from respect_tf._files import write_file
+from respect_tf._places import Place, place_of
 from respect_tf._reporting import Verbosity
 
 COLUMNS = (
@@ -61,6 +65,21 @@ def sweep_models(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        rows: Of all models on all hosts, in their order.
+        failures: Reason of each model and host that failed, by its place among all pairs.
+        num_kept: Number of pairs that an earlier run had left.
+    """
+
+    rows: tuple[Item, ...]
+    failures: dict[int, str]
+    num_kept: int
+
+
 def sweep(
     models: Sequence[str],
     folder: str,
@@ -72,7 +91,7 @@ def sweep(
     num_processes: int = 1,
     seed: int = 0,
     verbose: Verbosity = "auto",
-) -> MapResult:
+) -> SweepResult:
     """Estimate every model on every host, with 1, 2, ... devices.
 
     Args:
@@ -87,7 +106,7 @@ def sweep(
         verbose: 0 is silence.
 
     Returns:
-        A list of rows per model and host, under `"rows"`.
+        The rows.
     """
     items: list[Item] = [
         {
@@ -99,18 +118,32 @@ def sweep(
         }
         for model, device in itertools.product(models, devices)
     ]
-    return map_items(
+    jobs = [_job(number, item) for number, item in enumerate(items)]
+    found = map_items(
         estimate_item,
-        items,
+        jobs,
         folder,
         beam_options=beam_options,
         num_processes=num_processes,
         verbose=verbose,
     )
+    place = place_of(folder)
+    rows: list[Item] = []
+    for number, job in enumerate(jobs):
+        if number not in found.failures:
+            rows += json.loads(place.read(job.outputs[0]))["rows"]
+    return SweepResult(tuple(rows), found.failures, found.num_kept)
 
 
-def estimate_item(item: Item) -> Item:
-    """The rows of one model on one host."""
+def _job(number: int, item: Item) -> Job:
+    digest = hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
+    name = f"{number:07d}-{digest}"
+    return Job(name, (f"done/{name}.json",), {**item, "name": name})
+
+
+def estimate_item(item: Item, place: Place) -> Done:
+    """The rows of one model on one host, as `map_items` asks for them."""
+    del place
     from respect_tf._estimate import estimate
 
     model = item["model"]
@@ -156,10 +189,11 @@ def estimate_item(item: Item) -> Item:
                 "origin": found.origin,
             }
         )
-    return {"rows": rows}
+    content = as_json({"item": item, "rows": rows})
+    return Done({f"done/{item['name']}.json": content}, {"rows": len(rows)})
 
 
-def write_table(found: MapResult, path: Path) -> int:
+def write_table(found: SweepResult, path: Path) -> int:
     """Write the rows as CSV or Parquet, by the file's ending.
 
     Returns:
@@ -169,7 +203,7 @@ def write_table(found: MapResult, path: Path) -> int:
         ArgumentError: Another ending.
         DependencyError: pyarrow is not installed.
     """
-    rows = [row for result in found.results if result is not None for row in result["rows"]]
+    rows = found.rows
     if path.suffix == ".csv":
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -183,7 +217,7 @@ def write_table(found: MapResult, path: Path) -> int:
     return len(rows)
 
 
-def _parquet(rows: list[Item]) -> bytes:
+def _parquet(rows: Sequence[Item]) -> bytes:
     try:
         pyarrow: Any = importlib.import_module("pyarrow")
         parquet: Any = importlib.import_module("pyarrow.parquet")

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from keras import layers
 
-from respect_tf import ArgumentError, DependencyError
-from respect_tf._beam import map_items
-from respect_tf._sweep import COLUMNS, sweep, sweep_models, write_table
+from respect_tf import ArgumentError, DependencyError, _places
+from respect_tf._beam import Job, map_items
+from respect_tf._sweep import COLUMNS, estimate_item, sweep, sweep_models, write_table
 from respect_tf.cli import main
 
 pytest.importorskip("apache_beam")
@@ -69,7 +69,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(done, tmp_path
             path.unlink()
     again = sweep(models, work, devices=("usb3-pi5", "pcie-m2"), num_devices=2, verbose=0)
     assert again.num_kept == 2
-    assert again.results == found.results
+    assert again.rows == found.rows
     assert _files(work) == expected
 
 
@@ -105,14 +105,14 @@ def test_models_are_files_folders_and_applications(folder, tmp_path):
 
 def test_bad_requests_are_refused(done, tmp_path, monkeypatch):
     with pytest.raises(ArgumentError, match="num_processes"):
-        map_items(dict, [], str(tmp_path), num_processes=0)
+        map_items(estimate_item, [], str(tmp_path), num_processes=0)
     with pytest.raises(ArgumentError, match=r"\.csv or \.parquet"):
         write_table(done[2], tmp_path / "table.xls")
-    import respect_tf._beam as module
 
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(module.importlib, "import_module", missing)
+    monkeypatch.setattr(_places.importlib, "import_module", missing)
+    job = Job("one", ("one.json",), {})
     with pytest.raises(DependencyError, match=r"respect-tf\[beam\]"):
-        map_items(dict, [], str(tmp_path))
+        map_items(estimate_item, [job], str(tmp_path), num_processes=2)

@@ -11,6 +11,8 @@ from respect_tf.training._evaluate import (
 from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
 from respect_tf.training._heads import HeadTask, head_tasks
+from respect_tf.training._label_files import label_files, load_all_labels, load_labels
+from respect_tf.training._label_shards import LabelRun, make_labels, run_labels
 from respect_tf.training._labels import (
     MIX,
     UNPROVED,
@@ -18,16 +20,12 @@ from respect_tf.training._labels import (
     WIDE_OPS,
     Label,
     LabelTask,
-    label_files,
     label_task,
-    load_all_labels,
-    load_labels,
-    make_labels,
     solve_task,
 )
 from respect_tf.training._network import NetworkSize, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation
-from respect_tf.training._records import make_records, read_records, write_records
+from respect_tf.training._records import read_records, write_records
 from respect_tf.training._respect import (
     RespectPlan,
     RespectRun,
@@ -45,6 +43,7 @@ __all__ = [
     "Example",
     "HeadTask",
     "Label",
+    "LabelRun",
     "LabelTask",
     "NetworkSize",
     "OrderCosts",
@@ -65,13 +64,13 @@ __all__ = [
     "load_all_labels",
     "load_labels",
     "make_labels",
-    "make_records",
     "named_weights",
     "noisy_orders",
     "one_thread",
     "proposal_costs",
     "random_graph",
     "read_records",
+    "run_labels",
     "save_trained",
     "solve_task",
     "train",

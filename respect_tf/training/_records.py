@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from respect_tf._reporting import Verbosity, progress
 from respect_tf.graph import graph_tensor_of, graph_tensor_spec, load_tfgnn
 from respect_tf.policy import written
 from respect_tf.training._examples import example_of
-from respect_tf.training._labels import Label, load_labels
+from respect_tf.training._labels import Label
 
 STAGE = "stage"
 
@@ -35,33 +34,8 @@ def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None
         for label in labels:
             features = example_of(label).view.features
             tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
-            writer.write(tfgnn.write_example(tensor).SerializeToString())
-
-
-def make_records(
-    paths: Sequence[str | os.PathLike[str]], *, verbose: Verbosity = "auto"
-) -> list[Path]:
-    """Write a file of records beside each file of labels that has none yet.
-
-    Args:
-        paths: Files of `make_labels`.
-        verbose: 0 for silence.
-
-    Returns:
-        The files, `labels-SEED-NNNNN.tfrecord.gz`, in order.
-
-    Raises:
-        DependencyError: TF-GNN is not installed.
-        PolicyFileError: A file of labels is damaged.
-    """
-    load_tfgnn()
-    made = [Path(path).with_suffix(".tfrecord.gz") for path in paths]
-    with progress("Writing records", verbose=verbose) as show:
-        for number, (source, target) in enumerate(zip(paths, made, strict=True)):
-            show(f"{number} of {len(made)}")
-            if not target.exists():
-                write_records(target, load_labels(source))
-    return made
+            # Else features come in another order in each process.
+            writer.write(tfgnn.write_example(tensor).SerializeToString(deterministic=True))
 
 
 def read_records(paths: Sequence[str | os.PathLike[str]]) -> Any:

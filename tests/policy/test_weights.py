@@ -17,8 +17,8 @@ import pytest
 from respect_tf._errors import PolicyFileError
 from respect_tf.policy import _weights, propose
 from respect_tf.policy._weights import Weights, load_weights, save_weights
-from respect_tf.training import random_graph
-from respect_tf.training._labels import Label, LabelTask, load_labels, save_labels
+from respect_tf.training import Label, LabelTask, load_labels, random_graph
+from respect_tf.training._label_files import save_labels
 
 WEIGHTS = Weights(
     {"b/kernel": np.ones((3, 2), np.float32), "a/bias": np.arange(4, dtype=np.float32)},

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from respect_tf import _cli_policy, graph, training
+from respect_tf import _cli_policy, training
 from respect_tf._errors import DependencyError
 from respect_tf.policy import load_weights
 from respect_tf.policy._weights import Weights, save_weights
-from respect_tf.training import FAMILIES, Label, Validation, _labels, label_task, load_labels
-from respect_tf.training._labels import save_labels
+from respect_tf.training import FAMILIES, Label, Validation, _label_shards, label_task, load_labels
+from respect_tf.training._label_files import save_labels
 
 
 @pytest.fixture
 def few_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_labels, "_EXACT_SHARD", 2)
+    monkeypatch.setattr(_label_shards, "_EXACT_SHARD", 2)
     monkeypatch.setattr(
-        _labels, "label_task", functools.partial(_labels.label_task, mix=("resnet",))
+        _label_shards, "label_task", functools.partial(_label_shards.label_task, mix=("resnet",))
     )
 
 
@@ -49,7 +49,7 @@ def test_missing_tfgnn_is_said_before_the_work(
     def missing() -> None:
         raise DependencyError("pip install 'respect-tf[train]'")
 
-    monkeypatch.setattr(graph, "load_tfgnn", missing)
+    monkeypatch.setattr(_label_shards, "load_tfgnn", missing)
     result = CliRunner().invoke(_cli_policy.labels, [str(tmp_path / "labels")])
     assert result.exit_code == 1
     assert "respect-tf[train]" in result.stderr

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from slow_clock import SlowClock
 
-from respect_tf._errors import ArgumentError, PolicyFileError
+from respect_tf._errors import ArgumentError, PolicyFileError, SolverError, TrainingError
 from respect_tf.scheduling import Schedule, check_schedule, schedule
-from respect_tf.training import _labels
-from respect_tf.training._labels import (
+from respect_tf.training import (
     Label,
+    LabelTask,
+    _label_shards,
     label_files,
     label_task,
     load_labels,
     make_labels,
-    save_labels,
+    read_records,
+    run_labels,
     solve_task,
+    write_records,
 )
+from respect_tf.training._label_files import save_labels
 
 
 def solve_fast(index: int) -> Label:
@@ -66,12 +73,12 @@ def test_a_run_goes_on_where_it_was_stopped(
 ) -> None:
     solved: list[int] = []
 
-    def solve(task: _labels.LabelTask, *, cross_check: bool) -> Label:
+    def solve(task: LabelTask, *, cross_check: bool, time_limit: float | None) -> Label:
         solved.append(task.seed)
         return solve_fast(task.seed & 0xFF)
 
-    monkeypatch.setattr(_labels, "_EXACT_SHARD", 3)
-    monkeypatch.setattr(_labels, "solve_task", solve)
+    monkeypatch.setattr(_label_shards, "_EXACT_SHARD", 3)
+    monkeypatch.setattr(_label_shards, "solve_task", solve)
     first = make_labels(tmp_path, 3, verbose=0)
     assert len(solved) == 3
     every = make_labels(tmp_path, 8, verbose=0)
@@ -90,18 +97,76 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load_labels(path)
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Options for labels that are cheap to make, three in a file."""
+    monkeypatch.setattr(_label_shards, "_EXACT_SHARD", 3)
+    monkeypatch.setattr(_label_shards, "_CROSS_CHECK", 1000)
+    return {"num_ops": (30, 31), "mix": ("resnet",), "verbose": 0}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_two_processes_of_beam_make_the_files_of_the_plain_loop(
+    tmp_path: Path, few: dict[str, Any]
+) -> None:
+    """Shards of this process alone are small, so Beam's processes finish what it has left open."""
+    pytest.importorskip("apache_beam")
+    plain = run_labels(str(tmp_path / "plain"), 6, **few)
+    names = [f"labels-0-{shard:05d}" for shard in range(2)]
+    assert plain.labels == tuple(f"{name}.npz" for name in names)
+    assert plain.records == tuple(f"{name}.tfrecord.gz" for name in names)
+    expected = contents(tmp_path / "plain")
+    assert set(expected) == {*plain.labels, *plain.records}
+    # Killed after the first file, and without its records.
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / plain.labels[0]).write_bytes(expected[plain.labels[0]])
+    again = run_labels(str(killed), 6, num_processes=2, **few)
+    assert dataclasses.replace(again, folder=plain.folder) == plain
+    assert contents(killed) == expected
+
+
+def test_what_has_no_label_is_left_out_with_the_reason(
+    tmp_path: Path, few: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def solve(task: LabelTask, *, cross_check: bool, time_limit: float | None) -> Label:
+        if task.seed & 0xFF in {1, 3, 4, 5}:
+            raise SolverError(f"contradiction in {task.seed & 0xFF}")
+        return solve_fast(task.seed & 0xFF)
+
+    monkeypatch.setattr(_label_shards, "solve_task", solve)
+    for kept in (0, 1):  # what is known is said again
+        made = run_labels(str(tmp_path), 6, records=False, **few)
+        assert made.labels == ("labels-0-00000.npz",)
+        assert made.num_kept == kept
+        assert set(made.failures) == {1, 3, 4, 5}
+        assert made.failures[1] == "SolverError: contradiction in 1"
+        assert "contradiction in 3" in made.failures[4]
+    assert len(load_labels(label_files(tmp_path, 0))) == 2
+    assert {path.name for path in (tmp_path / "failed").iterdir()} == {
+        "labels-0-00000.json",
+        "labels-0-00001.json",
+    }
+
+
+def test_a_graph_without_a_proof_in_time_has_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = label_task(51, 0)  # needs more than the search
+    SlowClock(monkeypatch, 1.0)
+    with pytest.raises(TrainingError, match=r"Task 51 .* after 0\.5 s"):
+        solve_task(task, time_limit=0.5)
+
+
 @pytest.mark.slow
 def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
     from respect_tf.training._examples import example_of, merged_tensor
-    from respect_tf.training._records import make_records, read_records
 
     labels = [solve_fast(index) for index in range(3)]
-    save_labels(tmp_path / "labels-0-00000.npz", labels)
-    (path,) = make_records(label_files(tmp_path, 0), verbose=0)
-    assert path.name == "labels-0-00000.tfrecord.gz"
-    written = path.stat().st_mtime_ns
-    assert make_records(label_files(tmp_path, 0), verbose=0) == [path]
-    assert path.stat().st_mtime_ns == written
+    path = tmp_path / "labels-0-00000.tfrecord.gz"
+    write_records(path, labels)
     batch = next(
         iter(read_records([path]).batch(3).map(lambda graphs: graphs.merge_batch_to_components()))
     )

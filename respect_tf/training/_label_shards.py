@@ -1,0 +1,231 @@
+"""Making files of labels: in this process, in several, or on a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from respect_tf._beam import FAILED, Done, Item, Job, as_json, map_items
+from respect_tf._errors import ArgumentError, RespectError, TrainingError
+from respect_tf._places import Place, place_of
+from respect_tf._reporting import Verbosity
+from respect_tf.graph import load_tfgnn
+from respect_tf.training._label_files import load_labels, save_labels
+from respect_tf.training._label_program import load_cvxpy
+from respect_tf.training._labels import MIX, Label, label_task, search_task, solve_task
+from respect_tf.training._records import write_records
+
+# Labels in a file, exact ones and others: what is lost when a run is stopped.
+_EXACT_SHARD, _SHARD = 50, 500
+_CROSS_CHECK = 25  # one label in so many is solved by both exact methods
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelRun:
+    """What a run of `run_labels` has left.
+
+    Attributes:
+        folder: Where the files are.
+        labels: Names of the files of labels, in order.
+        records: Names of those of records.
+        failures: Why a task has no label, by its number in the sequence.
+        num_kept: How many parts of the sequence were there already.
+    """
+
+    folder: str
+    labels: tuple[str, ...]
+    records: tuple[str, ...]
+    failures: dict[int, str]
+    num_kept: int
+
+
+def make_labels(
+    folder: str | os.PathLike[str],
+    num_labels: int,
+    *,
+    seed: int = 0,
+    num_ops: tuple[int, int] = (30, 50),
+    mix: Sequence[str] = MIX,
+    exact: bool = True,
+    verbose: Verbosity = "auto",
+) -> list[Path]:
+    """Solve the first tasks of a sequence in this process. What an earlier run has left is kept.
+
+    Args:
+        folder: Where to put the files.
+        num_labels: See `run_labels`, and so for the rest.
+        seed: Which sequence.
+        num_ops: Fewest and most ops.
+        mix: Families to draw from.
+        exact: Whether labels have to be optimal.
+        verbose: 0 for silence.
+
+    Returns:
+        The files, `labels-SEED-NNNNN.npz`, in order.
+
+    Raises:
+        ArgumentError: num_labels is out of range.
+        DependencyError: cvxpy is not installed, and labels are to be exact.
+        TrainingError: A whole file of tasks has no label.
+    """
+    made = run_labels(
+        os.fspath(folder),
+        num_labels,
+        seed=seed,
+        num_ops=num_ops,
+        mix=mix,
+        exact=exact,
+        records=False,
+        verbose=verbose,
+    )
+    return [Path(folder) / name for name in made.labels]
+
+
+def run_labels(
+    folder: str,
+    num_labels: int,
+    *,
+    seed: int = 0,
+    num_ops: tuple[int, int] = (30, 50),
+    mix: Sequence[str] = MIX,
+    exact: bool = True,
+    records: bool = True,
+    time_limit: float | None = None,
+    beam_options: Sequence[str] = (),
+    num_processes: int = 1,
+    verbose: Verbosity = "auto",
+) -> LabelRun:
+    """Solve the first tasks of a sequence, wherever Beam can work. Each file is written in one go.
+
+    The files depend on the sequence alone, not on who makes them: a run that was killed goes on
+    wherever it is started again, and ends in the same bytes.
+
+    Args:
+        folder: Where to put the files, `labels-SEED-NNNNN.npz`: see `map_items`.
+        num_labels: How many; a multiple of those in a file, 50 exact ones or 500, is made.
+        seed: Which sequence: 0 for training, 1 for validation, 2 for training without proofs.
+        num_ops: Fewest and most ops.
+        mix: Families to draw from, with their frequencies.
+        exact: Whether labels have to be optimal, as far as three exact methods can tell; else a
+            short search has to do, which takes some hundredths of a second.
+        records: Whether to write TFRecords of GraphTensors beside them; see `write_records`.
+        time_limit: Seconds for a graph; those without a proof by then have no label, and the file
+            `failed/labels-SEED-NNNNN.json` says why. To try again, remove the file of labels.
+        beam_options: See `map_items`.
+        num_processes: Likewise.
+        verbose: 0 for silence.
+
+    Raises:
+        ArgumentError: An argument is out of range.
+        DependencyError: cvxpy is not installed, and labels are to be exact; TF-GNN is not, and
+            records are asked for; Beam is not, and is needed.
+    """
+    if num_labels < 1:
+        raise ArgumentError(f"num_labels must be 1 or more. Received: {num_labels}.")
+    if time_limit is not None and not time_limit > 0:
+        raise ArgumentError(f"time_limit must be above 0 seconds. Received: {time_limit}.")
+    # What is missing is missing before the long part, too.
+    if exact:
+        load_cvxpy()
+    if records:
+        load_tfgnn()
+    size = _EXACT_SHARD if exact else _SHARD
+    jobs = []
+    for shard in range(math.ceil(num_labels / size)):
+        name = f"labels-{seed}-{shard:05d}"
+        item = {
+            "name": name,
+            "numbers": [shard * size, (shard + 1) * size],
+            "seed": seed,
+            "num_ops": list(num_ops),
+            "mix": list(mix),
+            "exact": exact,
+            "check_every": _CROSS_CHECK,
+            "records": records,
+            "time_limit": time_limit,
+        }
+        jobs.append(Job(name, _outputs(name, records=records), item))
+    found = map_items(
+        label_shard,
+        jobs,
+        folder,
+        beam_options=beam_options,
+        num_processes=num_processes,
+        verbose=verbose,
+    )
+    place, failures = place_of(folder), {}
+    failed = place.names(FAILED)
+    for shard, job in enumerate(jobs):
+        if shard in found.failures:
+            failures.update(dict.fromkeys(range(*job.item["numbers"]), found.failures[shard]))
+        elif _failed(job.name) in failed:
+            reasons = json.loads(place.read(_failed(job.name)))["left_out"]
+            failures.update({int(number): reason for number, reason in reasons.items()})
+    made = [job.name for shard, job in enumerate(jobs) if shard not in found.failures]
+    return LabelRun(
+        folder,
+        tuple(_outputs(name, records=False)[0] for name in made),
+        tuple(_outputs(name, records=True)[1] for name in made if records),
+        failures,
+        found.num_kept,
+    )
+
+
+def _outputs(name: str, *, records: bool) -> tuple[str, ...]:
+    return (f"{name}.npz", f"{name}.tfrecord.gz") if records else (f"{name}.npz",)
+
+
+def _failed(name: str) -> str:
+    return f"{FAILED}/{name}.json"
+
+
+def label_shard(item: Item, place: Place) -> Done:
+    """The files of a part of a sequence, as `map_items` asks for them."""
+    name = item["name"]
+    labels_file, *records_file = _outputs(name, records=item["records"])
+    files: dict[str, bytes] = {}
+    counts = {"labels": 0, "left_out": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / labels_file
+        if labels_file in place.names():  # of an earlier run, without records
+            path.write_bytes(place.read(labels_file))
+            labels = load_labels(path)
+            if _failed(name) in place.names(FAILED):
+                files[_failed(name)] = place.read(_failed(name))
+        else:
+            labels, left_out = _solve(item)
+            save_labels(path, labels)
+            counts = {"labels": len(labels), "left_out": len(left_out)}
+            files[labels_file] = path.read_bytes()
+            if left_out:
+                files[_failed(name)] = as_json({"item": item, "left_out": left_out})
+        for record in records_file:
+            write_records(Path(folder) / record, labels)
+            files[record] = (Path(folder) / record).read_bytes()
+    return Done(files, counts)
+
+
+def _solve(item: Item) -> tuple[list[Label], dict[int, str]]:
+    """The labels of a part, and why the rest has none."""
+    labels, left_out = [], {}
+    for number in range(*item["numbers"]):
+        low, high = item["num_ops"]
+        task = label_task(number, item["seed"], num_ops=(low, high), mix=item["mix"])
+        check = number % item["check_every"] == 0
+        try:
+            labels.append(
+                solve_task(task, cross_check=check, time_limit=item["time_limit"])
+                if item["exact"]
+                else search_task(task)
+            )
+        except RespectError as error:
+            left_out[number] = f"{type(error).__name__}: {error}"
+    if not labels:
+        first = next(iter(left_out.values()))
+        raise TrainingError(f"None of {len(left_out)} tasks has a label. The first: {first}")
+    return labels, left_out
