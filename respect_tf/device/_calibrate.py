@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf.device._bus import PipelineTime, fit_bus
 from respect_tf.device._edge_tpu import EdgeTpu
 from respect_tf.device._hosts import DeviceLike, devices_of, resolve_device
 from respect_tf.device._measurement_rows import read_rows
@@ -138,10 +139,11 @@ class Calibration:
         lines += [f"  {name}: {old:.4g} -> {new:.4g}" for name, old, new in self.changes]
         if self.kept:
             lines.append(f"  as in {self.base.name}, for want of evidence: {', '.join(self.kept)}")
-        if self.device.bus_ms_per_mib != self.base.bus_ms_per_mib:
+        bus = self.device.bus_ms_per_mib
+        if bus != self.base.bus_ms_per_mib and "bus_ms_per_mib" not in self.determined:
             lines.append(
-                "  bus_ms_per_mib, which times of single segments say nothing about: "
-                f"{self.device.bus_ms_per_mib:.4g}; set your own where you know it"
+                "  bus_ms_per_mib, which only a whole pipeline that waits for the bus would tell: "
+                f"{bus:.4g} is assumed; set your own where you know it"
             )
         if self.advice is not None:
             lines.append(f"  {self.advice}")
@@ -156,9 +158,9 @@ def calibrate(
 
     The fit starts from a known host, the one that the measurements are likeliest for, and keeps to
     the ranges of its constants; what the measurements say nothing about stays, but for the shared
-    bus, of which a quarter of the link's rate is assumed where nobody said otherwise. One benchmark
-    run is enough for a sensible device: a row for each stage, and one for the whole model on one
-    device, each twice.
+    bus, of which a quarter of the link's rate is assumed where nobody said otherwise and no row of
+    a whole pipeline says more. One benchmark run is enough for a sensible device: a row for each
+    stage, and one for the whole pipeline, or the whole model on one device.
 
     Args:
         measurements: A CSV file, or a list of its rows as mappings: the columns `ms` (one inference
@@ -166,7 +168,10 @@ def calibrate(
             its path relative to the file) or `macs` (multiply-accumulates), `cached_bytes`,
             `streamed_bytes`, `input_bytes` and `output_bytes`, and, where it is known,
             `instruction_bytes`. With `reload` 1, parameters were loaded at every inference (several
-            models on one device).
+            models on one device). A `model` that lists segments, with "|" between their paths (or
+            as a list), is a pipeline of them, all at work at once, and `ms` is the time between
+            its results; a segment with several devices is listed as often. Rows whose `device` is
+            "cpu" are passed over where there are others.
         device: Where the fit starts: a preset's name, a file of constants (.json), an `EdgeTpu`, or
             several to choose from; all hosts that are known if left out.
 
@@ -175,18 +180,23 @@ def calibrate(
             number, is negative, or names no model; or the times are of another unit than ms. The
             message names line and column where there is one.
     """
-    where, rows = read_rows(measurements)
-    return calibrate_rows(rows, device, where=where)
+    rows = read_rows(measurements)
+    return calibrate_rows(rows.singles, device, pipelines=rows.pipelines, where=rows.where)
 
 
 def calibrate_rows(
-    rows: Sequence[Measurement], device: DeviceLike | None = None, *, where: str = "measurements"
+    rows: Sequence[Measurement],
+    device: DeviceLike | None = None,
+    *,
+    pipelines: Sequence[PipelineTime] = (),
+    where: str = "measurements",
 ) -> Calibration:
     """What `calibrate` does, once the rows are read.
 
     Args:
         rows: The measurements.
         device: See `calibrate`.
+        pipelines: Times of whole pipelines.
         where: What messages call the measurements.
 
     Raises:
@@ -200,12 +210,13 @@ def calibrate_rows(
     fit = fit_device(design, base)
     _check_unit(where, design, base)
     left_out = np.array([_left_out(rows, index, base) for index in range(len(rows))])
+    bus = fit_bus(pipelines, fit.device, _bus(base))
     name = f"{base.name.removesuffix(_CALIBRATED)}{_CALIBRATED}"
     return Calibration(
-        device=dataclasses.replace(fit.device, name=name, bus_ms_per_mib=_bus(base)),
+        device=dataclasses.replace(fit.device, name=name, bus_ms_per_mib=bus.ms_per_mib),
         base=base,
         host=_preset_name(host),
-        determined=fit.determined,
+        determined=(*fit.determined, *(("bus_ms_per_mib",) if bus.determined else ())),
         kept=tuple(name for name in FITTED if name not in fit.determined),
         measured_ms=design.ms,
         ms_before=design.predict(base),

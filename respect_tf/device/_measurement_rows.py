@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf.device._bus import PipelineTime
 from respect_tf.device._compute import array_ms
 from respect_tf.device._costs import DeviceCosts
 from respect_tf.device._edge_tpu import MIB
@@ -23,6 +25,8 @@ from respect_tf.graph import OpGraph
 _WORK = ("macs", "cached_bytes", "streamed_bytes", "input_bytes", "output_bytes")
 _INSTRUCTIONS = "instruction_bytes"
 _RELOAD = "reload"
+_DEVICE, _HOST = "device", "cpu"
+_SEPARATOR = "|"
 # Squares of such numbers, divided by the least time, are finite.
 _MOST, _LEAST_MS = 2.0**53, 1e-6
 _FORMAT = (
@@ -32,17 +36,50 @@ _FORMAT = (
 )
 
 
-def read_rows(
-    source: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
-) -> tuple[str, list[Measurement]]:
-    """What messages call a source of measurements, and its rows.
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A source of measurements.
+
+    Attributes:
+        where: What messages call it.
+        singles: Times of single segments.
+        pipelines: Times of segments that worked at once.
+    """
+
+    where: str
+    singles: tuple[Measurement, ...]
+    pipelines: tuple[PipelineTime, ...]
+
+
+def read_rows(source: str | os.PathLike[str] | Sequence[Mapping[str, Any]]) -> Rows:
+    """What a source of measurements holds.
 
     Raises:
         ArgumentError: See `calibrate`.
     """
+    where, folder, labelled = _labelled(source)
+    on_device = [(label, row) for label, row in labelled if row.get(_DEVICE) != _HOST]
+    singles, pipelines = [], []
+    for label, row in on_device or labelled:  # stages on the host say nothing of an Edge TPU
+        models = _listed(row["model"]) if "model" in row else [None]
+        if len(models) > 1:
+            pipelines.append(_pipeline(label, folder, row, models))
+        else:
+            singles.append(_measurement(label, folder, row))
+    if not singles:
+        raise ArgumentError(
+            f"{where} has times of whole pipelines only. Expected a row for each segment, too."
+        )
+    return Rows(where, tuple(singles), tuple(pipelines))
+
+
+def _labelled(
+    source: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+) -> tuple[str, Path, list[tuple[str, Mapping[str, Any]]]]:
+    """What messages call a source, the folder that its paths start from, and its named rows."""
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return str(path), _read_file(path)
+        return str(path), path.parent, _read_file(path)
     given: Any = source
     if not isinstance(given, Sequence) or not all(isinstance(row, Mapping) for row in given):
         raise ArgumentError(
@@ -51,12 +88,17 @@ def read_rows(
         )
     rows = [{str(key): value for key, value in row.items()} for row in given]
     _check_columns("measurements", sorted({key for row in rows for key in row}), len(rows))
-    return "measurements", [
-        _measurement(f"measurements, row {index}", Path(), row) for index, row in enumerate(rows)
-    ]
+    return "measurements", Path(), [(f"measurements, row {i}", row) for i, row in enumerate(rows)]
 
 
-def _read_file(path: Path) -> list[Measurement]:
+def _listed(models: Any) -> list[Any]:
+    """The models of a row: one, or those of a pipeline."""
+    if isinstance(models, str) and _SEPARATOR in models:
+        return models.split(_SEPARATOR)
+    return list(models) if isinstance(models, list | tuple) else [models]
+
+
+def _read_file(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -71,7 +113,7 @@ def _read_file(path: Path) -> list[Measurement]:
                 f"{path}, line {line}: expected {len(columns)} values, one for each column. "
                 f"Received: {len(columns) + len(row[None])}."
             )
-    return [_measurement(f"{path}, line {line}", path.parent, row) for line, row in rows]
+    return [(f"{path}, line {line}", row) for line, row in rows]
 
 
 def _check_columns(where: str, columns: Sequence[str], num_rows: int) -> None:
@@ -91,25 +133,30 @@ def _check_columns(where: str, columns: Sequence[str], num_rows: int) -> None:
         raise ArgumentError(f"{where} has no measurements. {_FORMAT}.")
 
 
+def _number(where: str, row: Mapping[str, Any], column: str) -> float:
+    given = row.get(column)
+    try:
+        value = float(given if given is not None else "")
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not (_LEAST_MS if column == "ms" else 0.0) <= value <= _MOST:
+        wanted = f"above 0 (from {_LEAST_MS:g} on)" if column == "ms" else "0 or more"
+        raise ArgumentError(
+            f"{where}, column {column}: expected a finite number, {wanted} and {_MOST:g} at "
+            f"most. Received: {_shown(given)}."
+        )
+    return value
+
+
 def _measurement(where: str, folder: Path, row: Mapping[str, Any]) -> Measurement:
     def number(column: str) -> float:
-        given = row.get(column)
-        try:
-            value = float(given if given is not None else "")
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if not (_LEAST_MS if column == "ms" else 0.0) <= value <= _MOST:
-            wanted = f"above 0 (from {_LEAST_MS:g} on)" if column == "ms" else "0 or more"
-            raise ArgumentError(
-                f"{where}, column {column}: expected a finite number, {wanted} and {_MOST:g} at "
-                f"most. Received: {_shown(given)}."
-            )
-        return value
+        return _number(where, row, column)
 
     reload = row.get(_RELOAD) not in (None, "") and number(_RELOAD) > 0
     ms = number("ms")
     if "model" in row:
-        return _of_model(where, folder, row["model"], ms, reload=reload)
+        [model] = _listed(row["model"])
+        return _of_model(_graph(where, folder, model), ms, reload=reload)
     macs, cached, streamed, read, made = (number(name) for name in _WORK)
     instructions = number(_INSTRUCTIONS) if row.get(_INSTRUCTIONS) not in (None, "") else 0.0
     return Measurement(
@@ -120,12 +167,27 @@ def _measurement(where: str, folder: Path, row: Mapping[str, Any]) -> Measuremen
     )
 
 
+def _pipeline(
+    where: str, folder: Path, row: Mapping[str, Any], models: Sequence[Any]
+) -> PipelineTime:
+    """A pipeline's time; a model that is listed several times has as many devices."""
+    counts = [(model, models.count(model)) for model in dict.fromkeys(models)]
+    ms = _number(where, row, "ms")
+    segments = []
+    for model, count in counts:
+        graph = _graph(where, folder, model)
+        whole = _any_costs(graph).chip.stage(range(graph.num_ops), *_tensors(graph))
+        segments.append((graph, whole, count))
+    return PipelineTime(ms, tuple(segments))
+
+
 def _shown(given: Any) -> str:
     text = repr(given)
     return text if len(text) <= 100 else f"{text[:100]} ..."
 
 
-def _of_model(where: str, folder: Path, model: Any, ms: float, *, reload: bool) -> Measurement:
+def _graph(where: str, folder: Path, model: Any) -> OpGraph:
+    """The graph of a model that is mapped as a whole."""
     if isinstance(model, bytes):
         name, content = "the model", model
     else:
@@ -147,13 +209,26 @@ def _of_model(where: str, folder: Path, model: Any, ms: float, *, reload: bool) 
             f"{where}, column model: {name} is compiled, so its layers cannot be read. Expected "
             "the model that it was compiled from."
         )
-    # The chip is the same everywhere, and so is what it holds: any host will do.
-    costs = DeviceCosts.of(graph, preset_of(preset_names()[0], "std"))
-    entering, leaving = stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)
-    cost = costs.stage(range(graph.num_ops), entering, leaving)
-    if cost.cpu_ops:
+    costs = _any_costs(graph)
+    left = costs.stage(range(graph.num_ops), *_tensors(graph)).cpu_ops
+    if left:
         raise ArgumentError(
-            f"{where}, column model: {graph.describe_op(cost.cpu_ops[0])} of {name} stays on the "
+            f"{where}, column model: {graph.describe_op(left[0])} of {name} stays on the "
             "CPU, which the fit does not cover. Expected a segment that is mapped as a whole."
         )
+    return graph
+
+
+def _of_model(graph: OpGraph, ms: float, *, reload: bool) -> Measurement:
+    costs, (entering, leaving) = _any_costs(graph), _tensors(graph)
+    cost = costs.stage(range(graph.num_ops), entering, leaving)
     return measurement_of(costs.chip, cost, leaving, ms, reload=reload)
+
+
+def _any_costs(graph: OpGraph) -> DeviceCosts:
+    """On any host: the chip is the same everywhere, and so is what it holds."""
+    return DeviceCosts.of(graph, preset_of(preset_names()[0], "std"))
+
+
+def _tensors(graph: OpGraph) -> tuple[Sequence[int], Sequence[int]]:
+    return stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)

@@ -19,7 +19,7 @@ FITTED = ("fixed_ms", "link_ms_per_mib", "output_ms_per_request", "clock_mhz")
 
 # Times are told to so much of them: what repeated runs of public stacks differ by (4.6 %), which
 # is about what ops that take a tenth more or less than their price add up to in a segment.
-_NOISE = 0.04
+NOISE = 0.04
 # A range is taken for two standard deviations to both sides of the value.
 _RANGE_DEVIATIONS = 4.0
 # The clock is one of two, and what is fitted is how far the chip's prices are off.
@@ -158,7 +158,7 @@ def _fit(design: Design, base: EdgeTpu, names: Sequence[str]) -> tuple[EdgeTpu, 
         return dataclasses.replace(base, **dict(zip(names, amounts, strict=True)))
 
     def deviations(values: Floats) -> Floats:
-        times = (design.predict(device_of(values)) / design.ms - 1.0) / _NOISE
+        times = (design.predict(device_of(values)) / design.ms - 1.0) / NOISE
         return np.concatenate([times, (values - start) / known])
 
     if not names:

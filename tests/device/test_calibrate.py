@@ -8,9 +8,11 @@ from model_builder import ModelBuilder
 
 from benchmarks._stacks import conv_stack
 from respect_tf import ArgumentError
-from respect_tf.device import DeviceCosts, EdgeTpu, calibrate, stage_tensors
+from respect_tf.device import DeviceCosts, EdgeTpu, calibrate, predict, stage_tensors
 from respect_tf.device._compute import array_ms
+from respect_tf.device._edge_tpu import MIB
 from respect_tf.device._measurements import Design, fit_device, measurement_of
+from respect_tf.graph import OpGraph
 
 _HEADER = "ms,macs,cached_bytes,streamed_bytes,input_bytes,output_bytes\n"
 
@@ -121,6 +123,59 @@ def test_one_benchmark_run_gives_a_device_that_cuts_well():
     fitted = fit_device(design, base).device
     before, after = (np.abs(design.predict(d) / design.ms - 1).mean() for d in (base, fitted))
     assert after < 0.03 <= before
+
+
+_NUM_DEVICES = 8
+
+
+def _pipeline_rows(tmp_path, device):
+    """A segment's time alone, and between results of eight devices that run it at once."""
+    builder = ModelBuilder()
+    path = tmp_path / "a.tflite"
+    path.write_bytes(builder.build([builder.conv(builder.input())]))
+    graph = OpGraph.from_tflite(path)
+    alone = predict(graph, [0], device).interval_ms
+    together = predict(graph, [0], device, replicas=[_NUM_DEVICES])
+    return [
+        {"model": str(path), "ms": alone, "device": "usb:0"},
+        {"model": "|".join([str(path)] * _NUM_DEVICES), "ms": together.interval_ms},
+    ], together
+
+
+def test_a_pipeline_that_waits_for_its_bus_tells_the_bus(tmp_path):
+    base = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), fixed_ms=0.001, stage_ms=0.0)
+    truth = dataclasses.replace(base, bus_ms_per_mib=1.5 * base.bus_ms_per_mib)
+    rows, together = _pipeline_rows(tmp_path, truth)
+    assert together.limited_by == "bus"
+    found = calibrate(rows, base)
+    assert found.device.bus_ms_per_mib == pytest.approx(truth.bus_ms_per_mib)
+    assert found.determined == ("bus_ms_per_mib",)
+    assert len(found.measured_ms) == 1
+    assert "is assumed" not in str(found)
+
+
+def test_a_pipeline_that_does_not_wait_says_how_slow_the_bus_is_at_most(tmp_path):
+    truth = dataclasses.replace(EdgeTpu.preset("usb3-pi5"), bus_ms_per_mib=0.0, fixed_ms=0.001)
+    rows, together = _pipeline_rows(tmp_path, truth)
+    assumed = dataclasses.replace(truth, bus_ms_per_mib=2.0)
+    found = calibrate(rows, assumed)
+    assert "bus_ms_per_mib" not in found.determined
+    moved = together.stages[0].cost.moved_bytes / MIB
+    assert found.device.bus_ms_per_mib == pytest.approx(min(2.0, together.interval_ms / moved))
+
+
+def test_pipelines_alone_are_too_little(tmp_path):
+    rows, _ = _pipeline_rows(tmp_path, EdgeTpu.preset("usb3-pi5"))
+    with pytest.raises(ArgumentError, match="a row for each segment, too"):
+        calibrate(rows[1:])
+
+
+def test_stages_on_the_host_are_passed_over(tmp_path):
+    rows, _ = _pipeline_rows(tmp_path, EdgeTpu.preset("usb3-pi5"))
+    on_host = {"model": "no such file", "ms": 5.0, "device": "cpu"}
+    assert calibrate([*rows, on_host]).device == calibrate(rows).device
+    with pytest.raises(ArgumentError, match="no file"):
+        calibrate([on_host])
 
 
 def test_rows_may_name_models(tmp_path):

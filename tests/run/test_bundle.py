@@ -199,7 +199,10 @@ def test_times_come_back_to_calibrate_and_to_the_profile_scheduler(folder):
     assert "inferences per second" in shown
     path = folder.path / "benchmark.csv"
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        *rows, whole = csv.DictReader(file)
+    assert whole["model"] == "|".join(row["model"] for row in rows)
+    assert (whole["segment"], whole["device"], whole["ops"]) == ("all", "pci:0,usb:0,usb:1", "")
+    assert float(whole["min_ms"]) <= float(whole["ms"]) <= float(whole["max_ms"])
     assert [row["ops"] for row in rows] == ["0", "1", "2"]
     assert [row["device"] for row in rows] == ["pci:0", "usb:0", "usb:1"]
     for row in rows:

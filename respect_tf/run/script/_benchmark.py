@@ -18,7 +18,7 @@ from respect_tf.run.script._stages import LoadedModel
 
 CSV_COLUMNS = (
     "segment",
-    "model",  # the uncompiled model, relative to the CSV file
+    "model",  # the uncompiled model, relative to the CSV file; of a pipeline, all with "|" between
     "device",
     "ops",  # indices in the whole model, separated by spaces
     "runs",
@@ -28,6 +28,7 @@ CSV_COLUMNS = (
     "max_ms",
     "first_ms",  # the first invocation, which loads the parameters
 )
+PIPELINE = "all"  # the segment of the row for all segments at once: the time between two results
 
 
 def invoke_all(
@@ -76,13 +77,50 @@ def time_segments(
     return rows
 
 
+def pipeline_row(
+    models: Sequence[Sequence[LoadedModel]], arrivals: Sequence[float]
+) -> dict[str, Any] | None:
+    """A row for all segments at once: it tells `respect-tf calibrate` about the bus they share.
+
+    Args:
+        models: Of each segment, its model on each of its devices.
+        arrivals: Seconds at which results arrived, in order.
+
+    Returns:
+        None if a stage runs on the host, or if there are too few results to tell the time between
+        two of them: the first half comes while the pipeline fills.
+    """
+    settled = np.diff(np.sort(np.array(arrivals, np.float64))[len(arrivals) // 2 :]) * 1000
+    if any(replicas[0].device == "cpu" for replicas in models) or len(settled) < 2:
+        return None
+    return {
+        "segment": PIPELINE,
+        "device": ",".join(model.device for replicas in models for model in replicas),
+        "ops": "",
+        "runs": len(settled),
+        "ms": round(float(settled.mean()), 6),  # the mean: results come in bursts
+        "min_ms": round(float(settled.min()), 6),
+        "p90_ms": round(float(np.percentile(settled, 90)), 6),
+        "max_ms": round(float(settled.max()), 6),
+        "first_ms": "",
+        "counts": [len(replicas) for replicas in models],
+    }
+
+
 def write_csv(path: str, folder: SavedFolder, rows: Sequence[dict[str, Any]]) -> None:
     """Write the times for `respect-tf calibrate` and the scheduler "profile"."""
     target = Path(path).resolve()
+    files = [
+        os.path.relpath(str(folder.path / segment["file"]), str(target.parent))
+        for segment in folder.segments
+    ]
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, CSV_COLUMNS)
+    writer = csv.DictWriter(file, CSV_COLUMNS, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        model = folder.path / folder.segments[row["segment"]]["file"]
-        writer.writerow({**row, "model": os.path.relpath(str(model), str(target.parent))})
+        if row["segment"] == PIPELINE:
+            listed = [name for name, count in zip(files, row["counts"]) for _ in range(count)]
+            writer.writerow({**row, "model": "|".join(listed)})
+        else:
+            writer.writerow({**row, "model": files[row["segment"]]})
     write_whole(target, file.getvalue().encode())

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from respect_tf.run.script._arguments import parse_arguments
-from respect_tf.run.script._benchmark import invoke_all, time_segments, write_csv
+from respect_tf.run.script._benchmark import invoke_all, pipeline_row, time_segments, write_csv
 from respect_tf.run.script._devices import RuntimeMissingError, list_devices
 from respect_tf.run.script._engine import Engine
 from respect_tf.run.script._folder import (
@@ -126,7 +126,10 @@ def _obey(arguments: argparse.Namespace, folder_path: Path) -> int:
         if arguments.serve:
             return _serve(folder, engine, arguments.serve)
         if arguments.benchmark:
-            _time_pipeline(engine, samples, arguments.benchmark)
+            arrivals = _time_pipeline(engine, samples, arguments.benchmark)
+            whole = pipeline_row(models, arrivals)
+            if whole is not None:
+                write_csv(arguments.csv, folder, [*rows, whole])
         else:
             real = samples.real and not arguments.raw
             _deliver(folder, _stream(engine, samples), samples, real, arguments.output)
@@ -210,15 +213,18 @@ def _serve(folder: SavedFolder, engine: Engine, address: str) -> int:
     return 0
 
 
-def _time_pipeline(engine: Engine, samples: Samples, count: int) -> None:
+def _time_pipeline(engine: Engine, samples: Samples, count: int) -> list[float]:
+    """The seconds at which results arrived."""
     started = time.perf_counter()
-    done = sum(1 for _ in _stream(engine, (samples[i % samples.count] for i in range(count))))
-    seconds = time.perf_counter() - started
+    inputs = (samples[i % samples.count] for i in range(count))
+    arrivals = [time.perf_counter() - started for _ in _stream(engine, inputs)]
     for index, stage in enumerate(engine.statistics()):
         print(f"stage {index} ({', '.join(stage.devices)}): {stage.mean_ms:.3f} ms in the pipeline")
+    done, seconds = len(arrivals), arrivals[-1]
     print(
         f"pipeline: {done / seconds:.1f} inferences per second, {1000 * seconds / done:.3f} ms each"
     )
+    return arrivals
 
 
 def _deliver(
