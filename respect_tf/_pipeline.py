@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from respect_tf._errors import DeviceError
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._predicted_pipeline import PredictedPipeline
@@ -308,7 +309,12 @@ class Pipeline(PredictedPipeline):
         elif device == "cpu" or backend == "cpu":
             num_devices = most
         else:
-            num_devices = len(list_edge_tpus())
+            try:
+                num_devices = len(list_edge_tpus())
+            except DeviceError:
+                if device == "edgetpu":
+                    raise
+                num_devices = most  # the runner says why, and takes the CPU
         if least <= num_devices < most:
             return share_out(self.graph, self.device, self.schedule, num_devices)
         return self.replicas

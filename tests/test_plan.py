@@ -188,6 +188,20 @@ def test_runners_have_the_replicas_that_there_are_devices_for(model, monkeypatch
     assert seen[1:] == [(2, 2), (1, 1), (1, 1), (1, 1), (1, 2)]
 
 
+def test_without_the_edge_tpu_runtime_auto_means_the_cpu(model, monkeypatch):
+    def absent():
+        raise DeviceError("libedgetpu cannot be loaded")
+
+    monkeypatch.setattr("respect_tf._pipeline.list_edge_tpus", absent)
+    pipeline = respect_tf.convert(model, num_devices=2, device=FAST_HOST, compile=False, verbose=0)
+    assert pipeline.replicas == (2,)
+    x = np.zeros((3, 4, 4, 8), np.int8)
+    with pipeline.runner(verbose=0) as runner:
+        assert np.array_equal(pipeline.predict(x, runner=runner), pipeline.predict(x))
+    with pytest.raises(DeviceError, match="cannot be loaded"):
+        pipeline.runner("edgetpu", verbose=0)
+
+
 def test_a_runner_with_replicas_gives_what_predict_gives(model):
     pipeline = respect_tf.convert(
         model, 2, num_devices=4, device=FAST_HOST, compile=False, verbose=0

@@ -138,5 +138,6 @@ def test_what_to_install_names_this_python(monkeypatch):
     monkeypatch.setattr("sys.version_info", (3, 13, 0))
     assert "Python 3.13" in what_fits()
     assert "Google's libedgetpu1-std" not in what_fits()
+    assert "Here." not in what_fits()
     monkeypatch.setattr("sys.version_info", (3, 9, 2))
     assert "Google's libedgetpu1-std 16.0 with tflite_runtime 2.5.0" in what_fits()

@@ -39,14 +39,15 @@ def what_fits(package: InterpreterPackage | None = None) -> str:
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     system = f"Python {python} on {platform.machine() or 'this machine'}"
     debian = installed_runtime()
-    here = f"Here is libedgetpu {debian}" if debian else "Here"
-    here += f" with {package}" if package else ""
+    present = [f"libedgetpu {debian}"] if debian else []
+    present += [str(package)] if package else []
+    here = f"Here is {' with '.join(present)}" if present else ""
     if debian == "16.0" and package and not fits_google(package):
         here += ", and Google's libedgetpu 16.0 works with tflite_runtime 2.5.0 to 2.11.1 only"
     old = sys.version_info[:2] <= (3, 9)
     choice = "either Google's libedgetpu1-std 16.0 with tflite_runtime 2.5.0, or " if old else ""
     return (
-        f"{here}. For {system}: {choice}'pip install ai-edge-litert' with libedgetpu "
+        f"{here}{here and '. '}For {system}: {choice}'pip install ai-edge-litert' with libedgetpu "
         "16.0TF2.19.1 or newer of https://github.com/feranick/libedgetpu; or tflite_runtime of "
         "https://github.com/feranick/TFlite-builds with the libedgetpu of the same number"
     )
