@@ -1,4 +1,4 @@
-"""The ten ImageNet models of the benchmarks, converted once and kept by content."""
+"""Models of the benchmarks, converted once and kept by content."""
 
 from __future__ import annotations
 
@@ -51,25 +51,30 @@ def plain_conversion(model: Any, samples: Any) -> bytes:
     return content
 
 
-def _cached(name: str) -> Path:
-    """The file of a model in the cache, made if it is not there.
+def converted(name: str, model: Any, samples: Any, *, strict: bool = True) -> Path:
+    """The int8 file of a Keras model in the cache, made if it is not there.
 
-    It is kept under a hash of the Keras model's configuration and weights, the calibration samples
-    and the versions that convert them.
+    It is kept under a hash of the model's configuration and weights, the calibration samples and
+    the versions that convert them. After a change to how models are converted, empty the cache.
     """
-    from examples.applications import build_application, calibration_samples
     from respect_tf.tflite import to_int8
 
-    model = build_application(name)
-    samples = calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
     path = CACHE / f"{name}-{_content_hash(model, samples)}.tflite"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        content = to_int8(model, samples, verbose=0).content
+        content = to_int8(model, samples, strict=strict, verbose=0).content
         partial = path.with_suffix(".partial")
         partial.write_bytes(content)
         partial.rename(path)
     return path
+
+
+def application(name: str) -> tuple[Any, Any]:
+    """A Keras application and samples to calibrate it with."""
+    from examples.applications import build_application, calibration_samples
+
+    model = build_application(name)
+    return model, calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
 
 
 def _content_hash(model: Any, samples: Any) -> str:
@@ -78,13 +83,22 @@ def _content_hash(model: Any, samples: Any) -> str:
     import respect_tf
 
     digest = hashlib.sha256()
-    digest.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    digest.update(_configuration(model))
     for weight in model.get_weights():
         digest.update(weight.tobytes())
-    digest.update(samples.tobytes())
+    for array in samples.values() if isinstance(samples, dict) else [samples]:
+        digest.update(array.tobytes())
     digest.update(f"{tf.__version__} {respect_tf.__version__}".encode())
     return digest.hexdigest()[:16]
 
 
+def _configuration(model: Any) -> bytes:
+    """Of a model of Keras's layers; a subclassed one is known by its class."""
+    try:
+        return json.dumps(model.get_config(), sort_keys=True, default=str).encode()
+    except NotImplementedError:
+        return repr(type(model)).encode()
+
+
 if __name__ == "__main__":
-    print(_cached(sys.argv[1]))
+    print(converted(sys.argv[1], *application(sys.argv[1])))

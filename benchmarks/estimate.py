@@ -2,8 +2,9 @@
 
     python -m benchmarks estimate
 
-One model of every family of `keras.applications`, at 96 x 96 pixels so that converting all of them
-takes minutes, and the architectures of the coverage benchmark.
+One model of every family of `keras.applications` at its own size, ResNet152, and the architectures
+of the coverage benchmark. Converted models are kept, see `_models`, so that a run that was stopped
+goes on where it was; `estimate.main(names)` compares some of them only.
 """
 
 from __future__ import annotations
@@ -12,52 +13,68 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks._tables import markdown, update_page, write_results
 
 FAMILIES = (
-    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
-    "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
-    "NASNetMobile", "ResNet50", "ResNet152", "ResNet50V2", "VGG16", "Xception",
+    "MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "ResNet50", "ResNet50V2",
+    "ResNet152", "DenseNet121", "Xception", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3",
+    "InceptionResNetV2", "NASNetMobile", "VGG16", "VGG19", "ConvNeXtTiny",
 )  # fmt: skip
-_SIZE = 96
 _TOGETHER = 8  # models per process
 _HOST = "usb3-pi5"
+_NUM_DEVICES = 4
 
 
 def main() -> None:
     """Compare, several models in a process, and write `results/estimate.md`."""
-    names = [*FAMILIES, *_architectures()]
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(names), _TOGETHER):
-        group = names[start : start + _TOGETHER]
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.estimate", *group],
-            stdout=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        rows += found + [{"model": name, "derived": "failed"} for name in group[len(found) :]]
-    known = [row for row in rows if row.get("derived")]
+    rows = _rows([*_architectures(), *FAMILIES])
+    known = [row for row in rows if row["derived"] == "yes"]
     equal = [row for row in known if row["equal"]]
-    near = [
-        row for row in known if row["fps / converted"] and 0.97 <= row["fps / converted"] <= 1.03
-    ]
-    columns = ("model", "derived", "ops", "equal", "fps / converted", "graph s", "estimate s")
+    near = [row for row in known if row["fps / converted"] and abs(row["fps / converted"] - 1) <= 0.03]
+    slowest = max(known, key=lambda row: row["graph s"])
+    columns = (
+        "model", "derived", "ops", "parameter bytes", "MACs", "equal", "fps / converted", "graph s",
+        "estimate s",
+    )  # fmt: skip
     write_results(
         "estimate",
         "Estimates against converted models",
         [{column: row.get(column, "") for column in columns} for row in rows],
-        f"Of {len(rows)} models, {len(known)} are derived from their layers; the others hold a "
-        "layer that is not known, and are converted. Equal are those with the same ops, parameter "
-        f"bytes and multiply-accumulates: {len(equal)} of {len(known)}. Frames per second of the "
-        f"best plan for up to four devices ({_HOST}) are within 3 % for {len(near)}. Seconds are "
-        "CPU seconds, of deriving the graph and of the whole estimate.",
+        f"Of {len(rows)} models, {len(known)} are derived from their layers; the others hold what "
+        'is named under "derived", and are converted. Derived / converted: ops, parameter bytes '
+        f"and multiply-accumulates. Equal are those whose ops are of the same types, with the same "
+        f"parameter bytes and multiply-accumulates op by op: {len(equal)} of {len(known)}. Frames "
+        f"per second of the best plan for up to {_NUM_DEVICES} devices ({_HOST}), estimate by plan "
+        f"of the converted model, are within 3 % for {len(near)}. Seconds are CPU seconds, of "
+        "deriving the graph and of the whole estimate.",
     )
     update_page("estimate", markdown([{
         "models": len(rows), "derived": len(known), "equal": len(equal), "within 3 %": len(near),
-        "slowest graph, CPU s": max(row["graph s"] for row in known),
+        "ResNet152's graph, CPU s": next(
+            row["graph s"] for row in rows if row["model"] == "ResNet152"
+        ),
+        "slowest graph, CPU s": f"{slowest['graph s']} ({slowest['model']})",
     }]))  # fmt: skip
+
+
+def _rows(names: Sequence[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(names), _TOGETHER):
+        left = list(names[start : start + _TOGETHER])
+        while left:  # a process that dies takes one model with it
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.estimate", *left],
+                stdout=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+            found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+            rows += found
+            if len(found) < len(left):
+                rows.append({"model": left[len(found)], "derived": "failed"})
+            left = left[len(found) + 1 :]
+    return rows
 
 
 def compare(name: str) -> dict[str, Any]:
@@ -65,30 +82,34 @@ def compare(name: str) -> dict[str, Any]:
     import numpy as np
 
     import respect_tf
+    from benchmarks._models import converted
     from respect_tf import OpGraph
     from respect_tf.graph.lowering import UnknownLayerError, lower
-    from respect_tf.tflite import to_int8
 
     model, samples = _model(name)
+    path = converted(name.replace(" ", "_"), model, samples, strict=False)
+    graph_of_file = OpGraph.from_tflite(path)
     started = time.process_time()
     try:
         graph = lower(model, trained=False)
-    except UnknownLayerError:
-        return {"model": name, "derived": False}
+    except UnknownLayerError as error:
+        return {"model": name, "derived": f"no: {error.what}"}
     seconds = time.process_time() - started
     started = time.process_time()
-    found = respect_tf.estimate(model, 4, device=_HOST, verbose=0)
+    found = respect_tf.estimate(model, _NUM_DEVICES, device=_HOST, verbose=0)
     estimated = time.process_time() - started
-    converted = OpGraph.from_tflite(to_int8(model, samples, strict=False, verbose=0).content)
-    equal = sorted(graph.op_types) == sorted(converted.op_types) and all(
-        np.array_equal(np.sort(getattr(graph, name)), np.sort(getattr(converted, name)))
-        for name in ("parameter_bytes", "macs")
+    planned = respect_tf.plan(graph_of_file, _NUM_DEVICES, device=_HOST, verbose=0)
+    graphs = (graph, graph_of_file)
+    equal = sorted(graph.op_types) == sorted(graph_of_file.op_types) and all(
+        np.array_equal(*(np.sort(getattr(g, figure)) for g in graphs))
+        for figure in ("parameter_bytes", "macs")
     )
-    planned = respect_tf.plan(converted, 4, device=_HOST, verbose=0)
     return {
         "model": name,
-        "derived": True,
-        "ops": f"{graph.num_ops} / {converted.num_ops}",
+        "derived": "yes",
+        "ops": " / ".join(f"{g.num_ops}" for g in graphs),
+        "parameter bytes": " / ".join(f"{g.parameter_bytes.sum():,}" for g in graphs),
+        "MACs": " / ".join(f"{g.macs.sum():,}" for g in graphs),
         "equal": equal,
         "fps / converted": found.best.frames_per_second / planned.best.frames_per_second,
         "graph s": round(seconds, 3),
@@ -98,15 +119,16 @@ def compare(name: str) -> dict[str, Any]:
 
 def _model(name: str) -> tuple[Any, Any]:
     """A model and samples to calibrate it with."""
-    if name in FAMILIES:
-        from examples.applications import build_application, calibration_samples
+    import keras
 
-        shape = (_SIZE, _SIZE, 3)
-        samples = calibration_samples(name, 2, input_shape=shape)
-        return build_application(name, input_shape=shape), samples
+    from benchmarks._models import application
     from respect_tf._architecture import random_samples
     from respect_tf.tflite import open_source
 
+    if name in FAMILIES:
+        return application(name)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
     model = _architectures()[name]()
     return model, random_samples(open_source(model))
 
