@@ -33,7 +33,9 @@ def main() -> None:
     rows = _rows([*_architectures(), *FAMILIES])
     known = [row for row in rows if row["derived"] == "yes"]
     equal = [row for row in known if row["equal"]]
-    near = [row for row in known if row["fps / converted"] and abs(row["fps / converted"] - 1) <= 0.03]
+    near = [
+        row for row in known if row["fps / converted"] and abs(row["fps / converted"] - 1) <= 0.03
+    ]
     slowest = max(known, key=lambda row: row["graph s"])
     columns = (
         "model", "derived", "ops", "parameter bytes", "MACs", "equal", "fps / converted", "graph s",

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from respect_tf._architecture import Origin, architecture_of
-from respect_tf._plan import Plan
+from respect_tf._plan import Plan, plan_of
 from respect_tf._reporting import Verbosity
 from respect_tf.device import DeviceLike
-from respect_tf.planning import checked_devices, plan_devices
+from respect_tf.planning import checked_devices
 from respect_tf.scheduling import Objective
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class Estimate(Plan):
     """A `Plan` of an architecture. `str(estimate)` is a table.
 
@@ -81,14 +81,14 @@ def estimate(
         "time_limit": time_limit,
         "seed": seed,
     }
-    planned = plan_devices(found.graph, num_devices, **options)
     is_model = found.origin in ("architecture", "conversion", "tflite")
-    return Estimate(
-        **{field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)},
-        name=found.name,
-        graph=found.graph,
-        _source=(keras_model, None) if is_model else None,
-        _options=options,
+    return plan_of(
+        Estimate,
+        found,
+        num_devices,
+        source=(keras_model, None) if is_model else None,
+        options=options,
+        verbose=verbose,
         origin=found.origin,
         note=found.note,
     )

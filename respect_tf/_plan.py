@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+import time
+from typing import Any, TypeVar
 
-from respect_tf._architecture import architecture_of
+from respect_tf._architecture import Architecture, architecture_of
 from respect_tf._convert import convert
 from respect_tf._errors import ArgumentError
 from respect_tf._manifest_schema import plain_name
@@ -14,12 +15,12 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.planning import DevicePlan, checked_devices, plan_devices
+from respect_tf.planning import DevicePlan, checked_devices, plan_devices, too_large
 from respect_tf.report import plan_dict, plan_html, plan_text, plot_plan
 from respect_tf.scheduling import Constraints, Objective
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class Plan(DevicePlan):
     """What a model gains from each number of Edge TPUs. `str(plan)` is a table.
 
@@ -150,13 +151,51 @@ def plan(
         "time_limit": time_limit,
         "seed": seed,
     }
-    with progress(f"Planning for up to {num_devices} Edge TPUs", verbose=verbose):
-        plan = plan_devices(found.graph, num_devices, **options)
     model = model_or_graph.model if isinstance(model_or_graph, Pipeline) else model_or_graph
-    return Plan(
-        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)},
+    source = None if found.origin == "graph" else (model, representative_dataset)
+    return plan_of(Plan, found, num_devices, source=source, options=options, verbose=verbose)
+
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+def plan_of(
+    kind: type[PlanT],
+    found: Architecture,
+    num_devices: int,
+    *,
+    source: tuple[Any, Any] | None,
+    options: dict[str, Any],
+    verbose: Verbosity,
+    **more: Any,
+) -> PlanT:
+    """A plan for a graph, with what to do where its pictures are too large.
+
+    Args:
+        kind: `Plan`, or a class of its own.
+        found: The model.
+        num_devices: Number of Edge TPUs at most.
+        source: The model as it was given, and samples; None where it cannot be converted.
+        options: Further arguments of `plan_devices`.
+        verbose: 0 is silence.
+        **more: Further fields of the class.
+    """
+    started = time.monotonic()
+
+    def planned_for(graph: OpGraph) -> DevicePlan:
+        limit = options["time_limit"]
+        left = None if limit is None else max(0.0, started + limit - time.monotonic())
+        return plan_devices(graph, num_devices, **{**options, "time_limit": left})
+
+    with progress(f"Planning for up to {num_devices} Edge TPUs", verbose=verbose):
+        planned = plan_devices(found.graph, num_devices, **options)
+        large = too_large(found.graph, planned, planned_for)
+    fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
+    return kind(
+        **{**fields, "too_large": large},
         name=plain_name(found.name),
         graph=found.graph,
-        _source=None if found.origin == "graph" else (model, representative_dataset),
+        _source=source,
         _options=options,
+        **more,
     )

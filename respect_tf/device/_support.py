@@ -95,6 +95,20 @@ def unsupported_reason(graph: OpGraph, op: int) -> str | None:
     return found or size_constraint(kind, inputs, shape)
 
 
+def size_reason(graph: OpGraph, op: int) -> str | None:
+    """Why an op is not mapped at its size, or stops the compiler, where a smaller one would not.
+
+    A graph without attributes (`OpGraph.from_arrays`) has no such ops.
+    """
+    if not graph.op_attributes:
+        return None
+    inputs = graph.inputs_of(op).tolist()
+    shapes = [graph.tensor_shapes[tensor] for tensor in inputs]
+    made = graph.tensor_shapes[graph.outputs_of(op)[0]]
+    kind, is_entry = graph.op_types[op], bool(inputs) and inputs[0] in graph.model_inputs
+    return size_block(kind, shapes, is_entry=is_entry) or size_constraint(kind, shapes, made)
+
+
 def _constraint(
     graph: OpGraph,
     op: int,

@@ -21,6 +21,8 @@ from respect_tf.graph._graph_tensor import (
 )
 from respect_tf.graph._op_graph import OpGraph, Quantization
 from respect_tf.graph._quick_cuts import quick_cuts
+from respect_tf.graph._receptive_field import ReceptiveField, receptive_field
+from respect_tf.graph._resized import picture_size, resized
 from respect_tf.graph._structural import (
     ORDERS,
     Ints,
@@ -52,6 +54,7 @@ __all__ = [
     "OpAttributes",
     "OpGraph",
     "Quantization",
+    "ReceptiveField",
     "Rows",
     "depth_first",
     "graph_features",
@@ -65,8 +68,11 @@ __all__ = [
     "longest_paths",
     "merged_graph_tensor",
     "op_graph_of",
+    "picture_size",
     "quick_cuts",
     "ready_orders",
+    "receptive_field",
+    "resized",
     "rows_of",
     "schema_text",
     "sub_graph",

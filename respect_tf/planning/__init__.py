@@ -2,8 +2,9 @@
 
 from respect_tf.planning._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.planning._fleet_uses import FleetGroup
+from respect_tf.planning._pictures import too_large
 from respect_tf.planning._plan import checked_devices, frames_by_devices, plan_devices
-from respect_tf.planning._rows import DeviceCount, DevicePlan, PlanRow
+from respect_tf.planning._rows import DeviceCount, DevicePlan, PlanRow, SmallerPicture, TooLarge
 from respect_tf.planning._ways import share_out
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "FleetGroup",
     "FleetPlan",
     "PlanRow",
+    "SmallerPicture",
+    "TooLarge",
     "checked_devices",
     "frames_by_devices",
     "plan_devices",
     "plan_fleet_of",
     "share_out",
+    "too_large",
 ]

@@ -68,6 +68,57 @@ class PlanRow:
         return min(frames), max(frames)
 
 
+@dataclasses.dataclass(frozen=True)
+class SmallerPicture:
+    """One way to give a model less to look at. Sizes are in pixels.
+
+    Attributes:
+        height: Of the model's input.
+        width: Of the model's input.
+        tiles: How many of these make one picture; 1 where the picture itself is made smaller.
+        overlap: Height and width that neighbouring tiles share, so that their inner parts equal
+            those of the whole picture's result.
+        best: The best way to use the devices for inputs of this size.
+    """
+
+    height: int
+    width: int
+    tiles: int
+    overlap: tuple[int, int]
+    best: PlanRow
+
+    @property
+    def pictures_per_second(self) -> float:
+        """Whole pictures per second, all their tiles looked at."""
+        return self.best.frames_per_second / self.tiles
+
+    def __str__(self) -> str:
+        speed = f"{self.pictures_per_second:,.1f} pictures/s"
+        if self.tiles == 1:
+            return f"an input of {self.height}x{self.width}: {speed}"
+        shared = f"{self.overlap[0]}x{self.overlap[1]}"
+        return f"{self.tiles} tiles of {self.height}x{self.width} that share {shared}: {speed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TooLarge:
+    """Why a model's pictures are too large, and what else to do.
+
+    Attributes:
+        height: Of its pictures, in pixels.
+        width: Of its pictures, in pixels.
+        reason: What does not fit.
+        ways: What fits, the largest input first; none where the model takes no other size.
+        note: Why there are no tiles, or no ways at all; empty where there are.
+    """
+
+    height: int
+    width: int
+    reason: str
+    ways: tuple[SmallerPicture, ...]
+    note: str
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class DevicePlan:
     """What a graph gains from each number of devices.
@@ -80,6 +131,7 @@ class DevicePlan:
             the model from being compiled as a whole.
         pipelines: The best pipeline without replicas, for up to so many devices.
         is_proved: Whether no way to use the devices is better, by the predictions.
+        too_large: What to do where the model's pictures are too large; None where they are not.
     """
 
     device: EdgeTpu | Hosts
@@ -88,6 +140,7 @@ class DevicePlan:
     copies: tuple[PlanRow, ...]
     pipelines: tuple[PlanRow, ...]
     is_proved: bool
+    too_large: TooLarge | None = None
 
     def __repr__(self) -> str:
         best = self.best

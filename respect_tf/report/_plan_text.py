@@ -7,7 +7,7 @@ from typing import Any
 
 from respect_tf._reporting import printable
 from respect_tf.device import MARGINS, devices_of, first_device
-from respect_tf.planning import DevicePlan, PlanRow
+from respect_tf.planning import DevicePlan, PlanRow, TooLarge
 from respect_tf.report._report_text import ReportTable, spread
 from respect_tf.report._text import table
 
@@ -81,6 +81,8 @@ def plan_lines(plan: DevicePlan) -> list[str]:
             f"{_devices(fewest.num_used)} give {fewest.frames_per_second:,.1f} frames/s: more of "
             f"them add less than {_WORTH - 1:.0%}."
         )
+    if plan.too_large is not None:
+        lines.append(pictures(plan.too_large))
     if not plan.is_proved:
         lines.append("Not proved: a better way to use the devices may exist.")
     lines += [
@@ -129,6 +131,14 @@ def choice(plan: DevicePlan) -> str:
     return said
 
 
+def pictures(found: TooLarge) -> str:
+    """Why pictures are too large, and what fits, in a line."""
+    said = f"Pictures of {found.height}x{found.width} are too large: {found.reason}."
+    ways = "; ".join(map(str, found.ways))
+    said += f" What fits: {ways}." if ways else ""
+    return said + (f" {found.note.removesuffix('.')}." if found.note else "")
+
+
 def _devices(count: int) -> str:
     return "1 Edge TPU" if count == 1 else f"{count} Edge TPUs"
 
@@ -143,9 +153,31 @@ def plan_dict(plan: DevicePlan) -> dict[str, Any]:
         "is_proved": plan.is_proved,
         "is_best_on_cpu": plan.is_best_on_cpu,
         "choice": choice(plan),
+        "too_large": None if plan.too_large is None else _too_large_dict(plan.too_large),
         "rows": [row_dict(row) for row in plan.rows],
         "copies": [row_dict(row) for row in plan.copies],
         "pipelines": [row_dict(row) for row in plan.pipelines],
+    }
+
+
+def _too_large_dict(found: TooLarge) -> dict[str, Any]:
+    return {
+        "height": found.height,
+        "width": found.width,
+        "reason": found.reason,
+        "note": found.note,
+        "ways": [
+            {
+                "height": way.height,
+                "width": way.width,
+                "tiles": way.tiles,
+                "overlap": list(way.overlap),
+                "num_segments": way.best.num_segments,
+                "replicas": list(way.best.replicas),
+                "predicted": {"pictures_per_second": way.pictures_per_second},
+            }
+            for way in found.ways
+        ],
     }
 
 
