@@ -38,7 +38,7 @@ def test_a_plan_is_a_table_a_page_a_picture_and_json(path, tmp_path):
     text = str(plan)
     assert "frames per second" in text
     assert "CPU" in text
-    assert all(len(line) < 140 for line in text.splitlines()[:12])
+    assert all(len(line) <= 100 for line in text.splitlines()[:8])
     assert plan.name in text
     assert "<table>" in plan._repr_html_()
     found = json.loads(json.dumps(plan.to_dict(), allow_nan=False))

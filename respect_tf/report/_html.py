@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from respect_tf._reporting import printable
 from respect_tf.report._advice import GLOSSARY
 from respect_tf.report._gantt import draw_gantt
-from respect_tf.report._report_text import SOURCES, WORTH, ReportTable, report_lines, report_tables
+from respect_tf.report._report_text import (
+    SOURCES,
+    WORTH,
+    ReportTable,
+    report_lines,
+    report_tables,
+    report_title,
+)
 from respect_tf.report._schedule_picture import schedule_picture
 from respect_tf.report._stage_pictures import memory_picture, pipeline_picture
 from respect_tf.report._svg import picture_html
@@ -67,7 +74,7 @@ vertical-align:-1px}
 
 def html_page(report: Report) -> str:
     """The report as a page of its own: tables, pictures, and where every figure comes from."""
-    title = html.escape(f"{report.name} in {len(report.stages)} segments")
+    title = html.escape(report_title(report))
     return printable(
         '<!doctype html>\n<html lang="en" class="respect-tf-page">\n<head>\n'
         '<meta charset="utf-8">\n'
@@ -83,7 +90,7 @@ def html_fragment(report: Report) -> str:
 
 
 def _body(report: Report, *, graph: bool) -> str:
-    title = html.escape(f"{report.name} in {len(report.stages)} segments")
+    title = html.escape(report_title(report))
     return "\n".join(
         [
             f'<div class="respect-tf"><style>{_STYLE}</style>',

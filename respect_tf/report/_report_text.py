@@ -43,11 +43,17 @@ def report_text(report: Report) -> str:
     return "\n".join([*parts, SOURCES, WORTH])
 
 
+def report_title(report: Report) -> str:
+    """The model, and in how many segments it is."""
+    count = len(report.stages)
+    return f"{report.name} in {count} segment{'s' * (count != 1)}"
+
+
 def report_tables(report: Report) -> list[ReportTable]:
     """What each segment is, holds and takes."""
     return [
         ReportTable(
-            f"{report.name} in {len(report.stages)} segments",
+            report_title(report),
             ["stage", "ops", "parameters", "bytes in", "bytes out", "MACs", "file", "ends after"],
             [_model_row(stage) for stage in report.stages],
         ),

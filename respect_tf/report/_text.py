@@ -8,17 +8,27 @@ from typing import Any
 
 from respect_tf._reporting import printable
 
+_WORD = 20  # only longer words than any label of ours, which are names of users, may be broken
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> str:
     """A table as text: the first column left-aligned, the others right-aligned."""
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    cells = [[str(value) for value in row] for row in rows]
+    made = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        collapse_padding=True,
+    )  # fmt: skip
     for position, column in enumerate(columns):
-        made.add_column(column, justify="right" if position else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(str(value) for value in row))
+        words = " ".join([column, *(row[position] for row in cells)]).split()
+        made.add_column(
+            column, justify="right" if position else "left", overflow="fold",
+            min_width=max((len(word) for word in words if len(word) <= _WORD), default=1),
+        )  # fmt: skip
+    for row in cells:
+        made.add_row(*row)
     return render(made)
 
 
