@@ -21,9 +21,17 @@ class FloatModel(ModelBuilder):
         return self.tensor("constant", array.shape, dtype, data=array, scale=None)
 
     def make(
-        self, kind: str, inputs, shape, *, version: int = 1, options: str = "", **fields
+        self,
+        kind: str,
+        inputs,
+        shape,
+        *,
+        version: int = 1,
+        options: str = "",
+        dtype: str = "FLOAT32",
+        **fields,
     ) -> int:
-        out = self.tensor(f"model/layer/{kind}", shape, "FLOAT32", scale=None)
+        out = self.tensor(f"model/layer/{kind}", shape, dtype, scale=None)
         settings = getattr(schema(), f"{options}OptionsT")() if options else None
         for name, value in fields.items():
             setattr(settings, name, value)

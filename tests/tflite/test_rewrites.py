@@ -9,56 +9,14 @@ import pytest
 from float_models import FloatModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rewrite_checks import checked, kinds, run, values
 
 from respect_tf import OpGraph
-from respect_tf.device import unsupported_reason
-from respect_tf.tflite import Interpreter, mark_made_here, op_type, read_model
-from respect_tf.tflite._preview import int8_preview
-from respect_tf.tflite.rewrites import RULES, rewrite
+from respect_tf.tflite.rewrites import rewrite
 
-_TOLERANCES = {rule.name: rule.tolerance for rule in RULES}
 _CHEAP = settings(max_examples=20, deadline=None)
 _sizes = st.integers(1, 6)
 _seeds = st.integers(0, 2**16)
-
-
-def _kinds(content: bytes) -> list[str]:
-    model = read_model(content)
-    return [op_type(model, op) for op in model.subgraphs[0].operators]
-
-
-def _run(content: bytes, inputs) -> list[np.ndarray]:
-    mark_made_here(content)
-    with Interpreter(content) as interpreter:
-        return interpreter.run(inputs)
-
-
-def _checked(content: bytes, inputs, expected_rules, mode: str = "safe") -> bytes:
-    """Rewrite, compare what comes out, and ask whether the form is one that the device runs."""
-    found = rewrite(content, mode)
-    assert {item.rule for item in found.applied} == set(expected_rules)
-    tolerance = sum(_TOLERANCES[item.rule] for item in found.applied)
-    for before, after in zip(_run(content, inputs), _run(found.content, inputs), strict=True):
-        assert before.shape == after.shape
-        if tolerance == 0:
-            np.testing.assert_array_equal(before, after)
-        elif math.isfinite(tolerance):
-            np.testing.assert_allclose(
-                before, after, rtol=0, atol=tolerance * max(1.0, np.abs(before).max())
-            )
-    assert _unmapped(found.content) == []
-    return found.content
-
-
-def _unmapped(content: bytes) -> list[str]:
-    """What speaks against the ops once they are quantised."""
-    graph = OpGraph.from_tflite(int8_preview(content))
-    found = [unsupported_reason(graph, op) for op in range(graph.num_ops)]
-    return [str(reason) for reason in found if reason is not None]
-
-
-def _values(seed: int, shape, scale: float = 3.0) -> np.ndarray:
-    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
 
 
 _UNARY = {
@@ -78,7 +36,7 @@ def test_elementwise_ops(kind, height, width, channels, seed):
     builder = FloatModel()
     shape = (1, height, width, channels)
     made = builder.make(kind, [builder.given(shape)], shape, options=options)
-    _checked(builder.content(made), [_values(seed, shape)], [rule])
+    checked(builder.content(made), [values(seed, shape)], [rule])
 
 
 @_CHEAP
@@ -89,31 +47,31 @@ def test_leaky_relu_of_any_slope(alpha, channels, seed):
     made = builder.make(
         "LEAKY_RELU", [builder.given(shape)], shape, options="LeakyRelu", alpha=alpha
     )
-    _checked(builder.content(made), [_values(seed, shape)], ["leaky-relu"])
+    checked(builder.content(made), [values(seed, shape)], ["leaky-relu"])
 
 
 @_CHEAP
 @given(shape=st.tuples(_sizes, _sizes, _sizes), seed=_seeds)
 def test_prelu_with_a_slope_per_position(shape, seed):
     builder = FloatModel()
-    alpha = builder.number(_values(seed + 1, shape, 0.3))
+    alpha = builder.number(values(seed + 1, shape, 0.3))
     made = builder.make("PRELU", [builder.given((1, *shape)), alpha], (1, *shape))
     rules = ["prelu-by-position"] if shape[0] * shape[1] > 1 else []
-    _checked(builder.content(made), [_values(seed, (1, *shape))], rules)
+    checked(builder.content(made), [values(seed, (1, *shape))], rules)
 
 
 @_CHEAP
 @given(seed=_seeds, scale=st.floats(0.01, 20))
 def test_gelu_in_its_tanh_form_is_equal_and_the_other_one_near(seed, scale):
-    x = _values(seed, (1, 64), scale)
+    x = values(seed, (1, 64), scale)
     for approximate, rule, bound in ((True, "gelu-tanh", 2e-6), (False, "gelu", 0.0204)):
         builder = FloatModel()
         made = builder.make(
             "GELU", [builder.given((1, 64))], (1, 64), options="Gelu", approximate=approximate
         )
         content = builder.content(made)
-        after = _checked(content, [x], [rule], mode="all")
-        difference = np.abs(_run(content, [x])[0] - _run(after, [x])[0]).max()
+        after = checked(content, [x], [rule], mode="all")
+        difference = np.abs(run(content, [x])[0] - run(after, [x])[0]).max()
         assert difference <= bound * (max(1.0, np.abs(x).max()) if approximate else 1.0)
 
 
@@ -135,7 +93,7 @@ def test_quotients_and_powers(seed, divisor, exponent):
     x = builder.given((1, 5))
     quotient = builder.make("DIV", [x, builder.number(divisor)], (1, 5), options="Div")
     power = builder.make("POW", [x, builder.number(exponent)], (1, 5), options="Pow")
-    _checked(builder.content(quotient, power), [_values(seed, (1, 5))], ["division", "power"])
+    checked(builder.content(quotient, power), [values(seed, (1, 5))], ["division", "power"])
 
 
 @_CHEAP
@@ -147,7 +105,7 @@ def test_division_by_a_standard_deviation(seed, epsilon):
     inner = builder.make("ADD", [squares, builder.number(epsilon)], (1, 5), options="Add")
     root = builder.make("SQRT", [inner], (1, 5))
     made = builder.make("DIV", [x, root], (1, 5), options="Div")
-    _checked(builder.content(made), [_values(seed, (1, 5))], ["division", "square"])
+    checked(builder.content(made), [values(seed, (1, 5))], ["division", "square"])
 
 
 def _layer_norm(builder, x, shape):
@@ -171,9 +129,9 @@ def test_layer_normalization_is_equal_in_every_bit(length, seed):
     builder = FloatModel()
     shape = (1, length, 8)
     made = _layer_norm(builder, builder.given(shape), shape)
-    after = _checked(builder.content(made), [_values(seed, shape)], ["negation"])
-    assert "NEG" not in _kinds(after)
-    assert "SUB" in _kinds(after)
+    after = checked(builder.content(made), [values(seed, shape)], ["negation"])
+    assert "NEG" not in kinds(after)
+    assert "SUB" in kinds(after)
 
 
 @_CHEAP
@@ -197,7 +155,7 @@ def test_group_normalization(spatial, groups, width, seed):
     variance = builder.make("MEAN", [squares, axes], statistic, options="Reducer", keepDims=True)
     added = builder.make("ADD", [variance, builder.number(1e-3)], statistic, options="Add")
     root = builder.make("RSQRT", [added], statistic)
-    gamma = builder.number(_values(seed + 1, (*[1] * (rank - 2), groups, width)))
+    gamma = builder.number(values(seed + 1, (*[1] * (rank - 2), groups, width)))
     factor = builder.make("MUL", [root, gamma], (*[1] * (rank - 2), groups, width), options="Mul")
     minus = builder.make("NEG", [mean], statistic, options="Neg")
     shift = builder.make("MUL", [minus, factor], (*[1] * (rank - 2), groups, width),
@@ -206,7 +164,7 @@ def test_group_normalization(spatial, groups, width, seed):
     total = builder.make("ADD", [scaled, shift], inner, options="Add")
     made = builder.make("RESHAPE", [total, builder.number(plain, "INT32")], plain,
                         options="Reshape")  # fmt: skip
-    _checked(builder.content(made), [_values(seed, plain)], ["group-norm", "negation", "square"])
+    checked(builder.content(made), [values(seed, plain)], ["group-norm", "negation", "square"])
 
 
 @_CHEAP
@@ -221,8 +179,8 @@ def test_unit_normalization(size, seed, limit):
     bounded = builder.make("MINIMUM", [root, builder.number(limit)], (1, 1),
                            options="MaximumMinimum")  # fmt: skip
     made = builder.make("MUL", [x, bounded], (1, size), options="Mul")
-    after = _checked(builder.content(made), [_values(seed, (1, size))], ["unit-norm"])
-    assert _kinds(after) == ["L2_NORMALIZATION"]
+    after = checked(builder.content(made), [values(seed, (1, size))], ["unit-norm"])
+    assert kinds(after) == ["L2_NORMALIZATION"]
 
 
 def _upsampling(builder, x, shape, factors):
@@ -252,9 +210,9 @@ def _upsampling(builder, x, shape, factors):
 def test_nearest_upsampling(shape, factors, seed):
     builder = FloatModel()
     made = _upsampling(builder, builder.given(shape), shape, factors)
-    after = _checked(builder.content(made), [_values(seed, shape)], ["nearest-upsampling"])
-    assert set(_kinds(after)) == {"RESIZE_NEAREST_NEIGHBOR"}
-    assert len(_kinds(after)) == (1 if max(factors) <= 8 else 2)
+    after = checked(builder.content(made), [values(seed, shape)], ["nearest-upsampling"])
+    assert set(kinds(after)) == {"RESIZE_NEAREST_NEIGHBOR"}
+    assert len(kinds(after)) == (1 if max(factors) <= 8 else 2)
 
 
 @_CHEAP
@@ -275,7 +233,7 @@ def test_slices_with_steps(shape, begin, steps, seed):
     ]
     made = builder.make("STRIDED_SLICE", read, (1, *sizes, shape[3]), options="StridedSlice")
     rules = ["strided-slice"] if max(steps) > 1 else []
-    _checked(builder.content(made), [_values(seed, shape)], rules)
+    checked(builder.content(made), [values(seed, shape)], rules)
 
 
 @_CHEAP
@@ -292,7 +250,7 @@ def test_depth_to_space(height, width, block, channels, seed):
         assert found.applied
         return
     (rule,) = {item.rule for item in found.applied}
-    _checked(builder.content(made), [_values(seed, shape)], [rule])
+    checked(builder.content(made), [values(seed, shape)], [rule])
 
 
 @_CHEAP
@@ -308,7 +266,7 @@ def test_channel_shuffles(groups, width, height, seed):
     x = builder.make("TRANSPOSE", [x, builder.number((0, 1, 2, 4, 3), "INT32")], turned,
                      options="Transpose")  # fmt: skip
     made = builder.make("RESHAPE", [x, builder.number(shape, "INT32")], shape, options="Reshape")
-    _checked(builder.content(made), [_values(seed, shape)], ["channel-order"])
+    checked(builder.content(made), [values(seed, shape)], ["channel-order"])
 
 
 def test_upsampling_whose_map_was_flat_before():
@@ -318,8 +276,8 @@ def test_upsampling_whose_map_was_flat_before():
     wide = (1, 4, 1, 4, 2)
     x = builder.make("RESHAPE", [x, builder.number(wide, "INT32")], wide, options="Reshape")
     made = _upsampling(builder, x, shape, (2, 2))
-    after = _checked(builder.content(made), [_values(0, (1, 32))], ["nearest-upsampling"])
-    assert _kinds(after) == ["RESHAPE", "RESIZE_NEAREST_NEIGHBOR"]
+    after = checked(builder.content(made), [values(0, (1, 32))], ["nearest-upsampling"])
+    assert kinds(after) == ["RESHAPE", "RESIZE_NEAREST_NEIGHBOR"]
 
 
 def test_squares_come_before_reshapes():
@@ -327,8 +285,8 @@ def test_squares_come_before_reshapes():
     x = builder.make("RELU", [builder.given((1, 4, 2))], (1, 4, 2))
     x = builder.make("RESHAPE", [x, builder.number((1, 8), "INT32")], (1, 8), options="Reshape")
     made = builder.make("SQUARE", [x], (1, 8), options="Square")
-    after = _checked(builder.content(made), [_values(0, (1, 4, 2))], ["square"])
-    assert _kinds(after) == ["RELU", "MUL", "RESHAPE"]
+    after = checked(builder.content(made), [values(0, (1, 4, 2))], ["square"])
+    assert kinds(after) == ["RELU", "MUL", "RESHAPE"]
 
 
 def test_transposes_that_cancel_are_nothing():
@@ -340,8 +298,8 @@ def test_transposes_that_cancel_are_nothing():
     y = builder.make("TRANSPOSE", [y, builder.number((0, 2, 3, 1), "INT32")], shape,
                      options="Transpose")  # fmt: skip
     made = builder.make("RELU", [y], shape)
-    after = _checked(builder.content(made), [_values(0, shape)], ["moves-that-cancel"])
-    assert _kinds(after) == ["RELU"]
+    after = checked(builder.content(made), [values(0, shape)], ["moves-that-cancel"])
+    assert kinds(after) == ["RELU"]
 
 
 @_CHEAP
@@ -351,14 +309,14 @@ def test_dense_layers_on_sequences_and_maps(leading, inner, outputs, seed):
     shape = (1, *leading, inner)
     read = [
         builder.given(shape),
-        builder.number(_values(seed + 1, (outputs, inner))),
-        builder.number(_values(seed + 2, (outputs,))),
+        builder.number(values(seed + 1, (outputs, inner))),
+        builder.number(values(seed + 2, (outputs,))),
     ]
     made = builder.make("FULLY_CONNECTED", read, (1, *leading, outputs), version=5,
                         options="FullyConnected", keepNumDims=True,
                         fusedActivationFunction=1)  # fmt: skip
     rules = ["dense-on-sequence"] if math.prod(leading) > 1 else []
-    _checked(builder.content(made), [_values(seed, shape)], rules)
+    checked(builder.content(made), [values(seed, shape)], rules)
 
 
 @_CHEAP
@@ -368,12 +326,12 @@ def test_grouped_convolutions(groups, narrow, wide, seed):
     builder = FloatModel()
     read = [
         builder.given(shape),
-        builder.number(_values(seed + 1, (groups * wide, 3, 2, narrow))),
-        builder.number(_values(seed + 2, (groups * wide,))),
+        builder.number(values(seed + 1, (groups * wide, 3, 2, narrow))),
+        builder.number(values(seed + 2, (groups * wide,))),
     ]
     made = builder.make("CONV_2D", read, (1, 4, 5, groups * wide), version=6, options="Conv2D",
                         strideH=1, strideW=1, fusedActivationFunction=1)  # fmt: skip
-    _checked(builder.content(made), [_values(seed, shape)], ["grouped-convolution"])
+    checked(builder.content(made), [values(seed, shape)], ["grouped-convolution"])
 
 
 def test_a_group_for_each_channel_is_a_depthwise_convolution_and_others_need_no_groups():
@@ -381,16 +339,16 @@ def test_a_group_for_each_channel_is_a_depthwise_convolution_and_others_need_no_
     builder = FloatModel()
     read = [
         builder.given(shape),
-        builder.number(_values(1, (96, 3, 3, 1))),
-        builder.number(_values(2, (96,))),
+        builder.number(values(1, (96, 3, 3, 1))),
+        builder.number(values(2, (96,))),
     ]
     made = builder.make("CONV_2D", read, shape, version=6, options="Conv2D",
                         strideH=1, strideW=1, fusedActivationFunction=1)  # fmt: skip
-    read = [made, builder.number(_values(3, (4, 1, 1, 96))), builder.number(_values(4, (4,)))]
+    read = [made, builder.number(values(3, (4, 1, 1, 96))), builder.number(values(4, (4,)))]
     made = builder.make("CONV_2D", read, (1, 5, 5, 4), version=6, options="Conv2D",
                         strideH=1, strideW=1)  # fmt: skip
-    after = _checked(builder.content(made), [_values(0, shape)], ["grouped-convolution"])
-    assert _kinds(after) == ["DEPTHWISE_CONV_2D", "CONV_2D"]
+    after = checked(builder.content(made), [values(0, shape)], ["grouped-convolution"])
+    assert kinds(after) == ["DEPTHWISE_CONV_2D", "CONV_2D"]
     graph = OpGraph.from_tflite(after)
     assert [attributes.version for attributes in graph.op_attributes] == [1, 1]
 
@@ -400,13 +358,13 @@ def test_wide_groups_are_convolutions_of_their_own():
     builder = FloatModel()
     read = [
         builder.given(shape),
-        builder.number(_values(1, (192, 1, 1, 48))),
-        builder.number(_values(2, (192,))),
+        builder.number(values(1, (192, 1, 1, 48))),
+        builder.number(values(2, (192,))),
     ]
     made = builder.make("CONV_2D", read, shape, version=6, options="Conv2D",
                         strideH=1, strideW=1)  # fmt: skip
-    after = _checked(builder.content(made), [_values(0, shape)], ["grouped-convolution"])
-    assert _kinds(after) == ["SPLIT", *["CONV_2D"] * 4, "CONCATENATION"]
+    after = checked(builder.content(made), [values(0, shape)], ["grouped-convolution"])
+    assert kinds(after) == ["SPLIT", *["CONV_2D"] * 4, "CONCATENATION"]
 
 
 @_CHEAP
@@ -414,14 +372,14 @@ def test_wide_groups_are_convolutions_of_their_own():
 def test_products_with_constants(rows, inner, columns, adjoint, seed):
     builder = FloatModel()
     shape = (columns, inner) if adjoint else (inner, columns)
-    matrix = builder.number(_values(seed + 1, (1, *shape)))
+    matrix = builder.number(values(seed + 1, (1, *shape)))
     made = builder.make("BATCH_MATMUL", [builder.given((1, rows, inner)), matrix],
                         (1, rows, columns), options="BatchMatMul", adjY=adjoint)  # fmt: skip
     found = rewrite(builder.content(made))
     rules = {item.rule for item in found.applied}
     assert rules
     assert rules <= {"constant-product", "vector-product"}
-    _checked(builder.content(made), [_values(seed, (1, rows, inner))], rules)
+    checked(builder.content(made), [values(seed, (1, rows, inner))], rules)
 
 
 @_CHEAP
@@ -435,8 +393,8 @@ def test_products_with_vectors(inner, others, flags, left, seed):
     read = [builder.given(first), builder.given(second)]
     made = builder.make("BATCH_MATMUL", read, (1, rows, columns), options="BatchMatMul",
                         adjX=flags[0], adjY=flags[1])  # fmt: skip
-    inputs = [_values(seed, first), _values(seed + 1, second)]
-    _checked(builder.content(made), inputs, ["vector-product"])
+    inputs = [values(seed, first), values(seed + 1, second)]
+    checked(builder.content(made), inputs, ["vector-product"])
 
 
 @_CHEAP
@@ -447,19 +405,19 @@ def test_means_over_channels(channels, seed):
     made = builder.make("MEAN", [builder.given(shape), builder.number([3], "INT32")],
                         (1, 3, 4, 1), options="Reducer", keepDims=True)  # fmt: skip
     rules = [] if channels % 4 == 0 else ["channel-mean"]
-    _checked(builder.content(made), [_values(seed, shape)], rules)
+    checked(builder.content(made), [values(seed, shape)], rules)
 
 
 def test_fused_activations_stand_alone():
     builder = FloatModel()
     size = builder.number((1, 8, 8, 4), "INT32")
-    weights = builder.number(_values(1, (4, 2, 2, 3)))
-    bias = builder.number(_values(2, (4,)))
+    weights = builder.number(values(1, (4, 2, 2, 3)))
+    bias = builder.number(values(2, (4,)))
     made = builder.make("TRANSPOSE_CONV", [size, weights, builder.given((1, 4, 4, 3)), bias],
                         (1, 8, 8, 4), version=4, options="TransposeConv", strideH=2, strideW=2,
                         fusedActivationFunction=1)  # fmt: skip
-    after = _checked(builder.content(made), [_values(0, (1, 4, 4, 3))], ["fused-activation"])
-    assert _kinds(after) == ["TRANSPOSE_CONV", "RELU"]
+    after = checked(builder.content(made), [values(0, (1, 4, 4, 3))], ["fused-activation"])
+    assert kinds(after) == ["TRANSPOSE_CONV", "RELU"]
 
 
 def test_a_tensor_that_others_read_too_stays():
@@ -467,7 +425,7 @@ def test_a_tensor_that_others_read_too_stays():
     x = builder.given((1, 4))
     squares = builder.make("SQUARE", [x], (1, 4), options="Square")
     made = builder.make("RELU", [squares], (1, 4))
-    _checked(builder.content(squares, made), [_values(0, (1, 4))], ["square"])
+    checked(builder.content(squares, made), [values(0, (1, 4))], ["square"])
 
 
 def test_nothing_to_rewrite_leaves_the_very_bytes():

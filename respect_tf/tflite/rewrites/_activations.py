@@ -91,18 +91,6 @@ def _prelu_by_position(graph: FloatGraph, op: Any) -> bool:
     return True
 
 
-def _elu(graph: FloatGraph, op: Any) -> bool:
-    """For n = relu(-x), exp(-n) - 1 is 1 / s - 2 with s = logistic(n), and 1 / s is rsqrt(s)^2."""
-    x = graph.read(op)[0]
-    shape = graph.shape(x)
-    below = graph.add(op, "RELU", [graph.binary(op, "MUL", x, -1.0)], shape)
-    root = graph.add(op, "RSQRT", [graph.add(op, "LOGISTIC", [below], shape)], shape)
-    left = graph.binary(op, "SUB", graph.binary(op, "MUL", root, root), 2.0)
-    above = graph.add(op, "RELU", [x], shape)
-    graph.result(op, graph.binary(op, "ADD", above, left))
-    return True
-
-
 def _unfuse(graph: FloatGraph, op: Any) -> bool:
     """The activation as an op of its own."""
     options = graph.options(op)
@@ -138,10 +126,6 @@ RULES = (
     Rule(
         "prelu-by-position", ("PRELU",), "RELU(x) - alpha * RELU(-x)", _NOT_SUPPORTED, "none", 0.0,
         _prelu_by_position,
-    ),
-    Rule(
-        "elu", ("ELU",), "RELU, LOGISTIC, RSQRT, MUL and ADD", _NOT_SUPPORTED,
-        _ROUNDING, 1e-6, _elu,
     ),
     Rule(
         "fused-activation", ("AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "TRANSPOSE_CONV"),

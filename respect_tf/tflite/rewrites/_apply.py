@@ -10,8 +10,12 @@ from respect_tf.tflite.rewrites import (
     _activations,
     _arithmetic,
     _dense,
+    _dilation,
+    _exponentials,
+    _extremes,
     _group_norm,
     _movement,
+    _resizing,
 )
 from respect_tf.tflite.rewrites._float_graph import FloatGraph
 from respect_tf.tflite.rewrites._rule import RewriteMode, Rewritten, Rule
@@ -21,10 +25,14 @@ REWRITE_MODES = ("safe", "all", "off")
 
 RULES: tuple[Rule, ...] = (
     *_group_norm.RULES,
+    *_dilation.RULES,
     *_movement.RULES,
+    *_resizing.RULES,
     *_arithmetic.RULES,
     *_activations.RULES,
+    *_exponentials.RULES,
     *_dense.RULES,
+    *_extremes.RULES,
 )
 """All rules, in the order in which they are tried: patterns of several ops before single ones."""
 

@@ -13,6 +13,10 @@ from respect_tf.tflite.rewrites._rule import Rule
 _NO_KERNEL = "no int8 kernel: it and its neighbours stay in float, which an Edge TPU refuses"
 _NOT_SUPPORTED = "the compiler leaves it and all that follows on the CPU"
 _ROUNDING = "rounding of float32"
+_NEVER_NEGATIVE = (
+    "ABS", "SQUARE", "SQUARED_DIFFERENCE", "RELU", "RELU6", "LOGISTIC", "EXP", "SQRT", "SOFTMAX",
+)  # fmt: skip
+_RELUS = (1, 3)  # `ActivationFunctionType.RELU` and `.RELU6`
 # The kernel of L2_NORMALIZATION divides by 1e-6 where the norm is smaller.
 _LEAST_NORM = 1e-6
 
@@ -69,7 +73,7 @@ def _power(graph: FloatGraph, op: Any) -> bool:
 
 
 def _division(graph: FloatGraph, op: Any) -> bool:
-    """By a constant, or by a square root."""
+    """By a constant, by a square root, or by what is surely above 0."""
     left, right = graph.read(op)
     fused = graph.options(op)
     activation = 0 if fused is None else fused.fusedActivationFunction
@@ -82,6 +86,9 @@ def _division(graph: FloatGraph, op: Any) -> bool:
         factor = graph.add_constant(reciprocal, f"{graph.name(right)}/reciprocal")
     elif root is not None and graph.kind(root) == "SQRT" and _is_positive(graph, root):
         factor = graph.add(op, "RSQRT", graph.read(root), graph.shape(right))
+    elif _is_above_zero(graph, right):
+        root = graph.add(op, "RSQRT", [right], graph.shape(right))
+        factor = graph.binary(op, "MUL", root, root)
     else:
         return False
     graph.result(op, graph.binary(op, "MUL", left, factor, fusedActivationFunction=activation))
@@ -95,6 +102,32 @@ def _is_positive(graph: FloatGraph, root: Any) -> bool:
         return False
     values = [graph.constant(tensor) for tensor in graph.read(inner)]
     return any(value is not None and (value > 0).all() for value in values)
+
+
+def _is_above_zero(graph: FloatGraph, tensor: int) -> bool:
+    """Whether a tensor is the sum of a positive constant and of what is never negative."""
+    total = graph.maker(tensor)
+    if total is None or graph.kind(total) != "ADD":
+        return False
+    inner, value = _with_constant(graph, total)
+    return value is not None and bool((value > 0).all()) and _is_never_negative(graph, inner)
+
+
+def _is_never_negative(graph: FloatGraph, tensor: int) -> bool:
+    made = graph.maker(tensor)
+    if made is None:
+        return False
+    kind, read = graph.kind(made), graph.read(made)
+    if kind in _NEVER_NEGATIVE or getattr(graph.options(made), "fusedActivationFunction", 0) in (
+        *_RELUS,
+    ):
+        return True
+    if kind == "PRELU":
+        slope = graph.constant(read[1])
+        return slope is not None and bool((slope <= 0).all())
+    if kind == "MUL" and len(set(read)) == 1:
+        return True
+    return kind in ("MEAN", "SUM", "RESHAPE") and _is_never_negative(graph, read[0])
 
 
 def _root(graph: FloatGraph, op: Any) -> bool:
@@ -181,10 +214,15 @@ def _channel_mean(graph: FloatGraph, op: Any) -> bool:
     """The mean over channels that are no multiple of 4, as a 1x1 convolution."""
     x, axes = graph.read(op)
     shape, axis = graph.shape(x), graph.constant(axes)
-    if axis is None or len(shape) != 4 or shape[3] % 4 == 0:
+    if axis is None or len(shape) != 4 or shape[0] != 1 or shape[3] % 4 == 0:
         return False
-    if {int(a) % 4 for a in axis.reshape(-1)} != {3}:
+    over = {int(a) % 4 for a in axis.reshape(-1)}
+    if over not in ({3}, {1, 2, 3}):
         return False
+    if over == {1, 2, 3}:
+        axes = graph.add_constant(np.array([1, 2], np.int32), f"{graph.name(axes)}/map")
+        shape = (1, 1, 1, shape[3])
+        x = graph.add(op, "MEAN", [x, axes], shape, keepDims=True)
     weights = np.full((1, 1, 1, shape[3]), 1 / shape[3], np.float32)
     mean = graph.conv(op, x, weights)
     made = graph.shape(graph.made(op))
@@ -240,7 +278,7 @@ RULES = (
     Rule("square", ("SQUARE",), "MUL(x, x)", _NO_KERNEL, "none", 0.0, _square),
     Rule("power", ("POW",), "MUL", _NO_KERNEL, _ROUNDING, 1e-6, _power),
     Rule(
-        "division", ("DIV",), "MUL by the reciprocal, or by RSQRT", _NOT_SUPPORTED,
+        "division", ("DIV",), "MUL by the reciprocal, or by RSQRT, once or squared", _NOT_SUPPORTED,
         _ROUNDING, 1e-6, _division,
     ),
     Rule("root", ("SQRT",), "MUL(x, RSQRT(x))", _NO_KERNEL, _ROUNDING, 1e-6, _root),

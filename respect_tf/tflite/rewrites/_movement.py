@@ -22,7 +22,9 @@ from respect_tf.tflite.rewrites._rule import Rule
 _MOST_VALUES = 2**25  # of a tensor: positions take 8 bytes each
 _MOST_WEIGHTS = 2**21  # of a convolution that moves channels
 _PIXELS = 512 * 512  # from there on the compiler maps no resizing
-_ENLARGEMENT = 8  # at once
+MOST_ENLARGEMENT = 8
+"""By how much the compiler maps resizing at once."""
+
 _TRANSPOSE_CONV_ELEMENTS = 64 * 64 * 512  # from there on the compiler maps no TRANSPOSE_CONV
 
 Positions = npt.NDArray[np.int64]
@@ -127,15 +129,19 @@ def _as_map(shape: Shape) -> Map | None:
 def _nearest(
     graph: FloatGraph, op: Any, x: int, view: Map, target: Map, positions: Positions
 ) -> int | None:
-    """RESIZE_NEAREST_NEIGHBOR, large steps in several."""
-    if view[:2] == (1, 1) and view[2] > target[2]:  # flat: a reshape into a map was merged
-        return next(
-            filter(
-                None,
-                (_nearest(graph, op, x, m, target, positions) for m in _maps_of(view[2], target)),
-            ),
-            None,
-        )
+    """RESIZE_NEAREST_NEIGHBOR, large steps in several.
+
+    TFLite merges a reshape before the chain into its first one: what comes in may have any shape
+    that holds the values of the map.
+    """
+    grown = (enlarge(graph, op, x, m, target, positions) for m in _maps_of(view, target))
+    return next((y for y in grown if y is not None), None)
+
+
+def enlarge(
+    graph: FloatGraph, op: Any, x: int, view: Map, target: Map, positions: Positions
+) -> int | None:
+    """Enlarge values as a map of one size, if that gives the positions; None if not."""
     factors = (target[0] // view[0], target[1] // view[1])
     if view[2] != target[2] or max(factors) == 1 or target[0] * target[1] >= _PIXELS:
         return None
@@ -143,7 +149,7 @@ def _nearest(
         size * factor != made for size, factor, made in zip(view, factors, target, strict=False)
     ):
         return None
-    if not (positions == _enlarged(np.arange(math.prod(view)).reshape(view), factors)).all():
+    if not (positions == enlarged(np.arange(math.prod(view)).reshape(view), factors)).all():
         return None
     steps = _steps(factors)
     if steps is None:
@@ -159,10 +165,11 @@ def _nearest(
     return y
 
 
-def _maps_of(count: int, target: Map) -> list[Map]:
-    """Maps of so many values that can be enlarged to another map."""
+def _maps_of(view: Map, target: Map) -> list[Map]:
+    """Maps that can be enlarged to another one, of as many values as one has; that one first."""
     height, width, channels = target
-    return [
+    count = math.prod(view)
+    others = [
         (rows, count // (rows * channels), channels)
         for rows in range(1, height + 1)
         if height % rows == 0
@@ -170,9 +177,11 @@ def _maps_of(count: int, target: Map) -> list[Map]:
         and width % (count // (rows * channels)) == 0
         and count < math.prod(target)
     ]
+    return [view, *(other for other in others if other != view)]
 
 
-def _enlarged(values: Positions, factors: tuple[int, int]) -> Positions:
+def enlarged(values: Positions, factors: tuple[int, int]) -> Positions:
+    """A map with each row and column repeated."""
     return values.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
 
 
@@ -180,7 +189,7 @@ def _steps(factors: tuple[int, int]) -> list[tuple[int, int]] | None:
     """Two factors as products of such as the compiler maps, step by step."""
     rest, steps = list(factors), []
     while max(rest) > 1:
-        step = [max(n for n in range(1, _ENLARGEMENT + 1) if size % n == 0) for size in rest]
+        step = [max(n for n in range(1, MOST_ENLARGEMENT + 1) if size % n == 0) for size in rest]
         if max(step) == 1:
             return None
         rest = [size // n for size, n in zip(rest, step, strict=True)]
@@ -275,7 +284,7 @@ def _out_of_channels(
     if (sources >= view[2]).any():
         return None
     pixels = np.arange(math.prod(view)).reshape(view)[..., :1]
-    corner = _enlarged(pixels, blocks)
+    corner = enlarged(pixels, blocks)
     if not (corner + np.tile(sources, (*view[:2], 1)) == positions).all():
         return None
     weights = np.zeros((target[2], *blocks, view[2]), np.float32)

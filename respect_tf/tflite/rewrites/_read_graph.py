@@ -17,9 +17,9 @@ OPTIONS = {
     "ADD": "Add", "AVERAGE_POOL_2D": "Pool2D", "CONCATENATION": "Concatenation",
     "CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
     "L2_NORMALIZATION": "L2Norm", "MAX_POOL_2D": "Pool2D",
-    "MEAN": "Reducer", "MUL": "Mul", "RESHAPE": "Reshape", "SLICE": "Slice", "SPLIT": "Split",
-    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SUB": "Sub", "SUM": "Reducer",
-    "RESIZE_BILINEAR": "ResizeBilinear", "TRANSPOSE": "Transpose",
+    "MEAN": "Reducer", "MUL": "Mul", "PAD": "Pad", "RESHAPE": "Reshape", "SLICE": "Slice",
+    "SPLIT": "Split", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SUB": "Sub",
+    "SUM": "Reducer", "RESIZE_BILINEAR": "ResizeBilinear", "TRANSPOSE": "Transpose",
     "TRANSPOSE_CONV": "TransposeConv",
 }  # fmt: skip
 
