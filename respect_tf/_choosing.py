@@ -16,6 +16,7 @@ from respect_tf.planning import (
     DeviceCount,
     checked_devices,
     frames_by_devices,
+    judged_proposal,
     plan_devices,
     share_out,
 )
@@ -239,6 +240,8 @@ def _planned(choice: PlanRequest, graph: OpGraph, *, verbose: Verbosity) -> Chos
             asked = dataclasses.replace(request, num_stages=best.num_segments)
             schedule = asked.solve(graph)
             replicas = share_out(graph, plan.device, schedule, best.num_used)
+        elif request.scheduler == "policy":
+            schedule = judged_proposal(graph, best, plan.device, seed=request.seed) or schedule
         if not schedule.cpu_stages:
             schedule = with_islands(graph, schedule, request.constraints)
             if schedule.cpu_stages:

@@ -228,3 +228,21 @@ def test_a_model_with_an_op_for_the_host_is_planned_around_it():
     pipeline = plan.convert(compile=False, verbose=0)
     assert pipeline.replicas == best.replicas
     assert [segment.on_cpu for segment in pipeline.segments].count(True) >= 1
+
+
+def test_a_planned_pipeline_says_what_the_network_alone_would_have_given():
+    builder = ModelBuilder()
+    tensor = builder.conv(builder.input(), 512)
+    for _ in range(3):
+        tensor = builder.conv(tensor, 512)
+    usb2 = EdgeTpu.preset("usb2-pi3")
+    small = dataclasses.replace(usb2, tile_bytes=512 * 64.0, stage_ms=0.0, bus_ms_per_mib=0.0)
+    pipeline = respect_tf.convert(
+        builder.build([tensor]), num_devices=3, device=small, compile=False, verbose=0
+    )
+    schedule = pipeline.schedule
+    assert schedule.num_stages > 1
+    assert schedule.proposal_cost >= schedule.cost
+    assert "by the network alone" in str(pipeline.report)
+    whole = respect_tf.convert(builder.build([tensor]), num_devices=1, compile=False, verbose=0)
+    assert whole.schedule.proposal_cost is None

@@ -186,19 +186,10 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
     )
     bound = first.lower_bound if same else None
     bound = None if schedule.cost is None or bound is None else min(bound, schedule.cost)
-    return Schedule(
-        schedule.stages,
-        schedule.num_stages,
-        cost=schedule.cost,
+    return dataclasses.replace(
+        schedule,
         lower_bound=bound,
         status="optimal" if bound is not None and bound == schedule.cost else "feasible",
-        objective=schedule.objective,
-        device=schedule.device,
-        optima=schedule.optima,
-        cpu_stages=schedule.cpu_stages,
-        scheduler=schedule.scheduler,
-        solve_seconds=schedule.solve_seconds,
-        proposal_cost=schedule.proposal_cost,
     )
 
 

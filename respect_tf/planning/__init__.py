@@ -3,7 +3,12 @@
 from respect_tf.planning._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.planning._fleet_uses import FleetGroup
 from respect_tf.planning._pictures import too_large
-from respect_tf.planning._plan import checked_devices, frames_by_devices, plan_devices
+from respect_tf.planning._plan import (
+    checked_devices,
+    frames_by_devices,
+    judged_proposal,
+    plan_devices,
+)
 from respect_tf.planning._rows import DeviceCount, DevicePlan, PlanRow, SmallerPicture, TooLarge
 from respect_tf.planning._ways import share_out
 
@@ -18,6 +23,7 @@ __all__ = [
     "TooLarge",
     "checked_devices",
     "frames_by_devices",
+    "judged_proposal",
     "plan_devices",
     "plan_fleet_of",
     "share_out",

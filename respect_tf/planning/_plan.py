@@ -23,7 +23,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.planning._load import ways_under_load
 from respect_tf.planning._rows import DeviceCount, DevicePlan, Kind, PlanRow
 from respect_tf.planning._search import Cut, PlanSearch
-from respect_tf.planning._ways import Way, ways_by_scheduler
+from respect_tf.planning._ways import Way, share_out, ways_by_scheduler
 from respect_tf.scheduling import (
     Constraints,
     Latency,
@@ -158,6 +158,29 @@ def _plan_throughput(
         pipelines=tuple(pipelines),
         is_proved=proved,
     )
+
+
+def judged_proposal(
+    graph: OpGraph, row: PlanRow, device: EdgeTpu | Hosts, *, seed: int = 0
+) -> Schedule | None:
+    """A row's schedule, with what the policy's proposal for as many stages would have cost.
+
+    The proposal gets as many devices as the row, its further ones where they help it most.
+
+    Args:
+        graph: The graph.
+        row: A row of a plan for throughput.
+        device: The plan's device.
+        seed: See `schedule`.
+    """
+    schedule = row.schedule
+    if schedule is None or schedule.scheduler != PLANNER or schedule.num_stages == 1:
+        return schedule
+    alone = choose_schedule(graph, schedule.num_stages, "policy-greedy", device=device, seed=seed)
+    replicas = share_out(graph, device, alone, row.num_used)
+    times = ReplicatedThroughput(device, replicas).times(graph, alone)
+    cost = (times / np.array(schedule.optima or (1.0,))).max()
+    return dataclasses.replace(schedule, proposal_cost=float(cost))
 
 
 def _plan_under_load(graph: OpGraph, num_devices: int, objective: Latency) -> DevicePlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from respect_tf.device import predict
@@ -45,19 +47,13 @@ def with_islands(
         final = objective.with_optima(np.minimum(schedule.optima, times).tolist())
     cost = schedule_cost(graph, plain, final)
     bound = min(host_bound(graph, final, schedule.num_stages), cost)
-    made = Schedule(
-        schedule.stages,
-        schedule.num_stages,
+    made = dataclasses.replace(
+        schedule,
         cost=cost,
         lower_bound=bound,
         status="optimal" if bound == cost else "feasible",
-        objective=schedule.objective,
-        device=schedule.device,
         optima=final.optima,
-        cpu_stages=islands,
-        scheduler=schedule.scheduler,
-        solve_seconds=schedule.solve_seconds,
-        proposal_cost=schedule.proposal_cost,
+        cpu_stages=tuple(islands),
     )
     check_schedule(graph, made, final, constraints)
     return made
