@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import respect_tf
+from benchmarks._fresh import fresh_parity
 from benchmarks._models import TEN_MODELS, int8_model
 from benchmarks._tables import markdown, update_page, write_results
 from respect_tf.run import PipelineRunner, SegmentChain, create_runner, simulate
@@ -16,11 +17,18 @@ from respect_tf.segmentation import Segment, random_inputs
 from respect_tf.tflite import Interpreter, silenced
 
 NUM_STAGES = 4
-NUM_INPUTS = 2  # per model, over the full range of the stored numbers
+REPLICAS = (1, 2, 1, 2)
+NUM_INPUTS = 4  # per model, over the full range of the stored numbers
 NUM_ITEMS = 60
 NUM_SMALL_ITEMS = 2000
 NUM_REPEATS = 5  # of which the fastest counts: other work on the machine only makes it slower
 NUM_SIMULATED = 100_000
+
+_PARITY_NOTES = f"""
+Cut for {NUM_STAGES} stages, with replicas {list(REPLICAS)}; every output compared byte for byte.
+"equal elsewhere": the saved folder's `run_pipeline.py --cpu` against the whole model in the same
+interpreter, both in an environment of their own with ai-edge-litert and numpy alone.
+"""
 
 
 def main() -> None:
@@ -30,9 +38,13 @@ def main() -> None:
         "pipeline_speed", "The CPU runner's speed", speed, "The fastest of repeated runs."
     )
     update_page("pipeline", markdown(speed))
+    write_parity()
+
+
+def write_parity() -> None:
+    """Measure and write `results/pipeline_parity.md`."""
     rows = [parity_row(name) for name in TEN_MODELS]
-    notes = f"Cut for {NUM_STAGES} stages; every output compared byte for byte."
-    write_results("pipeline_parity", "The CPU runner against the whole model", rows, notes)
+    write_results("pipeline_parity", "The CPU runner against the whole model", rows, _PARITY_NOTES)
 
 
 def speed_rows() -> list[dict[str, Any]]:
@@ -63,7 +75,7 @@ def parity_row(name: str) -> dict[str, Any]:
     segments = respect_tf.segment(content, chosen)
     whole = Interpreter(content)
     equal = 0
-    with create_runner(segments, device="cpu") as runner:
+    with create_runner(segments, device="cpu", replicas=REPLICAS) as runner:
         inputs = random_inputs(graph, NUM_INPUTS, seed=0)
         for sample in inputs:
             runner.push(_named(segments, sample))
@@ -71,7 +83,11 @@ def parity_row(name: str) -> dict[str, Any]:
             result = runner.pop() or {}
             expected = [value.tobytes() for value in whole.run(sample)]
             equal += [value.tobytes() for value in result.values()] == expected
-    return {"model": name, "inputs": NUM_INPUTS, "equal": equal}
+    pipeline = respect_tf.convert(
+        content, NUM_STAGES, scheduler=chosen, compile=False, verify=False, verbose=0
+    )
+    elsewhere = fresh_parity(pipeline, np.concatenate([one[0] for one in inputs]), REPLICAS)
+    return {"model": name, "inputs": NUM_INPUTS, "equal": equal, "equal elsewhere": elsewhere}
 
 
 def segments_of_equal_layers(
