@@ -9,11 +9,12 @@ and the devices used so far are one more coordinate.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
 
+from respect_tf._loops.twins import loop
+from respect_tf.planning._loops import devices_within, near_stages, run_fitting, run_least_loads
 from respect_tf.planning._table import Column
 from respect_tf.scheduling.parts import Bools, Floats, Ints, PairChains
 
@@ -27,7 +28,7 @@ class SharedChains:
 
     Attributes:
         num_nodes: Number of nodes; chains lead from the first to the last.
-        rows: The node that each stage begins with. int64 [num_pairs].
+        rows: The node that each stage begins with, ascending. int64 [num_pairs].
         columns: The one that it ends with.
         column: What they cost.
         num_devices: Number of devices that a chain uses at most.
@@ -53,13 +54,8 @@ class SharedChains:
 
     def devices_within(self, limit: float) -> Ints:
         """Devices that each stage needs to keep a limit, or more than there may be. [num_pairs]."""
-        costs = self.column.costs
-        if limit <= 0:
-            return np.where(costs <= 0, 1, self.num_devices + 1)
-        needed = np.ceil(np.minimum(costs / (limit * (1 + TIE)), self.num_devices + 1))
-        counts: Ints = np.maximum(needed, 1).astype(np.int64)
-        counts[counts > self.most_replicas] = self.num_devices + 1
-        return counts
+        most = limit * (1 + TIE)
+        return devices_within(self.column.costs, most, self.num_devices, self.most_replicas)
 
     def most_stages(self, limit: float) -> int:
         """Stages that the host can serve within a limit."""
@@ -95,30 +91,17 @@ class SharedChains:
 
         Returns:
             For each number of devices, at most or, if all are used, exactly.
-            [num_devices + 1, num_nodes].
+            [num_nodes, num_devices + 1].
         """
-        counts = self.devices_within(limit)
-        near = np.flatnonzero(counts <= self.num_devices)
-        heads, tails = (self.columns, self.rows) if backward else (self.rows, self.columns)
-        near = near[_sorted_places(tails[near], self.num_nodes)]
-        near = near[_sorted_places(counts[near], self.num_devices + 1)]
-        heads, tails, loads = heads[near], tails[near], self.column.loads[near]
-        tops = np.searchsorted(counts[near], np.arange(1, self.num_devices + 2))
-        best = np.full((self.num_devices + 1, self.num_nodes), np.inf)
-        best[: 1 if self.uses_all else None, -1 if backward else 0] = 0.0
-        groups = [_groups(tails[top:end]) for top, end in itertools.pairwise(tops)]
-        for used in range(1, self.num_devices + 1):
-            if not self.uses_all:
-                best[used] = np.minimum(best[used], best[used - 1])
-            for count in range(1, used + 1):
-                ends, starts = groups[count - 1]
-                if len(ends) == 0:
-                    continue
-                part = slice(tops[count - 1], tops[count])
-                through = best[used - count][heads[part]] + loads[part]
-                least = np.minimum.reduceat(through, starts)
-                best[used, ends] = np.minimum(best[used, ends], least)
+        best = np.empty((self.num_nodes, self.num_devices + 1))
+        loop(run_least_loads)(*self._possible(limit), best, self.uses_all, backward)
         return best
+
+    def _possible(self, limit: float) -> tuple[Ints, Ints, Ints, Floats]:
+        """Rows, columns, devices and loads of the stages that enough devices are there for."""
+        counts = self.devices_within(limit)
+        few = np.flatnonzero(counts <= self.num_devices)
+        return self.rows[few], self.columns[few], counts[few], self.column.loads[few]
 
     def least_load(self, limit: float) -> float:
         """The least load of a chain whose stages, and the host, keep a limit; infinite if none."""
@@ -132,26 +115,33 @@ class SharedChains:
 
         The host is not looked at, nor whether all devices are used.
         """
-        counts = self.devices_within(limit)
-        good: Bools = counts <= self.num_devices
-        if not good.any():
+        near = np.flatnonzero(self.near(limit))
+        fewer = dataclasses.replace(self.select(near), uses_all=False)
+        good: Bools = np.zeros(len(self.rows), bool)
+        if len(near) == 0 or not fewer.column.loads.any():
+            good[near] = True
             return good
-        loose = dataclasses.replace(self, uses_all=False)
-        before, after = loose.least_loads(limit), loose.least_loads(limit, backward=True)
-        # First by devices alone, which tells most of them.
-        fewest = np.isinf(before).sum(axis=0), np.isinf(after).sum(axis=0)
-        needed = fewest[0][self.rows] + counts + fewest[1][self.columns]
-        near = np.flatnonzero(needed <= self.num_devices)
-        good[:] = False
-        rows, columns, loads = self.rows[near], self.columns[near], self.column.loads[near]
-        left, kept = self.num_devices - counts[near], np.zeros(len(near), bool)
-        most = limit * (1 + TIE)
-        for used in range(self.num_devices):
-            fits = left >= used
-            rest = after[np.maximum(left - used, 0), columns]
-            kept |= fits & (before[used, rows] + loads + rest <= most)
-        good[near] = kept
+        before, after = fewer.least_loads(limit), fewer.least_loads(limit, backward=True)
+        fits = np.empty(len(near), np.uint8)
+        pairs = fewer.rows, fewer.columns, fewer.devices_within(limit), fewer.column.loads
+        loop(run_fitting)(*pairs, before, after, fits, limit * (1 + TIE))
+        good[near] = fits.view(bool)
         return good
+
+    def near(self, limit: float) -> Bools:
+        """Which stages may be in a chain that keeps a limit, at a glance. [num_pairs]."""
+        most = limit * (1 + TIE)
+        return near_stages(
+            self.rows,
+            self.columns,
+            self.column.costs,
+            self.column.loads,
+            num_nodes=self.num_nodes,
+            limit=most,
+            most_load=most,
+            num_devices=self.num_devices,
+            most_replicas=self.most_replicas,
+        )
 
     def extended(self, limit: float) -> PairChains:
         """Chains within a limit, of nodes that also tell the devices used so far.

@@ -90,13 +90,15 @@ class PlanSearch:
         self.is_complete = nodes is not None
         """Whether all boundaries are looked at."""
         chosen = list(self._some_nodes(known())) if nodes is None else [nodes]
-        self._whole = [PlanPart(one, self._times, self._budget, num_devices) for one in chosen]
+        self._whole = [PlanPart(one, self._times, self._budget) for one in chosen]
         self._first: list[PlanPart] = []
         for one in chosen:
             if len(one) > 2 * _FEW:
-                few = PlanPart(one.few(_FEW), self._times, self._budget, num_devices)
+                few = PlanPart(one.few(_FEW), self._times, self._budget)
                 few.table.ask(np.arange(len(few.table)))
                 self._first.append(few)
+        self._has_contention = any(one.contention for one in self.devices)
+        self._best: dict[int, Cut] = {}
         self._optima: Floats | None = None
         self.doubt = 1.0
 
@@ -198,13 +200,22 @@ class PlanSearch:
             most_replicas: Number of devices of one stage at most.
         """
         most = num_devices if most_replicas is None else most_replicas
+        found = self._best.get(num_devices)
+        if found is not None and max(found.replicas) <= most and not self._has_contention:
+            return found  # of fewer ways, the best of all is the best
+        best = self._search(num_devices, most)
+        if most == num_devices:
+            self._best[num_devices] = best
+        return best
+
+    def _search(self, num_devices: int, most: int) -> Cut:
         scales, optima = np.ones(1), None
         if len(self.devices) > 1:
             optima = tuple(self.optima[num_devices].tolist())
             scales = 1.0 / np.maximum(self.optima[num_devices], math.ulp(0.0))
         # Contention differs by the devices at work; without it, as many as allowed are the best.
-        has_contention = any(one.contention for one in self.devices)
-        counts = range(1, num_devices + 1) if has_contention else sorted({1, num_devices})
+        every = range(1, num_devices + 1)
+        counts = every if self._has_contention else sorted({1, num_devices})
         best: Cut | None = None
         lower = math.inf
         for count in counts:

@@ -80,20 +80,27 @@ class StageTable:
     def __init__(self, nodes: Nodes, times: HostTimes, budget: Budget) -> None:
         self.nodes = nodes
         self.devices = times.devices
-        self.pairs = nodes.pairs(np.triu(np.ones((len(nodes), len(nodes)), bool), 1), budget)
+        self._row_of, distinct = _distinct(self.devices)
+        several = Hosts("hosts of different times", distinct)
+        times = HostTimes(several if len(several) > 1 else several.first)
+        pairs = nodes.pairs(np.triu(np.ones((len(nodes), len(nodes)), bool), 1), budget)
+        # Side by side in memory, where each question passes over them.
+        rows, columns = np.ascontiguousarray(pairs.rows), np.ascontiguousarray(pairs.columns)
+        self.pairs = dataclasses.replace(pairs, rows=rows, columns=columns)
         self._budget = budget
         # Times are linear in what transfers take: two points say it all.
         self._objectives = [times]
         self.has_contention = any(one.contention for one in self.devices)
         if self.has_contention:
-            twice = [_twice(one) for one in self.devices]
-            self._objectives.append(HostTimes(Hosts("twice as slow transfers", tuple(twice)), 2))
+            twice = tuple(_twice(one) for one in distinct)
+            self._objectives.append(HostTimes(Hosts("twice as slow transfers", twice), 2))
         num_pairs = len(self.pairs)
         self.known = np.zeros(num_pairs, bool)
         self._closely = np.zeros(num_pairs, bool)
         self.streamed = np.zeros(num_pairs)
         self._moved = np.zeros(num_pairs)
-        self._totals = [np.zeros((len(self.devices), num_pairs)) for _ in self._objectives]
+        self._totals = [np.zeros((len(distinct), num_pairs)) for _ in self._objectives]
+        self._glanced: tuple[int, bytes, Column] | None = None
         self._bound(np.arange(num_pairs), closely=False)
 
     def __len__(self) -> int:
@@ -124,10 +131,11 @@ class StageTable:
 
     def times(self, host: int, which: Ints | slice, num_devices: int) -> Floats:
         """Milliseconds on a host where so many devices work. [num_asked]."""
-        base: Floats = self._totals[0][host][which]
+        row = self._row_of[host]
+        base: Floats = self._totals[0][row][which]
         slowdown = self.devices[host].slowdown(num_devices) - 1.0
         if slowdown:
-            base = base + slowdown * (self._totals[1][host][which] - base)
+            base = base + slowdown * (self._totals[1][row][which] - base)
         return base
 
     def moved_mib(self, which: Ints | slice) -> Floats:
@@ -144,7 +152,12 @@ class StageTable:
             scales: What a millisecond costs on each host, 0 on those that do not matter.
         """
         costs = np.zeros(0)
+        dearest: dict[int, int] = {}  # of hosts of the same times
         for host in np.flatnonzero(scales).tolist():
+            other = dearest.setdefault(self._row_of[host], host)
+            if scales[host] > scales[other]:
+                dearest[self._row_of[host]] = host
+        for host in dearest.values():
             part = self.times(host, which, num_devices) * scales[host]
             costs = np.maximum(costs, part) if len(costs) else part
         if num_devices == 1:
@@ -152,6 +165,13 @@ class StageTable:
         rate = max(one.bus_ms_per_mib * scale for one, scale in self._scaled(scales))
         stage = max(one.stage_ms * scale for one, scale in self._scaled(scales))
         return Column(costs, rate * self.moved_mib(which), stage, rate)
+
+    def glance(self, num_devices: int, scales: Floats) -> Column:
+        """`column` of all stages, with bounds that may be older and lower ones."""
+        if self._glanced is None or self._glanced[:2] != (num_devices, scales.tobytes()):
+            column = self.column(slice(None), num_devices, scales)
+            self._glanced = num_devices, scales.tobytes(), column
+        return self._glanced[2]
 
     def _scaled(self, scales: Floats) -> list[tuple[EdgeTpu, float]]:
         return list(zip(self.devices, scales.tolist(), strict=True))
@@ -166,6 +186,18 @@ class StageTable:
         self._moved[which[exact]] = moved[exact]
         self.streamed[which] = np.maximum(self.streamed[which], streamed)
         self.known[which[exact]] = True
+
+
+def _distinct(devices: tuple[EdgeTpu, ...]) -> tuple[list[int], tuple[EdgeTpu, ...]]:
+    """Which of the devices that differ in the times of stages each one is like, and those."""
+    found: dict[EdgeTpu, int] = {}
+    firsts, rows = [], []
+    for device in devices:
+        alike = dataclasses.replace(device, name="", bus_ms_per_mib=0.0, stage_ms=0.0)
+        if alike not in found:
+            firsts.append(device)
+        rows.append(found.setdefault(alike, len(found)))
+    return rows, tuple(firsts)
 
 
 def _twice(device: EdgeTpu) -> EdgeTpu:
