@@ -68,7 +68,7 @@ def from_keras(
         file_stem(name or model.name),
         inputs,
         call,
-        tuple(sorted(_layer_names(model))),
+        tuple(sorted({str(getattr(model, "name", "")), *_layer_names(model)})),
         keras_model=model,
     )
 

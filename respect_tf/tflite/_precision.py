@@ -204,27 +204,35 @@ def layer_of(tensor_name: str, layer_names: Collection[str] = ()) -> str:
     """The Keras layer that a TFLite tensor comes from, empty where the name does not say.
 
     TFLite joins the names of fused ops with `;`, the last op's first, and each is a path of scopes:
-    `resnet50_1/conv1_relu_1/Relu;resnet50_1/conv1_conv_1/convolution`. Keras 3 numbers the scopes
-    of a model that is called again, here by tracing it.
+    `resnet50_1/conv1_relu_1/Relu;resnet50_1/conv1_conv_1/convolution`. Keras 3 opens a scope twice
+    and numbers the second, in which ops are: that of a layer `re_lu` is `re_lu_1`, which a layer of
+    that name may be as well. Where the model's own scope is numbered, all are.
 
     Args:
         tensor_name: A tensor's name.
-        layer_names: Names of the Keras layers, if known: the innermost one in the path counts.
-            Otherwise it is the scope behind the model's.
+        layer_names: Names of the model and of its Keras layers, if known: the innermost one in the
+            path counts. Otherwise it is the scope behind the model's.
     """
     for path in tensor_name.split(";"):
         scopes = [scope for scope in path.split(":")[0].split("/") if scope]
         while scopes and _WRAPPERS.match(scopes[0]):
             scopes.pop(0)
         if layer_names:
+            numbered = bool(scopes) and scopes[0] not in layer_names
+            numbered = numbered and _without_number(scopes[0]) in layer_names
             for scope in reversed(scopes):
-                for name in (scope, re.sub(r"_\d+$", "", scope)):
+                names = (scope, _without_number(scope))
+                for name in reversed(names) if numbered else names:
                     if name in layer_names:
                         return name
         elif len(scopes) > 1:
             scope = scopes[1] if len(scopes) > 2 else scopes[0]
             return re.sub(r"_1$", "", scope)
     return ""
+
+
+def _without_number(scope: str) -> str:
+    return re.sub(r"_\d+$", "", scope)
 
 
 def _of_subgraph(

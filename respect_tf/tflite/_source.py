@@ -48,7 +48,8 @@ class FloatModel:
         name: Usable as a file name.
         inputs: In Keras order, or in the order of the signature.
         call: Takes one tensor per input and returns (name, tensor) pairs, one per output.
-        layer_names: Names of the Keras layers, nested ones included; empty where unknown.
+        layer_names: Names of the Keras model and of its layers, nested ones included; empty where
+            unknown.
         keras_model: The Keras model; None for others.
     """
 
