@@ -12,7 +12,7 @@ _WORD = 20  # only longer words than any label of ours, which are names of users
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> str:
-    """A table as text: the first column left-aligned, the others right-aligned."""
+    """A table as text: numbers right-aligned, names and sentences left-aligned."""
     from rich import box
     from rich.table import Table
 
@@ -22,9 +22,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
         collapse_padding=True,
     )  # fmt: skip
     for position, column in enumerate(columns):
-        words = " ".join([column, *(row[position] for row in cells)]).split()
+        own = [row[position] for row in cells]
+        words = " ".join([column, *own]).split()
+        numbers = sum(cell.lstrip("+-±~")[:1].isdigit() for cell in own)
+        is_number = position > 0 and 2 * numbers >= sum(map(bool, own))
         made.add_column(
-            column, justify="right" if position else "left", overflow="fold",
+            column, justify="right" if is_number else "left", overflow="fold",
             min_width=max((len(word) for word in words if len(word) <= _WORD), default=1),
         )  # fmt: skip
     for row in cells:
