@@ -8,7 +8,7 @@ import pytest
 
 from respect_tf import PeakMemory, _loops, schedule
 from respect_tf._loops import _build
-from respect_tf.graph import _features, _quick_cuts, _structural
+from respect_tf.graph import _features, _masses, _quick_cuts, _structural
 from respect_tf.policy import _forward, propose
 from respect_tf.scheduling import _orders, check_schedule
 from respect_tf.scheduling._problem import build_problem
@@ -32,7 +32,7 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
         ]
 
     fast = results()
-    for module in (_features, _quick_cuts, _structural, _forward, _orders):
+    for module in (_masses, _quick_cuts, _structural, _forward, _orders):
         monkeypatch.setattr(module, "loop", lambda function: function)
     slow = results()
     assert len(fast) == len(slow)

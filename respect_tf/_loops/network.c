@@ -1,25 +1,9 @@
-/* What the policy's features and network loop over: twins of `run_reachable`, `run_pool` and
+/* What the policy's features and network loop over: twins of `run_pool` and
    `run_quick_cuts`, with the same results to the last bit. */
 #include "plain.h"
 
 enum { BISECTIONS = 20, CROSSING_BISECTIONS = 9, NUM_SHARES = 2 };
 static const double SHARES_READ[NUM_SHARES] = {1.0, 0.4};
-
-/* offsets, makers, reachable [n, bytes], which is filled in. */
-EXPORT i64 respect_run_reachable(const Array *a, const double *scalars) {
-  const i64 *offsets = a[0].data, *makers = a[1].data;
-  uint8_t *reachable = a[2].data;
-  i64 width = a[2].columns;
-  (void)scalars;
-  for (i64 op = 0; op < a[2].rows; op++)
-    for (i64 row = offsets[op]; row < offsets[op + 1]; row++) {
-      i64 maker = makers[row];
-      for (i64 part = 0; part <= maker >> 3; part++)
-        reachable[op * width + part] |= reachable[maker * width + part];
-      reachable[op * width + (maker >> 3)] |= 0x80 >> (maker & 7);
-    }
-  return FOUND;
-}
 
 /* offsets, sources, halves, bias, pooled; column. */
 EXPORT i64 respect_run_pool(const Array *a, const double *scalars) {

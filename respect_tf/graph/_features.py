@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
-from respect_tf._loops.twins import loop
+from respect_tf.graph._masses import masses_after, masses_before
 from respect_tf.graph._op_graph import OpGraph
 from respect_tf.graph._structural import (
     ORDERS,
@@ -58,7 +59,6 @@ GRAPH_FEATURES = (
 _LEAST_MASS = 0.01
 # Masses are whole numbers that add up to about this many, so that any order of adding is exact.
 _WHOLE_MASS = 2.0**40
-_CHUNK_BYTES = 1 << 24
 _USUAL_DEGREE = 4.0  # also a usual number of stages: squashed to a half
 
 
@@ -133,7 +133,8 @@ def _features(
     order = graph.topological_order.astype(np.int64)
     own, sent, mass = costs[order], transfers[order], mass[order]
     walk = _walk(graph, order, own, num_stages)
-    before, after = (part / _WHOLE_MASS for part in _masses(walk.reachable, mass))
+    before = masses_before(walk.edges, mass) / _WHOLE_MASS
+    after = masses_after(walk.edges, mass) / _WHOLE_MASS
     longest = max(float(walk.level.max()), 1.0)
     in_degree, out_degree = walk.links.waiting, walk.links.unread
     ranks = np.empty((len(ORDERS), num_ops))
@@ -195,14 +196,14 @@ class _Walk:
 
     Attributes:
         links: The edges.
-        reachable: uint8 [num_ops, ceil(num_ops / 8)], bits: ancestors of each op.
+        edges: int [num_edges, 2], the same, sorted.
         level: float64 [num_ops], edges of the longest path from a source.
         height: float64 [num_ops], edges of the longest path to a sink.
         orders: int64 [num_orders, num_ops], the topological orders that `ORDERS` names.
     """
 
     links: Links
-    reachable: npt.NDArray[np.uint8]
+    edges: npt.NDArray[np.integer[Any]]
     level: Floats
     height: Floats
     orders: Ints
@@ -216,38 +217,12 @@ def _walk(graph: OpGraph, order: Ints, costs: Floats, num_stages: int) -> _Walk:
         edges = place[edges].astype(np.int32)
         edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     links = links_of(edges, num_ops)
-    reachable = np.zeros((num_ops, (num_ops + 7) // 8), np.uint8)
-    loop(run_reachable)(*links.before, reachable)
     return _Walk(
         links,
-        reachable,
+        edges,
         longest_paths(links.before),
         longest_paths(links.after, backward=True),
         structural_orders(
             links, costs, graph.activation_bytes[order].astype(np.float64), num_stages
         ),
     )
-
-
-def run_reachable(offsets: Ints, makers: Ints, reachable: npt.NDArray[np.uint8]) -> None:
-    """Set the bits of all ancestors of each op. A loop for `_loops.loop`."""
-    for op in range(len(reachable)):
-        for row in range(offsets[op], offsets[op + 1]):
-            maker = makers[row]
-            for part in range((maker >> 3) + 1):  # ancestors have smaller numbers
-                reachable[op, part] |= reachable[maker, part]
-            reachable[op, maker >> 3] |= 0x80 >> (maker & 7)
-
-
-def _masses(reachable: npt.NDArray[np.uint8], mass: Floats) -> tuple[Floats, Floats]:
-    """Mass of the ancestors and of the descendants of each op. Each [num_ops]."""
-    num_ops = len(mass)
-    before, after = np.empty(num_ops), np.zeros(num_ops)
-    rows = max(1, _CHUNK_BYTES // (8 * num_ops))
-    for start in range(0, num_ops, rows):
-        part = slice(start, start + rows)
-        bits = np.unpackbits(reachable[part], axis=1, count=num_ops).astype(np.float64)
-        # Not by BLAS: its threads cost more than they gain where others keep the machine busy.
-        before[part] = np.einsum("ab,b->a", bits, mass)
-        after += np.einsum("a,ab->b", mass[part], bits)
-    return before, after

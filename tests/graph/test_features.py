@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import OpGraph
+from respect_tf.graph import OpGraph, _masses
 from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES, graph_features
 from respect_tf.graph._structural import ORDERS
 from respect_tf.training import random_graph
@@ -43,6 +45,29 @@ def test_masses_levels_and_degrees() -> None:
     assert column(DIAMOND, "has_cost").tolist() == [1, 1, 1, 0, 1]
     assert column(DIAMOND, "is_join").tolist() == [0, 0, 1, 0, 1]
     assert column(DIAMOND, "is_fork").tolist() == [0, 1, 0, 0, 0]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_masses_are_those_of_all_ancestors(data: st.DataObject) -> None:
+    num_ops = data.draw(st.integers(1, 150))
+    reach = data.draw(st.sampled_from([1, 2, 8, 70, 150]))
+    pairs = st.tuples(st.integers(0, num_ops - 1), st.integers(1, reach))
+    drawn = data.draw(st.lists(pairs, max_size=3 * num_ops))
+    dense = {(op, op + 1) for op in range(data.draw(st.integers(0, num_ops)))}
+    edges = sorted({(op, op + by) for op, by in drawn} | dense)
+    edges = np.array([pair for pair in edges if pair[1] < num_ops], np.int64).reshape(-1, 2)
+    mass = np.arange(num_ops, dtype=float) ** 2 + 1
+    reached = np.eye(num_ops, dtype=bool)
+    for maker, reader in edges[np.argsort(edges[:, 1], kind="stable")]:
+        reached[:, reader] |= reached[:, maker]
+    np.fill_diagonal(reached, val=False)
+    for compiled in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not compiled:
+                patch.setattr(_masses, "loop", lambda function: function)
+            np.testing.assert_array_equal(_masses.masses_before(edges, mass), mass @ reached)
+            np.testing.assert_array_equal(_masses.masses_after(edges, mass), reached @ mass)
 
 
 def test_shares_count_in_stages() -> None:
