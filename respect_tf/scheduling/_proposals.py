@@ -13,10 +13,10 @@ from respect_tf.policy import MOST_ORDERS, Weights, propose
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
-from respect_tf.scheduling._compiled_search import cut_order, has_loops
+from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._slicing import slice_below, slice_items
+from respect_tf.scheduling._slicing import cut_below, slice_below, slice_items
 
 # What the network takes at most, in seconds per item; it is left out where less time is left.
 _NETWORK_SECONDS = 2e-4
@@ -103,7 +103,7 @@ def _cut(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain 
     """The best cut of an order that keeps a limit."""
     try:
         if problem.linear.exact and has_loops():
-            return cut_order(problem, order, limit, deadline=deadline)
+            return cut_below(problem, order, limit, deadline)
         if isinstance(problem.objective, BoundedObjective) and limit < math.inf:
             return slice_below(problem, order, limit, deadline)
         return slice_items(problem, order, deadline)

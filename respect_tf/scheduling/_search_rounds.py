@@ -13,10 +13,10 @@ import numpy as np
 
 from respect_tf.scheduling._answers import stage_sums
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
-from respect_tf.scheduling._compiled_search import MODULUS, anneal, cut_order
+from respect_tf.scheduling._compiled_search import MODULUS, anneal
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._slicing import balanced_chain
+from respect_tf.scheduling._slicing import SWEPT, balanced_chain, cut_below
 
 _MOVES_PER_ITEM, _LEAST_MOVES, _MOST_MOVES = 50, 5_000, 50_000  # in a round
 _NUM_STEPS = 50
@@ -82,6 +82,8 @@ class Rounds:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
         limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
         worst = _WORST_START if self.problem.num_items < _LARGE else _WORST_LARGE
+        if self.problem.num_items > SWEPT:  # what is worse is known after one sweep
+            worst = 1.0
         for order in orders:
             if self.found and time.perf_counter() > deadline:
                 break
@@ -107,7 +109,7 @@ class Rounds:
     def _cut(self, order: Ints, limit: float, deadline: float) -> Chain | None:
         """The best cut of an order, `None` if each costs more than the limit, or it takes long."""
         with contextlib.suppress(BudgetExceededError):
-            return cut_order(self.problem, order, limit, deadline=deadline)
+            return cut_below(self.problem, order, limit, deadline)
         return None
 
     def run(self, num_moves: int, deadline: float, patience: int = 10) -> None:

@@ -23,9 +23,9 @@ from respect_tf.scheduling._sweep import narrow
 # Enough to bring any range of float64 down to one whole number, or to neighbours.
 _MAX_BISECTIONS = 64
 
-# Orders of so many items are swept first, which narrows down where boundaries can be: a cut looks
-# at intervals of each start, that is at the square of their number.
-_SWEPT = 3000
+# Orders of more items than these are swept first, which narrows down where boundaries can be: a cut
+# looks at intervals of each start, that is at the square of their number.
+SWEPT = 3000
 
 
 def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
@@ -64,7 +64,7 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
     with contextlib.suppress(BudgetExceededError):
         if problem.linear.exact and has_loops():
             allowed = None
-            if problem.num_items > _SWEPT:
+            if problem.num_items > SWEPT:
                 known, allowed = narrow(intervals, known, deadline)
                 if allowed is None:
                     return known
@@ -76,6 +76,31 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             nodes = IntervalNodes(asked_problem(problem), order)
             known = search_pairs(nodes, Budget(deadline)).chain or known
     return known
+
+
+def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
+    """The best cut of an order by linear cost, `None` if that is above a limit.
+
+    Args:
+        problem: The problem.
+        order: int64 [num_items], a topological order.
+        limit: Cuts that cost more are not looked at.
+        deadline: On `time.perf_counter()`'s clock in seconds.
+
+    Raises:
+        BudgetExceededError: The deadline passed.
+    """
+    allowed = None
+    if problem.num_items > SWEPT and problem.linear.exact:
+        intervals = Intervals(problem, order)
+        cut = _balanced_cut(intervals)
+        if cut is None:
+            return None
+        known, allowed = narrow(intervals, _chain_of(intervals, cut), deadline, limit)
+        if allowed is None:
+            return known if known.cost <= limit else None
+        limit = min(limit, known.cost + problem.slack)
+    return cut_order(problem, order, limit, allowed=allowed, deadline=deadline)
 
 
 def slice_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:

@@ -17,13 +17,17 @@ from respect_tf.scheduling._problem import Bools, Floats
 _MAX_STEPS = 30_000_000
 
 
-def narrow(intervals: Intervals, known: Chain, deadline: float) -> tuple[Chain, Bools | None]:
+def narrow(
+    intervals: Intervals, known: Chain, deadline: float, most: float = math.inf
+) -> tuple[Chain, Bools | None]:
     """Bisect on the cost limit until few positions are left.
 
     Args:
         intervals: The order.
         known: A cut of it.
         deadline: On `time.perf_counter()`'s clock in seconds.
+        most: Cuts that cost more are of no use: where all do, one sweep shows it, and the known one
+            is returned.
 
     Returns:
         The best cut found, and positions that hold every cut that costs no more,
@@ -37,7 +41,7 @@ def narrow(intervals: Intervals, known: Chain, deadline: float) -> tuple[Chain, 
         return _better(known, _traced(intervals, forward.reach(known.cost)[0])), None
     backward = _Sweep(intervals, deadline, backward=True)
     best, allowed = known, None
-    low, step, limit = problem.lower_bound(), known.cost / 1024, known.cost
+    low, step, limit = problem.lower_bound(), known.cost / 1024, min(known.cost, most)
     try:
         while True:
             reached, beyond = forward.reach(limit)
@@ -49,6 +53,8 @@ def narrow(intervals: Intervals, known: Chain, deadline: float) -> tuple[Chain, 
                 if _num_steps(intervals, allowed, limit) <= _MAX_STEPS:
                     return best, allowed
                 step *= 4
+            elif limit == most:
+                return best, None
             else:
                 low = beyond
             if best.cost - low <= 2 * problem.slack:
