@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling.schedule_reference import graphs
+from schedule_reference import graphs
 
 from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES, OpGraph, graph_features

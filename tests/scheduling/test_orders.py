@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from scheduling.schedule_reference import graphs
+from schedule_reference import graphs
 
 from respect_tf import OpGraph, PeakMemory
 from respect_tf._errors import ArgumentError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling.schedule_reference import Batched, Latency, Streaming, best_stages, graphs
+from schedule_reference import Batched, Latency, Streaming, best_stages, graphs
 from slow_clock import SlowClock
 
 from respect_tf import OpGraph, PeakMemory, schedule

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling.schedule_reference import Latency, best_stages, graphs
+from schedule_reference import Latency, best_stages, graphs
 
 from respect_tf import PeakMemory
 from respect_tf._errors import ScheduleError

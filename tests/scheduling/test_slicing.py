@@ -101,7 +101,7 @@ def test_narrowing_by_sweeps_finds_the_same_cost(objective, monkeypatch):
         graph = random_graph(40, 30, seed, scale=[3, 1000][seed % 2])
         expected = schedule(graph, 5, "slicing", objective=objective)
         for limit in (10, 100, 400):
-            monkeypatch.setattr(slicing_module, "_SWEPT", 0)
+            monkeypatch.setattr(slicing_module, "SWEPT", 0)
             monkeypatch.setattr(sweep_module, "_MAX_STEPS", limit)
             found = schedule(graph, 5, "slicing", objective=objective)
             assert found.cost == expected.cost
@@ -162,7 +162,7 @@ def test_sweeps_keep_constraints(objective, monkeypatch):
         constraints = Constraints(stage_bytes=room, pinned={12: 1, 30: 3})
         expected = schedule(graph, 5, "slicing", objective=objective, constraints=constraints)
         for limit in (10, 100):
-            monkeypatch.setattr(slicing_module, "_SWEPT", 0)
+            monkeypatch.setattr(slicing_module, "SWEPT", 0)
             monkeypatch.setattr(sweep_module, "_MAX_STEPS", limit)
             found = schedule(graph, 5, "slicing", objective=objective, constraints=constraints)
             assert found.cost == expected.cost
