@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._errors import UnsupportedModelError
 from respect_tf.graph import OpGraph
 from respect_tf.segmentation._build import SegmentBuilder
 from respect_tf.segmentation._metadata import Interface
@@ -65,6 +66,15 @@ def outer_tensors(graph: OpGraph) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _spec(graph: OpGraph, border: Border) -> TensorSpec:
+    dtype = graph.tensor_dtypes[border.tensor]
+    try:
+        np.dtype(dtype)
+    except TypeError:  # "int4", "bfloat16" and the like
+        raise UnsupportedModelError(
+            f"Tensor {border.tensor} '{border.name}', which is an input or output of a segment, is "
+            f"of type {dtype}, which no array can hold. Expected int8: convert the model with full "
+            "int8 quantisation."
+        ) from None
     return TensorSpec(
         name=border.name,
         tensor=border.tensor,

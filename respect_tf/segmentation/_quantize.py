@@ -20,11 +20,11 @@ def quantize(
 
     Args:
         values: Floats of any shape; finite.
-        dtype: The stored type. Floats are only cast to a float type.
+        dtype: The stored type. To one that holds no integers, they are only cast.
         quantization: Scale and zero point; None for float tensors.
     """
     kind = np.dtype(dtype)
-    if quantization is None or kind.kind == "f":
+    if quantization is None or kind.kind not in "iu":
         return values.astype(kind)
     # The quotient is TFLite's, in float32. Next to it, one half and int32's limits are float64:
     # 0.49999997 + 0.5 is 1 in float32, and 2**31 - 1 is no float32.

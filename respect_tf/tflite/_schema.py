@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
-
-import numpy as np
 
 from respect_tf._errors import RespectError
 from respect_tf.tflite._budget import count_tables
@@ -65,10 +64,10 @@ def tensor_type_names() -> dict[int, str]:
 
 def dtype_bits(dtype: str) -> int | None:
     """Bits of one element, or None for types without a fixed size (strings, resources)."""
-    special = {"int4": 4, "bfloat16": 16, "string": None, "resource": None, "variant": None}
-    if dtype in special:
-        return special[dtype]
-    return np.dtype(dtype).itemsize * 8
+    if dtype == "bool":
+        return 8
+    number = re.search(r"\d+$", dtype)  # the schema names types by their bits: "uint4", "bfloat16"
+    return int(number[0]) if number else None
 
 
 def _constants(enum: str) -> dict[str, int]:
