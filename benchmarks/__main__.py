@@ -11,6 +11,7 @@ BENCHMARKS = (
     "device",
     "endurance",
     "estimate",
+    "fleet",
     "hosts",
     "kills",
     "memory",

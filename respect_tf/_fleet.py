@@ -22,6 +22,7 @@ from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.planning import Aim, FleetGroup, FleetPlan, plan_fleet_of
+from respect_tf.report import fleet_text
 from respect_tf.run import Arrivals, FleetSimulation, Station, simulate_fleet
 
 _FLEET_FILE = "fleet.json"
@@ -116,6 +117,9 @@ class Fleet(FleetPlan):
                 **options,
             )
         return FleetPipelines(self, pipelines)
+
+    def __str__(self) -> str:
+        return fleet_text(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,43 +90,9 @@ class FleetPlan:
             "groups": [group.to_dict() for group in self.groups],
         }
 
-    def __str__(self) -> str:
-        """A table, and what it comes to."""
-        rows = []
-        for number, group in enumerate(self.groups):
-            way = _way(group)
-            for model in group.models:
-                streamed = group.streamed_bytes[model] / 2**20
-                rows.append(
-                    f"{number:>5}  {model:<24} {way:<28} {self.rates[model]:>8.1f}/s "
-                    f"{group.inference_ms[model]:>9.3f} ms {streamed:>9.2f} MiB {group.load:>7.0%}"
-                )
-        head = (
-            f"{'group':>5}  {'model':<24} {'devices':<28} {'rate':>10} {'inference':>12} "
-            f"{'streamed':>13} {'load':>7}"
-        )
-        return "\n".join([head, *rows, "", self._summary()])
-
-    def _summary(self) -> str:
-        limits = {"the bus": self.bus_load, "the host": self.host_load}
-        limits |= {f"group {n}": group.load for n, group in enumerate(self.groups)}
-        busiest = max(limits, key=lambda name: limits[name])
-        text = f"{self.num_devices} of {self.max_devices} Edge TPUs ({self.device.name}); "
-        if self.is_met:
-            fewest = ""
-            if self.aim == "devices":
-                fewest = f", {'proved to be' if self._is_fewest else 'perhaps not'} the fewest"
-            return (
-                f"{text}every rate is met{fewest}; {busiest} is busiest, at {self.load:.0%} "
-                "(predicted)"
-            )
-        return (
-            f"{text}the rates are not met: {busiest} would have to work {self.load:.0%} of the "
-            f"time. All of them at {1 / self.load:.0%} can be (predicted)"
-        )
-
     @property
-    def _is_fewest(self) -> bool:
+    def has_fewest_devices(self) -> bool:
+        """Whether no way to meet the rates is known to need fewer devices."""
         return self.is_proved or self.num_devices == self.device_bound
 
 
@@ -242,15 +208,3 @@ def _bundles(uses: FleetUses, num_models: int) -> list[int]:
 
 def _models_in(bundles: list[int], group: int) -> int:
     return sum(bundle for number, bundle in enumerate(bundles) if group >> number & 1)
-
-
-def _way(group: FleetGroup) -> str:
-    count = group.num_devices
-    devices = f"{count} device{'' if count == 1 else 's'}"
-    if len(group.models) > 1:
-        return f"{devices}, shared"
-    if len(group.replicas) == 1:
-        return devices if count == 1 else f"{devices}, copies"
-    if count == len(group.replicas):
-        return f"{devices}, pipeline"
-    return f"{devices}, pipeline {'+'.join(map(str, group.replicas))}"

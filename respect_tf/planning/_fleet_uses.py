@@ -33,6 +33,8 @@ class FleetGroup:
         inference_ms: What an inference of each model takes on the device that takes longest for it.
         stage_ms: What an inference of the first model takes in each of its segments.
         streamed_bytes: Parameters of each model that are brought from the host at every inference.
+        apart_ms: Of models that share a device, what an inference would take right after another
+            model's if they were compiled apart: each switch brings all parameters again.
     """
 
     models: tuple[str, ...]
@@ -42,6 +44,7 @@ class FleetGroup:
     inference_ms: dict[str, float]
     stage_ms: tuple[float, ...]
     streamed_bytes: dict[str, int]
+    apart_ms: dict[str, float]
 
     @property
     def num_devices(self) -> int:
@@ -57,6 +60,7 @@ class FleetGroup:
                 "load": self.load,
                 "inference_ms": dict(self.inference_ms),
                 "streamed_bytes": dict(self.streamed_bytes),
+                "inference_ms_compiled_apart": dict(self.apart_ms),
             },
         }
 
@@ -82,6 +86,7 @@ class _Way:
     bus_ms: float  # if several devices work
     streamed_bytes: int
     cached_bytes: int
+    load_ms: float
 
     @property
     def replicas(self) -> tuple[int, ...]:
@@ -130,6 +135,7 @@ class FleetUses:
         ways = self._options(group, num_devices)[number]
         slowdown = self._device.slowdown(at_work)
         first = ways[0][1]
+        apart = [(m, self._whole(m, 0)) for m, _ in ways] if len(ways) > 1 else []
         return FleetGroup(
             models=tuple(self._names[model] for model, _ in ways),
             replicas=first.replicas if len(ways) == 1 else (num_devices,),
@@ -138,6 +144,7 @@ class FleetUses:
             inference_ms={self._names[m]: way.slowest_ms(slowdown) for m, way in ways},
             stage_ms=tuple(part.ms(slowdown) for part in first.parts),
             streamed_bytes={self._names[m]: way.streamed_bytes for m, way in ways},
+            apart_ms={self._names[m]: way.slowest_ms(slowdown) + way.load_ms for m, way in apart},
         )
 
     def work_of(self, group: int) -> float:
@@ -168,15 +175,19 @@ class FleetUses:
         """Whole models on one device: the first keeps what parameters it can, and so on."""
         taken, ways = 0, []
         for model in order:
-            key = model, taken
-            if key not in self._shared:
-                graph, room = self._graphs[model], with_less_room(self._device, taken)
-                whole = Schedule(np.zeros(graph.num_ops, np.int64))
-                self._shared[key] = _way(whole, predict(graph, whole, room), self._device)
-            way = self._shared[key]
+            way = self._whole(model, taken)
             taken += way.cached_bytes
             ways.append((model, way))
         return ways
+
+    def _whole(self, model: int, taken: int) -> _Way:
+        """A whole model on one device, of whose memory others take so many bytes."""
+        key = model, taken
+        if key not in self._shared:
+            graph, room = self._graphs[model], with_less_room(self._device, taken)
+            whole = Schedule(np.zeros(graph.num_ops, np.int64))
+            self._shared[key] = _way(whole, predict(graph, whole, room), self._device)
+        return self._shared[key]
 
     def _use(
         self, ways: Sequence[tuple[int, _Way]], num_devices: int, at_work: int, number: int
@@ -228,4 +239,5 @@ def _way(schedule: Schedule, predicted: PipelinePrediction, device: EdgeTpu) -> 
         bus_ms=device.bus_ms_per_mib * moved,
         streamed_bytes=predicted.streamed_bytes,
         cached_bytes=sum(stage.cost.cached_bytes for stage in predicted.stages),
+        load_ms=sum(stage.load_ms for stage in predicted.stages),
     )

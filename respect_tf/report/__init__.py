@@ -6,6 +6,7 @@ from respect_tf.report._doctor import examine_installation
 from respect_tf.report._doctor_devices import examine_devices
 from respect_tf.report._drawing import draw_figure
 from respect_tf.report._finding import Finding
+from respect_tf.report._fleet_text import fleet_text
 from respect_tf.report._float_comparison import FloatComparison
 from respect_tf.report._gantt import Gantt, draw_gantt
 from respect_tf.report._inspection import Inspection, inspect
@@ -44,6 +45,7 @@ __all__ = [
     "draw_gantt",
     "examine_devices",
     "examine_installation",
+    "fleet_text",
     "format_bytes",
     "format_cost",
     "inspect",
