@@ -12,7 +12,7 @@ import numpy as np
 
 from respect_tf.graph._attributes import OpAttributes
 from respect_tf.graph._macs import count_macs
-from respect_tf.graph._op_graph import OpGraph
+from respect_tf.graph._op_graph import OpGraph, Quantization
 
 Shape = tuple[int, ...]
 _ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int32": 4, "float32": 4, "int64": 8}
@@ -176,13 +176,35 @@ def op_graph(form: Form) -> OpGraph:
         tensor_bytes=np.array([value.num_bytes for value in values], np.int64),
         tensor_shapes=shapes,
         tensor_dtypes=tuple(value.dtype for value in values),
-        tensor_quantization=(None,) * len(values),
+        tensor_quantization=_quantization(form, values),
         is_constant=np.array([value.constant for value in values], bool),
         model_inputs=np.array([number[id(value)] for value in form.inputs], np.int32),
         model_outputs=np.array(model_outputs, np.int32),
         colocated=_colocated(form, number),
         op_attributes=_attributes(form),
     )
+
+
+# The axis of channels in weights, each of which the converter gives a scale of its own.
+_CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+
+
+def _quantization(form: Form, values: Sequence[Value]) -> tuple[Quantization | None, ...]:
+    """Of weights, as many scales as conversion would give; their values are not known."""
+    axes = {
+        id(op.inputs[1]): _CHANNELS[op.kind]
+        for op in form.ops
+        if op.kind in _CHANNELS and op.inputs[1].constant
+    }
+
+    def scales(value: Value) -> Quantization | None:
+        if id(value) not in axes:
+            return None
+        axis = axes[id(value)]
+        channels = value.shape[axis]
+        return Quantization(scale=(1.0,) * channels, zero_point=(0,) * channels, axis=axis)
+
+    return tuple(map(scales, values))
 
 
 def _attributes(form: Form) -> tuple[OpAttributes, ...]:

@@ -28,7 +28,8 @@ def lower(model: Any, *, trained: bool = True) -> OpGraph:
 
     Returns:
         A graph with the ops, sizes and multiply-accumulates that converting the model to int8 with
-        a batch of 1 makes. Tensors have no quantisation, and ops are named after layers.
+        a batch of 1 makes. Weights have a scale of 1 for each channel, other tensors no
+        quantisation, and ops are named after layers.
 
     Raises:
         UnknownLayerError: A layer that is not known here, or a subclassed model; the message names
