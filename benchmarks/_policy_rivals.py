@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 import time
@@ -12,21 +13,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks._policy_suite import Instance, best_known
-from respect_tf.graph import ORDERS, graph_features
-from respect_tf.policy import GraphView, propose, view_of
+from respect_tf.graph import ORDERS, graph_features, quick_cuts
+from respect_tf.policy import GraphView, propose, refined_orders, view_of
 from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._compiled_search import cut_order
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.training import noisy_orders
 
 Row = dict[str, Any]
 
-FILE, RULE, STRUCTURAL, NOISE, PROPOSAL = "file order", "rule", "structural", "noise", "policy"
+FILE, RULE, STRUCTURAL, NOISE, REFINED, PROPOSAL = (
+    *("file order", "rule", "structural", "noise", "no network", "policy"),
+)
+SAME_TIME = "rule, same time"
 # Moves per op after the best cut of each.
 _MOVES = 10
 _REPEATS = 3
+_TIMED_OPS = 500
 _BATCH = 16  # noisy orders that are made at a time
 _MOST_NOISY = 400
+_WORK = 100_000  # intervals, to begin with, of the refinement that has no network
 
 PROPOSAL_NOTES = f"""
 Gaps to the best schedule known (a search of 300 moves per op, or what else was found), mean and in
@@ -34,13 +41,15 @@ brackets the worst, in %; the last lines are the mean gap as a part of the rule'
 best cut. "rule": the structural order with the best quick cut, the first of the policy's orders.
 "structural": the best of all {len(ORDERS)} structural orders, each cut as well as it can be cut.
 "noise": the best of the rule's order and as many random-priority copies of it, normally distributed
-by a tenth of the order, as fit into the policy's own time on that graph; "noisy orders" says how
-many that were in the median, and the time of the structural orders themselves is not charged.
-"policy": the best of up to 8 orders, as `propose` returns them, each cut with the best so far as
-the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after that. "policy -
-noise" is the mean difference of gaps with its 95 % interval, over pairs of one graph. Times are
-processor times of graphs of 500 ops and more, or of all random ones, the least of {_REPEATS}: other
-work went on beside.
+by three tenths of the order, as fit into the policy's own time on that graph; "noisy orders" says
+how many that were in the median, and the time of the structural orders themselves is not charged.
+"no network": the policy's own refinement after the rule's order alone, as many orders as fit into
+the same time. "policy": the best of up to 8 orders, as `propose` returns them, each cut with the
+best so far as the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after
+that; "rule, same time" has as many moves after the rule's cut as fit into the time of the policy
+and its {_MOVES} moves. "policy - noise" and "policy - no network" are mean differences of gaps with
+their 95 % intervals, over pairs of one graph. Times are processor times of graphs of 500 ops, or of
+all random ones, the least of {_REPEATS}: other work went on beside.
 """
 
 
@@ -67,43 +76,70 @@ def rivals(instance: Instance) -> Rivals:
     """Run them all on one graph."""
     graph, num_stages = instance.graph(), instance.num_stages
     problem = build_problem(graph, num_stages, instance.objective)
-    rounds = Rounds(problem, seed=0)
     costs = {
         "op_costs": np.asarray(problem.linear.op_costs, np.float64),
         "transfer_cost": float(problem.linear.enter + problem.linear.leave),
     }
 
-    def cut(orders: Sequence[Any], best: Chain | None = None) -> Chain:
+    def cut(orders: Sequence[Any], best: Chain | None = None, limit: float = math.inf) -> Chain:
         for order in orders:
-            chain = rounds.cut(problem.item_of[order], math.inf if best is None else best.cost)
+            items = problem.item_of[order]
+            chain = cut_order(problem, items, limit if best is None else best.cost)
             if chain is not None and (best is None or chain.cost < best.cost):
                 best = chain
-        assert best is not None
-        return best
+        return cut(orders) if best is None else best
 
     def view() -> GraphView:
         return view_of(graph_features(graph, num_stages, **costs), num_stages)
 
+    def moved(chain: Chain, num_moves: int) -> Chain:
+        search = Rounds(problem, seed=0)
+        search.add(chain)
+        search.run_round(num_moves)
+        return search.best
+
+    def refined(work: int) -> Any:
+        given = np.concatenate([seen.rule[None], seen.features.orders])
+        return refined_orders(seen.links, seen.features, given, num_stages, _MOST_NOISY, work)
+
+    seen = view()
+    # What a quick cut costs is a limit that spares the first cut most of its work, for everybody.
+    quick = (1 + 1e-9) * float(
+        quick_cuts(
+            seen.rule[None],
+            seen.links.after,
+            seen.features.costs,
+            seen.features.transfers,
+            min(num_stages, graph.num_ops),
+        )[0, 1]
+    )
     propose_seconds, orders = _timed(lambda: propose(graph, num_stages, **costs))
-    cut_seconds, policy = _timed(lambda: cut(orders))
+    cut_seconds, policy = _timed(lambda: cut(orders, limit=quick))
     seconds = propose_seconds + cut_seconds
     # Noise needs the rule's order and its best cut, too, but no masses, levels and network.
-    seen = view()
-    rule_seconds, rule = _timed(lambda: cut([seen.rule]))
+    rule_seconds, rule = _timed(lambda: cut([seen.rule], limit=quick))
     view_seconds, _ = _timed(lambda: view_of(seen.features, num_stages))
-    noise, num_noisy = _in_time(seen, rule, cut, seconds - rule_seconds - view_seconds)
+    left = seconds - rule_seconds - view_seconds
+    noise, num_noisy = _in_time(seen, rule, cut, left)
+    work = _WORK
+    for _ in range(2):
+        refined_seconds, (tried, tried_costs) = _timed(functools.partial(refined, work))
+        work = max(1, int(work * left / refined_seconds))
     found = {
         FILE: cut([graph.topological_order]),
         RULE: rule,
         STRUCTURAL: cut(seen.features.orders),
         NOISE: noise,
+        REFINED: cut([tried[np.argmin(tried_costs)]], rule),
         PROPOSAL: policy,
     }
+    num_moves = _MOVES * graph.num_ops
     for name in (RULE, NOISE, PROPOSAL):
-        search = Rounds(problem, seed=0)
-        search.add(found[name])
-        search.run_round(_MOVES * graph.num_ops)
-        found[f"{name} + {_MOVES}"] = search.best
+        moved_seconds, found[f"{name} + {_MOVES}"] = _timed(
+            functools.partial(moved, found[name], num_moves)
+        )
+    more = int(num_moves * (seconds - rule_seconds) / moved_seconds)
+    found[SAME_TIME] = moved(rule, num_moves + more)
     best = min(best_known(instance), *(chain.cost for chain in found.values()))
     gaps = {name: 100 * (chain.cost / best - 1) if best else 0.0 for name, chain in found.items()}
     return Rivals(gaps, seconds, propose_seconds, num_noisy, graph.num_ops)
@@ -135,14 +171,20 @@ def rival_rows(kind: str, found: Sequence[Rivals]) -> Iterator[Row]:
     names = list(found[0].gaps)
     means = {name: statistics.mean(one.gaps[name] for one in found) for name in names}
     worst = {name: max(one.gaps[name] for one in found) for name in names}
-    differences = [one.gaps[PROPOSAL] - one.gaps[NOISE] for one in found]
-    error = 1.96 * statistics.stdev(differences) / math.sqrt(len(found))
-    large = [one for one in found if one.num_ops >= 500] or list(found)
+    large = [one for one in found if one.num_ops == _TIMED_OPS] or list(found)
+    differences = {
+        f"{one} - {other}": _difference(found, one, other)
+        for one, other in (
+            (PROPOSAL, NOISE),
+            (PROPOSAL, REFINED),
+            (f"{PROPOSAL} + {_MOVES}", SAME_TIME),
+        )
+    }
     yield {
         "graphs": kind,
         "number": len(found),
         **{name: f"{means[name]:.2f} ({worst[name]:.0f})" for name in names},
-        "policy - noise": f"{statistics.mean(differences):+.2f} ± {error:.2f}",
+        **differences,
         "noisy orders": statistics.median(one.num_noisy for one in found),
         "propose ms": f"{1000 * statistics.median(one.propose_seconds for one in large):.1f}",
         "with cuts ms": f"{1000 * statistics.median(one.seconds for one in large):.1f}",
@@ -151,5 +193,12 @@ def rival_rows(kind: str, found: Sequence[Rivals]) -> Iterator[Row]:
         "graphs": "part of the rule's",
         "number": "",
         **{name: f"{100 * means[name] / means[RULE]:.0f} %" for name in names},
-        **dict.fromkeys(("policy - noise", "noisy orders", "propose ms", "with cuts ms"), ""),
+        **dict.fromkeys((*differences, "noisy orders", "propose ms", "with cuts ms"), ""),
     }
+
+
+def _difference(found: Sequence[Rivals], one: str, other: str) -> str:
+    """The mean difference of two rivals' gaps, with its 95 % interval."""
+    values = [each.gaps[one] - each.gaps[other] for each in found]
+    error = 1.96 * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.mean(values):+.2f} ± {error:.2f}"

@@ -1,5 +1,5 @@
-/* What the policy's features and network loop over: twins of `run_pool` and
-   `run_quick_cuts`, with the same results to the last bit. */
+/* What the policy's features and network loop over: twins of `run_pool` and `run_quick_cuts`, with
+   the same results to the last bit. */
 #include "plain.h"
 
 enum { BISECTIONS = 20, CROSSING_BISECTIONS = 9, NUM_SHARES = 2 };
@@ -74,8 +74,8 @@ static double even_cut(i64 n, i64 num_stages, const double *sums, double largest
 }
 
 /* The cut under the least limit that is enough for stages with a share of what crosses borders. */
-static void crossing_cut(i64 n, i64 num_stages, const double *ends, const double *starts,
-                         double heaviest, double most, i64 *best, i64 *cut) {
+static void crossing_cut(i64 n, i64 num_stages, const double *sums, const double *ends,
+                         const double *starts, double heaviest, double most, i64 *best, i64 *cut) {
   double low = heaviest, high = heaviest + 2 * most;
   for (i64 stage = 0; stage < num_stages; stage++) best[stage] = stage;
   for (int bisection = 0; bisection < CROSSING_BISECTIONS; bisection++) {
@@ -84,11 +84,13 @@ static void crossing_cut(i64 n, i64 num_stages, const double *ends, const double
     for (i64 stage = 1; stage < num_stages && fits; stage++) {
       double limit = starts[cut[stage - 1]] + middle, reach = -INFINITY;
       i64 chosen = -1;
-      for (i64 border = cut[stage - 1] + 1; border <= n - num_stages + stage; border++)
+      for (i64 border = cut[stage - 1] + 1; border <= n - num_stages + stage; border++) {
+        if (sums[border] > limit) break;
         if (ends[border] <= limit && starts[border] > reach) {
           chosen = border;
           reach = starts[border];
         }
+      }
       fits = chosen >= 0;
       if (fits) cut[stage] = chosen;
     }
@@ -101,12 +103,10 @@ static void crossing_cut(i64 n, i64 num_stages, const double *ends, const double
   }
 }
 
-/* order, offsets, readers, costs, sent, then the two results; number of stages. */
-EXPORT i64 respect_run_quick_cuts(const Array *a, const double *scalars) {
-  const i64 *order = a[0].data, *offsets = a[1].data, *readers = a[2].data;
-  const double *costs = a[3].data, *sent = a[4].data;
-  double *found = a[5].data, largest = 0, most_sent = 0, least = INFINITY;
-  i64 n = a[0].rows, num_stages = (i64)scalars[0];
+/* Both cuts of one order. */
+static i64 quick_cut(const i64 *order, i64 n, i64 num_stages, const i64 *offsets, const i64 *readers,
+                     const double *costs, const double *sent, double *found) {
+  double largest = 0, most_sent = 0, least = INFINITY;
   i64 *ints = malloc((2 * (n + 1) + 3 * (num_stages + 1)) * sizeof(i64));
   double *floats = calloc(5 * (n + 1) + 2 * (num_stages + 1), sizeof(double));
   if (!ints || !floats) {
@@ -146,7 +146,7 @@ EXPORT i64 respect_run_quick_cuts(const Array *a, const double *scalars) {
         starts[border] = sums[border] - part;
         if (part > most) most = part;
       }
-      crossing_cut(n, num_stages, ends, starts, found[0], most, best, cut);
+      crossing_cut(n, num_stages, sums, ends, starts, found[0], most, best, cut);
     }
     for (i64 stage = 0; stage < num_stages; stage++) {
       leaving[stage] = entering[stage] = 0;
@@ -175,5 +175,24 @@ EXPORT i64 respect_run_quick_cuts(const Array *a, const double *scalars) {
   if (most_sent != 0) found[1] = least;
   free(ints);
   free(floats);
+  return FOUND;
+}
+
+/* orders [num_orders, n], offsets, readers, costs, sent, cuts [num_orders, 2]; number of stages. */
+EXPORT i64 respect_run_quick_cuts(const Array *a, const double *scalars) {
+  const i64 *orders = a[0].data;
+  double *cuts = a[5].data;
+  i64 n = a[3].rows;
+  for (i64 row = 0; row < a[5].rows; row++) {
+    i64 same = 0; /* networks without branches have one order only */
+    while (same < row && memcmp(orders + same * n, orders + row * n, n * sizeof(i64)) != 0) same++;
+    if (same < row) {
+      memcpy(cuts + 2 * row, cuts + 2 * same, 2 * sizeof(double));
+    } else {
+      i64 result = quick_cut(orders + row * n, n, (i64)scalars[0], a[1].data, a[2].data, a[3].data,
+                             a[4].data, cuts + 2 * row);
+      if (result != FOUND) return result;
+    }
+  }
   return FOUND;
 }

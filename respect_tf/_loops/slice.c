@@ -46,9 +46,9 @@ static void find_windows(const Problem *p, const i64 *order, const i64 *position
    order: [num_items], a topological order. limit: schedules that cost more are left out.
    allowed: [num_stages + 1, num_items + 1], positions that boundaries may have; null for all.
    seconds: after so many it gives up. stages: [num_items], is filled in.
-   quality: its cost and its crossing bytes. */
-EXPORT i64 respect_slice(const Problem *p, const i64 *order, double limit, i64 by_crossing,
-                         const uint8_t *allowed, double seconds, i64 *stages, double *quality) {
+   quality: its cost and its crossing bytes. work: intervals looked at are added to it. */
+i64 slice_order(const Problem *p, const i64 *order, double limit, i64 by_crossing,
+                const uint8_t *allowed, double seconds, i64 *stages, double *quality, i64 *work) {
   i64 n = p->num_items, num_stages = p->num_stages, width = n + 1, result = NOTHING_FOUND;
   double deadline = now_seconds() + seconds;
   i64 *position = malloc(n * sizeof(i64)), *windows = malloc(2 * (num_stages + 1) * sizeof(i64));
@@ -83,7 +83,8 @@ EXPORT i64 respect_slice(const Problem *p, const i64 *order, double limit, i64 b
     }
     double most = p->is_sum ? limit - least : limit;
     double weight = 0, filled = 0, op_costs = 0, entering = 0, leaving = 0;
-    for (i64 stop = start + 1; stop <= last[high + 1]; stop++) {
+    i64 stop = start + 1;
+    for (; stop <= last[high + 1]; stop++) {
       i64 item = order[stop - 1];
       op_costs += p->op_costs[item];
       weight += p->weights[item];
@@ -106,6 +107,7 @@ EXPORT i64 respect_slice(const Problem *p, const i64 *order, double limit, i64 b
         unread[tensor] = p->reader_starts[tensor + 1] - p->reader_starts[tensor];
         if (p->leaves[tensor]) leaving += p->sizes[tensor];
       }
+      if (weight + p->enter * entering > most) break; /* neither ever gets less */
       double cost = cost_of(p, op_costs, entering, leaving);
       if (cost > most) continue;
       for (i64 k = low; k <= high; k++) {
@@ -123,6 +125,7 @@ EXPORT i64 respect_slice(const Problem *p, const i64 *order, double limit, i64 b
         }
       }
     }
+    *work += stop - start;
   }
   quality[0] = best[num_stages * width + n];
   if (quality[0] < INFINITY) {
@@ -144,4 +147,11 @@ end:
   free(crossings);
   free(origin);
   return result;
+}
+
+/* See `slice_order`. */
+EXPORT i64 respect_slice(const Problem *p, const i64 *order, double limit, i64 by_crossing,
+                         const uint8_t *allowed, double seconds, i64 *stages, double *quality) {
+  i64 work = 0;
+  return slice_order(p, order, limit, by_crossing, allowed, seconds, stages, quality, &work);
 }

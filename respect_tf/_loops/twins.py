@@ -20,7 +20,6 @@ _RESULTS: dict[str, tuple[int, type[np.generic]]] = {
     "run_handed_on": (3, np.float64),
     "run_least_live": (2, np.int64),
 }
-_NUM_CUTS = 2  # what `run_quick_cuts` returns, as numbers
 
 
 class _Array(ctypes.Structure):
@@ -38,10 +37,14 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
         function: A function `run_...` of arrays and numbers, which has a twin in `_loops/*.c`. Its
             arrays are contiguous.
     """
+    return compiled(function.__name__) or function
+
+
+def compiled(name: str) -> Callable[..., Any] | None:
+    """A loop in C that takes arrays and then numbers; `None` where there is no compiler."""
     library = _loops.library()
     if library is None:
-        return function
-    name = function.__name__
+        return None
     twin = getattr(library, f"respect_{name}")
 
     def call(*arguments: Any) -> Any:
@@ -51,14 +54,11 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
         if name in _RESULTS:
             like, dtype = _RESULTS[name]
             result = np.empty(len(arrays[like]), dtype)
-        elif name == "run_quick_cuts":
-            result = np.empty(_NUM_CUTS)
-        if result is not None:
             arrays.append(result)
         records = (_Array * len(arrays))(*map(_record, arrays))
         if twin(records, (ctypes.c_double * (len(numbers) + 1))(*numbers)) == _loops.NO_MEMORY:
             raise MemoryError("There is not enough memory to look at the graph.")
-        return tuple(arrays[-1].tolist()) if name == "run_quick_cuts" else result
+        return result
 
     return call
 

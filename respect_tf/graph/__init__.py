@@ -25,6 +25,7 @@ from respect_tf.graph._receptive_field import ReceptiveField, receptive_field
 from respect_tf.graph._resized import picture_size, resized
 from respect_tf.graph._structural import (
     ORDERS,
+    Floats,
     Ints,
     Links,
     Rows,
@@ -48,6 +49,7 @@ __all__ = [
     "OP_FEATURES",
     "OP_SET",
     "ORDERS",
+    "Floats",
     "GraphFeatures",
     "Ints",
     "Links",

@@ -38,25 +38,30 @@ def quick_cuts(
         float64 [num_orders, 2], that of the even cut without transfers, and the least one with
         them.
     """
-    num_ops = orders.shape[1]
-    num_stages = min(num_stages, num_ops)
+    cuts = np.empty((len(orders), 2))
     cut = loop(run_quick_cuts)
-    sent = transfers / 2
-    found: dict[bytes, tuple[float, float]] = {}
-    rows = []
-    for order in orders:
-        key = order.tobytes()  # networks without branches have one order only
-        if key not in found:
-            found[key] = cut(order, *after, costs, sent, num_stages)
-        rows.append(found[key])
-    return np.array(rows)
+    cut(orders, *after, costs, transfers / 2, cuts, min(num_stages, orders.shape[1]))
+    return cuts
 
 
-# One long function: each one that is split off would have to be compiled, too.
-def run_quick_cuts(  # noqa: PLR0915
+def run_quick_cuts(
+    orders: Ints,
+    offsets: Ints,
+    readers: Ints,
+    costs: Floats,
+    sent: Floats,
+    cuts: Floats,
+    num_stages: int,
+) -> None:
+    """See `quick_cuts`; `sent` is the half of `transfers`. A loop for `_loops.loop`."""
+    for order, cut in zip(orders, cuts, strict=True):
+        cut[:] = _quick_cut(order, offsets, readers, costs, sent, num_stages)
+
+
+# One long function, in step with its twin.
+def _quick_cut(  # noqa: PLR0915
     order: Ints, offsets: Ints, readers: Ints, costs: Floats, sent: Floats, num_stages: int
 ) -> tuple[float, float]:
-    """See `quick_cuts`; `sent` is the half of `transfers`. A loop for `_loops.loop`."""
     num_ops = len(order)
     place = np.empty(num_ops, np.int64)
     sums = np.zeros(num_ops + 1)
@@ -139,6 +144,8 @@ def run_quick_cuts(  # noqa: PLR0915
                     # Not the furthest border, but the one from which the next can be furthest.
                     chosen, reach = -1, -np.inf
                     for border in range(cut[stage - 1] + 1, num_ops - num_stages + stage + 1):
+                        if sums[border] > limit:
+                            break
                         if ends[border] <= limit and starts[border] > reach:
                             chosen, reach = border, starts[border]
                     if chosen < 0:

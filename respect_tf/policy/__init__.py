@@ -6,10 +6,12 @@ from respect_tf.policy._propose import (
     MOST_ORDERS,
     GraphView,
     head_orders,
+    proposals,
     propose,
     proposed_orders,
     view_of,
 )
+from respect_tf.policy._refine import refined_orders
 from respect_tf.policy._weights import Weights, load_weights, rounded_weights, save_weights
 
 __all__ = [
@@ -21,9 +23,11 @@ __all__ = [
     "head_orders",
     "layer_sizes",
     "load_weights",
+    "proposals",
     "propose",
     "proposed_orders",
     "read_npz",
+    "refined_orders",
     "rounded_weights",
     "save_weights",
     "trunk",

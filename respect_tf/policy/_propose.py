@@ -19,6 +19,7 @@ from respect_tf.graph import (
     ready_orders,
 )
 from respect_tf.policy._forward import Floats, head_inputs, trunk
+from respect_tf.policy._refine import refined_orders
 from respect_tf.policy._weights import Weights, load_weights
 
 MOST_ORDERS = 8
@@ -39,8 +40,9 @@ def propose(
 ) -> npt.NDArray[np.int32]:
     """Propose topological orders, one of which should have a good cut.
 
-    The first is the rule's: the structural order with the best quick cut. The others are those of
-    the network's heads, best quick cut first. The same on every machine, and without TensorFlow.
+    They are the best ones of those that the network's heads give, of the rule's, which is the
+    structural order with the best quick cut, and of some near the best of these. The best comes
+    first, the rule's second. The same on every machine with compiled loops, and without TensorFlow.
 
     Args:
         graph: The graph.
@@ -59,6 +61,26 @@ def propose(
         ArgumentError: A shape is wrong, or a number out of range.
         PolicyFileError: The weights are missing or damaged.
     """
+    return proposals(
+        graph,
+        num_stages,
+        op_costs=op_costs,
+        transfer_cost=transfer_cost,
+        weights=weights,
+        max_orders=max_orders,
+    )[0]
+
+
+def proposals(
+    graph: OpGraph,
+    num_stages: int,
+    *,
+    op_costs: npt.ArrayLike | None,
+    transfer_cost: float,
+    weights: Weights | None,
+    max_orders: int,
+) -> tuple[npt.NDArray[np.int32], float]:
+    """What `propose` returns, and a cost that the first order has a cut for, up to rounding."""
     if isinstance(max_orders, bool) or not isinstance(max_orders, int) or max_orders < 1:
         raise ArgumentError(
             f"max_orders must be a whole number, 1 or more. Received: {max_orders!r}."
@@ -69,7 +91,8 @@ def propose(
     network = weights.network
     inputs = head_inputs(trunk(network, features), features, view.rule)
     orders = head_orders(view, inputs @ network["heads/kernel"])
-    return proposed_orders(view, orders, max_orders).astype(np.int32)
+    found, cost = proposed_orders(view, orders, max_orders)
+    return found.astype(np.int32), cost
 
 
 class GraphView(NamedTuple):
@@ -91,8 +114,10 @@ class GraphView(NamedTuple):
 def view_of(features: GraphFeatures, num_stages: int) -> GraphView:
     """Find the rule's order."""
     links = links_of(features.edges, len(features.ops))
-    view = GraphView(features, links, num_stages, features.orders[0])
-    return view._replace(rule=features.orders[_ranking(view, features.orders)[0]])
+    cuts = quick_cuts(features.orders, links.after, features.costs, features.transfers, num_stages)
+    # With what crosses, and of equals without.
+    best = np.lexsort((cuts[:, 0], cuts[:, 1]))[0]
+    return GraphView(features, links, num_stages, features.orders[best])
 
 
 def head_orders(view: GraphView, scores: Floats) -> Ints:
@@ -109,8 +134,8 @@ def head_orders(view: GraphView, scores: Floats) -> Ints:
     return ready_orders(view.links.after, view.links.waiting, keys)
 
 
-def proposed_orders(view: GraphView, orders: Ints, count: int) -> Ints:
-    """The rule's order, and those of the heads with the best quick cuts, distinct.
+def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, float]:
+    """The best orders of all that are given or near these, the rule's order second.
 
     Args:
         view: The graph.
@@ -118,19 +143,14 @@ def proposed_orders(view: GraphView, orders: Ints, count: int) -> Ints:
         count: How many at most.
 
     Returns:
-        int64 [num_orders, num_ops].
+        int64 [num_orders, num_ops], distinct, and what a cut of the first one costs.
     """
-    found = {view.rule.tobytes(): view.rule}
-    for order in orders[_ranking(view, orders)]:
+    given = np.concatenate([view.rule[None], orders])
+    tried, costs = refined_orders(view.links, view.features, given, view.num_stages)
+    best, *others = np.argsort(costs, kind="stable")
+    found: dict[bytes, Ints] = {}
+    for order in (tried[best], view.rule, *tried[others]):
         if len(found) == count:
             break
         found.setdefault(order.tobytes(), order)
-    return np.array(list(found.values()))
-
-
-def _ranking(view: GraphView, orders: Ints) -> Ints:
-    """Rows of orders by their quick cuts: with what crosses, and of equals without."""
-    features = view.features
-    cuts = quick_cuts(orders, view.links.after, features.costs, features.transfers, view.num_stages)
-    ranking: Ints = np.lexsort((cuts[:, 0], cuts[:, 1]))
-    return ranking
+    return np.array(list(found.values())), float(costs[best])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.policy import MOST_ORDERS, Weights, propose
+from respect_tf.policy import MOST_ORDERS, Weights, proposals
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
@@ -21,16 +21,19 @@ from respect_tf.scheduling._slicing import cut_below, slice_below, slice_items
 # What the network takes at most, in seconds per item; it is left out where less time is left.
 _NETWORK_SECONDS = 2e-4
 
-# Orders that are enough where quick cuts are exact; and those of objectives that are no sum, whose
-# cuts take 5 to 20 ms each for 180 to 430 ops, as long as most proofs.
-_RULE_AND_HEAD, _MOST_ASKED = 2, 3
+# Orders that are asked for where the objective is no sum: their cuts take 5 to 20 ms each for 180
+# to 430 ops, as long as most proofs.
+_MOST_ASKED = 3
+# Costs may be rounded by so much.
+_ROUNDED = 1e-9
 
 
 class Proposal(NamedTuple):
     """What the policy proposes.
 
     Attributes:
-        orders: Topological orders of items, distinct, int64 [num_items] each; the rule's first.
+        orders: Topological orders of items, distinct, int64 [num_items] each; what the policy holds
+            to be the best one first.
         chain: The best of their best cuts; `None` if none of them keeps the constraints.
     """
 
@@ -38,8 +41,8 @@ class Proposal(NamedTuple):
     chain: Chain | None
 
 
-def proposed_items(problem: Problem, weights: Weights | None = None) -> list[Ints]:
-    """The orders that the network proposes, as orders of items.
+def proposed_items(problem: Problem, weights: Weights | None = None) -> tuple[list[Ints], float]:
+    """The orders that the policy proposes, as orders of items, and what a cut of the first costs.
 
     Where the objective is no sum, the network sees the sum that bounds it.
 
@@ -52,22 +55,16 @@ def proposed_items(problem: Problem, weights: Weights | None = None) -> list[Int
     """
     linear = problem.linear
     transfer_cost = float(linear.enter + linear.leave)
-    most = MOST_ORDERS
-    if not problem.linear.exact:
-        most = _MOST_ASKED
-    elif transfer_cost == 0 and problem.restrictions is None:
-        # Quick cuts are as good as cuts get then: what comes after the first is no better.
-        most = _RULE_AND_HEAD
-    orders = propose(
+    orders, cost = proposals(
         problem.graph,
         problem.num_stages,
         op_costs=linear.op_costs,
         transfer_cost=transfer_cost,
         weights=weights,
-        max_orders=most,
+        max_orders=MOST_ORDERS if linear.exact else _MOST_ASKED,
     )
     items = (problem.item_order(order) for order in orders)
-    return list({order.tobytes(): order for order in items}.values())
+    return list({order.tobytes(): order for order in items}.values()), cost
 
 
 def proposal_of(
@@ -86,8 +83,11 @@ def proposal_of(
     """
     if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
         return Proposal([], None)
-    orders = proposed_items(problem, weights)
+    orders, cost = proposed_items(problem, weights)
     best: Chain | None = None
+    if problem.linear.exact:
+        # A limit spares the first cut most of its work; where it is too low, the loop does it.
+        best = _cut(problem, orders[0], cost * (1 + _ROUNDED), deadline)
     for order in orders:
         if best is not None and time.perf_counter() > deadline:
             break

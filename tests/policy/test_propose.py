@@ -13,8 +13,18 @@ from schedule_reference import graphs
 
 from respect_tf._errors import ArgumentError, PolicyFileError
 from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES, OpGraph, graph_features
-from respect_tf.policy import MOST_ORDERS, Weights, layer_sizes, load_weights, propose, trunk
+from respect_tf.policy import (
+    MOST_ORDERS,
+    Weights,
+    layer_sizes,
+    load_weights,
+    propose,
+    refined_orders,
+    trunk,
+    view_of,
+)
 from respect_tf.policy._forward import WEIGHT_GRID
+from respect_tf.scheduling import OrderCuts, PeakMemory
 from respect_tf.training import random_graph
 
 
@@ -71,6 +81,31 @@ def test_a_chain_has_one_order() -> None:
     steps = np.arange(20)
     chain = OpGraph.from_arrays(steps, steps, np.stack([steps[:-1], steps[1:]], axis=1))
     assert propose(chain, 3).tolist() == [steps.tolist()]
+
+
+@pytest.mark.parametrize(("family", "weight"), [("wide", 0.0), ("hrnet", 1.0), ("nasnet", 1.0)])
+def test_refined_orders_get_better_and_cost_what_is_said(family: str, weight: float) -> None:
+    graph = random_graph(family, 70, 2)
+    view = view_of(graph_features(graph, 4, transfer_cost=2 * weight), 4)
+    given = np.concatenate([view.rule[None], view.features.orders])
+    orders, costs = refined_orders(view.links, view.features, given, 4, 20)
+    improved = np.flatnonzero(np.isfinite(costs))
+    assert improved[0] == 0
+    assert np.all(np.diff(costs[improved]) < 0)
+    cuts = OrderCuts(graph, 4, PeakMemory(weight))
+    assert [cuts.cost(order) for order in orders[improved]] == costs[improved].tolist()
+    # What is no better than all before it was cut, too.
+    least = np.minimum.accumulate(costs)
+    assert all(cuts.cost(o) >= c for o, c in zip(orders, least, strict=True))
+    assert improved[-1] >= len(given)
+
+
+def test_refining_ends_where_it_takes_long() -> None:
+    graph = random_graph("wide", 70, 2)
+    view = view_of(graph_features(graph, 4, transfer_cost=2.0), 4)
+    given = np.concatenate([view.rule[None], view.features.orders])
+    _, costs = refined_orders(view.links, view.features, given, 4, 20, most_work=1)
+    assert np.isfinite(costs).tolist() == [True] + [False] * (len(costs) - 1)
 
 
 def test_features_do_not_contain_the_answer() -> None:
