@@ -89,5 +89,5 @@ def _draws() -> Floats:
     """About normally distributed numbers, the same with every version of numpy (NEP 19)."""
     bits = np.random.PCG64(0).random_raw(_NUM_DRAWS)
     parts = [(bits >> np.uint64(16 * part)) & np.uint64(0xFFFF) for part in range(4)]
-    draws: Floats = (np.sum(parts, axis=0, dtype=np.float64) / 2**16 - 2) * math.sqrt(3)
-    return draws
+    summed: Floats = np.asarray(np.sum(parts, axis=0), np.float64)
+    return (summed / 2**16 - 2) * math.sqrt(3)
