@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from respect_tf._fleet import plan_fleet as plan_fleet
     from respect_tf._hook import TFLiteConverter as TFLiteConverter
     from respect_tf._hook import export as export
+    from respect_tf._inspect import PipelineInspection as PipelineInspection
+    from respect_tf._inspect import inspect as inspect
     from respect_tf._intercept import intercept as intercept
     from respect_tf._pipeline import Pipeline as Pipeline
     from respect_tf._plan import Plan as Plan
@@ -55,7 +57,6 @@ if TYPE_CHECKING:
     from respect_tf.report import FloatComparison as FloatComparison
     from respect_tf.report import Inspection as Inspection
     from respect_tf.report import ModelInspection as ModelInspection
-    from respect_tf.report import inspect as inspect
     from respect_tf.scheduling import Constraints as Constraints
     from respect_tf.scheduling import Latency as Latency
     from respect_tf.scheduling import LinearCost as LinearCost
@@ -117,6 +118,7 @@ _EXPORTS = {
     "plan_fleet": "respect_tf._fleet",
     "speed_limited": "respect_tf._tuning",
     "ModelInspection": "respect_tf.report",
+    "PipelineInspection": "respect_tf._inspect",
     "OpGraph": "respect_tf.graph",
     "PeakMemory": "respect_tf.scheduling",
     "Pipeline": "respect_tf._pipeline",
@@ -130,7 +132,7 @@ _EXPORTS = {
     "compare": "respect_tf._compare",
     "convert": "respect_tf._convert",
     "export": "respect_tf._hook",
-    "inspect": "respect_tf.report",
+    "inspect": "respect_tf._inspect",
     "intercept": "respect_tf._intercept",
     "load": "respect_tf._convert",
     "plan": "respect_tf._plan",

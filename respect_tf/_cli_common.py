@@ -20,7 +20,8 @@ import click
 import respect_tf
 from respect_tf._errors import ArgumentError, RespectError
 from respect_tf._fields import finite
-from respect_tf._reporting import printable
+from respect_tf._reporting import in_words, make_room, printable, progress, speaking
+from respect_tf._words import command_words
 
 EXISTING = click.Path(exists=True, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -46,9 +47,15 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progres
 class _CountOrAuto(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A whole number, 1 or more, or a word."""
 
+    name = "number"
+
     def __init__(self, word: str) -> None:
-        self.name = f"number|{word}"
         self._word = word
+
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
+        """How `--help` names a value."""
+        del param, ctx
+        return f"NUMBER|{self._word}"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """What was typed as a number, or the word."""
@@ -105,16 +112,18 @@ beam_option = click.option(
 scheduler_option = click.option(
     "--scheduler",
     type=click.Choice(SCHEDULERS),
+    metavar="NAME",
     default="policy",
     show_default=True,
-    help="What chooses the cut.",
+    help=f"What chooses the cut: {', '.join(SCHEDULERS)}.",
 )
 objective_option = click.option(
     "--objective",
     type=click.Choice(["throughput", "latency", "memory"]),
     default="throughput",
     show_default=True,
-    help="What the cut minimises: ms per inference, ms from end to end, or peak bytes.",
+    help="What the cut minimises: ms between results, ms from end to end, or the parameter bytes "
+    "of the fullest stage.",
 )
 times_option = click.option(
     "--times",
@@ -124,7 +133,8 @@ times_option = click.option(
 )
 DEVICE_HELP = (
     "A host that 'respect-tf devices' lists; usb3, usb2 or pcie for all hosts of that link; or a "
-    ".json file that 'respect-tf calibrate' wrote. May be given several times."
+    ".json file that 'respect-tf calibrate' wrote. May be given several times, for a cut that is "
+    "good on all of them."
 )
 
 
@@ -136,11 +146,11 @@ def one_or_several(context: Any, parameter: Any, value: tuple[str, ...]) -> Any:
 
 device_option = click.option(
     "--device",
+    metavar="NAME",
     default=("usb3",),
     multiple=True,
-    show_default="usb3",
     callback=one_or_several,
-    help=DEVICE_HELP,
+    help=f"{DEVICE_HELP} Default: usb3.",
 )
 time_limit_option = click.option(
     "--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds for the scheduler."
@@ -150,7 +160,7 @@ seed_option = click.option(
     type=int,
     default=0,
     show_default=True,
-    help="Of what is random: the same seed gives the same result.",
+    help="Of what is random; the same seed gives the same result.",
 )
 no_verify_option = click.option("--no-verify", is_flag=True, help="Do not prove the segments.")
 output_option = click.option(
@@ -210,7 +220,8 @@ class CarefulGroup(click.Group):
         else:
             handled = False
         try:
-            return super().main(*args, **kwargs)
+            with speaking(command_words):
+                return super().main(*args, **kwargs)
         except Exception as error:
             # Modules in C that are just being imported make other errors of it.
             if interrupted.is_set():
@@ -234,9 +245,15 @@ class CarefulGroup(click.Group):
 
 
 def say(text: str) -> None:
-    """Print a result. Names in it cannot make the terminal do anything."""
+    """Print a result, in the words of the command line."""
+    _print(in_words(text))
+
+
+def _print(text: str) -> None:
+    """Write to standard output. Names in it cannot make the terminal do anything."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    make_room()
     try:
         click.echo(shown)
     except OSError as error:
@@ -257,15 +274,23 @@ def _fail_to_print(error: OSError) -> NoReturn:
 
 
 @contextlib.contextmanager
-def failing(as_json: bool) -> Iterator[None]:
-    """Turn this package's errors into a message and exit code 1."""
+def failing(as_json: bool, doing: str, *, quiet: bool = False) -> Iterator[None]:
+    """Do the work of a command: with progress, its errors as a message and exit code 1.
+
+    Args:
+        as_json: Whether a program reads the result, and errors too.
+        doing: What is being done, for progress.
+        quiet: Whether to show none.
+    """
     try:
-        yield
+        with progress(doing, verbose=0 if quiet else "auto", summary=False):
+            yield
     except RespectError as error:
         if as_json:
-            print_json({"error": {"type": type(error).__name__, "message": str(error)}})
+            said = {"type": type(error).__name__, "message": in_words(str(error))}
+            print_json({"error": said})
         else:
-            click.echo(printable(f"error: {error}"), err=True)
+            click.echo(printable(f"error: {in_words(str(error))}"), err=True)
         sys.exit(1)
 
 
@@ -320,4 +345,5 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def print_json(value: Any) -> None:
-    say(json.dumps(finite(value), indent=2, allow_nan=False))
+    """Print a result for a program, word for word."""
+    _print(json.dumps(finite(value), indent=2, allow_nan=False))

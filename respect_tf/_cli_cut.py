@@ -71,7 +71,7 @@ def schedule(
     from respect_tf.run import measure_on_cpu
     from respect_tf.scheduling import Constraints
 
-    with failing(as_json):
+    with failing(as_json, f"Scheduling {model.name}"):
         constraints = Constraints(
             stage_bytes=stage_bytes,
             pinned=dict(map(_pin, pins)),
@@ -169,7 +169,7 @@ def segment(
 
     if bool(cuts) == (schedule_file is not None):
         raise click.UsageError("Give either --cut (once per cut) or --schedule.")
-    with failing(as_json):
+    with failing(as_json, f"Cutting {model.name}", quiet=quiet):
         folder = target_folder(model, output, overwrite=overwrite)
         pipeline = segment_at(
             model,
@@ -188,7 +188,7 @@ def segment(
 @json_option
 def verify(folder: Path, seed: int, as_json: bool) -> None:
     """Prove again that the segments in FOLDER compute what the whole model computes."""
-    with failing(as_json):
+    with failing(as_json, f"Proving {folder.name}"):
         pipeline = respect_tf.load(folder)
         parity = pipeline.verify(seed=seed)
         if as_json:

@@ -63,7 +63,7 @@ def compile_(
     from respect_tf._compile_folder import compile_folder
     from respect_tf.report import compilation_table
 
-    with failing(as_json):
+    with failing(as_json, f"Compiling {folder.name}", quiet=quiet):
         pipeline, compilation = compile_folder(
             folder, compiler, timeout=timeout, retries=retries, verbose=0 if quiet else "auto"
         )
@@ -83,12 +83,12 @@ def compile_(
 )
 @json_option
 def inspect(model: Path, trusted: bool, as_json: bool) -> None:
-    """Say what is in MODEL, a .tflite file; or what converting MODEL will give.
+    """Say what is in MODEL: a .tflite file, compiled or not, or a saved pipeline.
 
-    Of a .keras or .h5 file or a SavedModel folder: what will map, what will be rewritten, what
-    stays on the CPU, what stops the compiler.
+    Of a .keras or .h5 file or a SavedModel folder, say what converting it will give: what will
+    map, what will be rewritten, what stays on the CPU, what stops the compiler.
     """
-    with failing(as_json):
+    with failing(as_json, f"Inspecting {model.name}"):
         found = respect_tf.inspect(model, trusted=trusted)
         if as_json:
             print_json(found.to_dict())
@@ -105,7 +105,11 @@ def inspect(model: Path, trusted: bool, as_json: bool) -> None:
     help="File to write the constants to, NAME.json: what --device takes.",
 )
 @click.option(
-    "--device", multiple=True, callback=one_or_several, help=f"Where to start. {DEVICE_HELP}"
+    "--device",
+    metavar="NAME",
+    multiple=True,
+    callback=one_or_several,
+    help=f"Where to start. {DEVICE_HELP}",
 )
 @json_option
 def calibrate(measurements: Path, output: Path | None, device: Any, as_json: bool) -> None:
@@ -114,7 +118,7 @@ def calibrate(measurements: Path, output: Path | None, device: Any, as_json: boo
     Its columns: `ms`, and `model` (path of an uncompiled .tflite segment) or `macs`,
     `cached_bytes`, `streamed_bytes`, `input_bytes` and `output_bytes`.
     """
-    with failing(as_json):
+    with failing(as_json, f"Calibrating with {measurements.name}"):
         found = respect_tf.calibrate(measurements, device)
         if output is not None:
             found.device.save(output)
@@ -192,7 +196,7 @@ def run(
     """
     from respect_tf.report import table
 
-    with failing(as_json):
+    with failing(as_json, f"Running {folder.name}", quiet=quiet):
         pipeline = respect_tf.load(folder)
         devices = None if edge_tpus is None else edge_tpus.split(",")
         with pipeline.runner(
@@ -251,6 +255,7 @@ def run(
 )
 @click.option(
     "--device",
+    metavar="NAME",
     multiple=True,
     callback=one_or_several,
     help=f"{DEVICE_HELP} Default: what the pipeline was made for.",
@@ -285,7 +290,7 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Simulate the pipeline in FOLDER on the Edge TPUs that the device model predicts."""
-    with failing(as_json):
+    with failing(as_json, f"Simulating {folder.name}"):
         found = respect_tf.load(folder).simulate(
             num_inputs,
             device=device,
@@ -309,7 +314,7 @@ def devices(as_json: bool) -> None:
     from respect_tf.device import device_table
     from respect_tf.report import table
 
-    with failing(as_json):
+    with failing(as_json, "Listing devices"):
         rows = device_table()
         if as_json:
             print_json([row.to_dict() for row in rows])
@@ -331,7 +336,7 @@ def doctor(as_json: bool) -> None:
     """Check that everything needed is installed, and say what is optional and missing."""
     from respect_tf.report import examine_installation, table
 
-    with failing(as_json):
+    with failing(as_json, "Looking at the installation"):
         findings = examine_installation()
         if as_json:
             print_json([finding.to_dict() for finding in findings])

@@ -42,7 +42,7 @@ _MOST_BYTES = 1 << 20
 def fleet(
     description: Path, output: Path | None, overwrite: bool, quiet: bool, as_json: bool
 ) -> None:
-    r"""Plan for the models in DESCRIPTION, a TOML file, and convert them with --output.
+    """Plan for the models in DESCRIPTION, a TOML file, and convert them with --output.
 
     \b
     num_devices = 4
@@ -52,9 +52,9 @@ def fleet(
     path = "detector.keras"        # relative to the file
     rate = 30.0                    # inferences per second
     samples = "images.npy"         # to calibrate with, for --output
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     verbose: Any = 0 if quiet else "auto"
-    with failing(as_json):
+    with failing(as_json, f"Planning {description.name}", quiet=quiet):
         given = _read(description)
         folder = description.parent
         models = {name: folder / model["path"] for name, model in given["models"].items()}

@@ -52,7 +52,7 @@ def plan(
     as_json: bool,
 ) -> None:
     """Say what MODEL gains from 1, 2, ... Edge TPUs, and how to use them best."""
-    with failing(as_json):
+    with failing(as_json, f"Planning for {model.name}", quiet=quiet):
         found = respect_tf.plan(
             model,
             num_devices,

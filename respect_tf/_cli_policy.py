@@ -77,7 +77,7 @@ def labels(
         "num_processes": processes,
         "verbose": 0 if quiet else "auto",
     }
-    with failing(as_json):
+    with failing(as_json, "Solving graphs for labels", quiet=quiet):
         runs = [
             run_labels(folder, count, seed=seed, time_limit=time_limit, **common)
             for seed, count in ((1, validation), (0, training))
@@ -150,7 +150,7 @@ def train(
         train,
     )
 
-    with failing(as_json):
+    with failing(as_json, "Training the policy", quiet=quiet):
         given = {name: value for name, value in sizes.items() if value is not None}
         plan = dataclasses.replace(TrainingPlan(seed=seed), **given)
         training, validation = load_all_labels(label_folder)
@@ -220,7 +220,7 @@ def evaluate(
     from respect_tf.policy import load_weights
     from respect_tf.training import FAMILIES, evaluate, evaluation_rows, label_task
 
-    with failing(as_json):
+    with failing(as_json, "Comparing the policy with its rivals"):
         loaded = load_weights(weights)
         tables = {}
         for size in num_ops:

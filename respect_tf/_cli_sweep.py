@@ -40,10 +40,10 @@ from respect_tf._cli_common import (
 @click.option(
     "--device",
     "devices",
+    metavar="NAME",
     multiple=True,
     default=("usb3-pi5",),
-    show_default="usb3-pi5",
-    help="A host that 'respect-tf devices' lists. May be given several times.",
+    help="A host that 'respect-tf devices' lists. May be given several times. Default: usb3-pi5.",
 )
 @most_devices_option
 @processes_option
@@ -74,7 +74,7 @@ def sweep(
     from respect_tf._sweep import sweep as run
     from respect_tf._sweep import sweep_models, write_table
 
-    with failing(as_json):
+    with failing(as_json, "Estimating", quiet=quiet):
         listed = sweep_models(models)
         folder = str((Path(f"{output}.work")).resolve()) if work is None else work
         found = run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from respect_tf._host_ops import with_host_ops
 from respect_tf._manifest_reading import read_pipeline
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
-from respect_tf._reporting import Verbosity
+from respect_tf._provenance import provenance
+from respect_tf._reporting import Verbosity, progress, tell
 from respect_tf._steps import (
     all_warnings,
     check_metadata,
@@ -177,37 +179,46 @@ def convert(
         measure=measure,
     )
     check_metadata(metadata)
-    compiler = resolve_compiler(compile, verbose=verbose)
-    whole = to_int8(
-        model,
-        representative_dataset,
-        inference_input_type=inference_input_type,
-        inference_output_type=inference_output_type,
-        rewrite=rewrite,
-        input_shape=input_shape,
-        strict=None,
-        custom_objects=custom_objects,
-        trusted=trusted,
-        check_interface=None if metadata is None else metadata.describe,
-        verbose=verbose,
-    )
-    graph = op_graph_of(whole.unpacked)
-    interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
-    choice = with_times(with_host_ops(choice, graph, whole, strict=strict, verbose=verbose), whole)
-    chosen = choose(choice, graph, num_devices, device, verbose=verbose)
-    chosen, segments, recuts = cut_and_compile(
-        whole,
-        graph,
-        choice,
-        chosen,
-        interface,
-        compiler=compiler,
-        must_compile=compile is True,
-        device=device,
-        verbose=verbose,
-    )
-    warnings = all_warnings(whole, graph, chosen.schedule, segments, verbose=verbose)
-    inputs = proving_inputs(whole, graph, seed=seed or 0) if verify else None
+    compiler = resolve_compiler(compile, verbose=0)  # an error before any work
+    with progress(f"Converting {_called(model)}", verbose=verbose):
+        whole = to_int8(
+            model,
+            representative_dataset,
+            inference_input_type=inference_input_type,
+            inference_output_type=inference_output_type,
+            rewrite=rewrite,
+            input_shape=input_shape,
+            strict=None,
+            custom_objects=custom_objects,
+            trusted=trusted,
+            check_interface=None if metadata is None else metadata.describe,
+            verbose=verbose,
+        )
+        graph = op_graph_of(whole.unpacked)
+        interface = interface_of(whole.content, whole.unpacked, graph, metadata, verbose=verbose)
+        choice = with_times(
+            with_host_ops(choice, graph, whole, strict=strict, verbose=verbose), whole
+        )
+        chosen = choose(choice, graph, num_devices, device, verbose=verbose)
+        chosen, segments, recuts = cut_and_compile(
+            whole,
+            graph,
+            choice,
+            chosen,
+            interface,
+            compiler=compiler,
+            must_compile=compile is True,
+            device=device,
+            verbose=verbose,
+        )
+        warnings = all_warnings(whole, graph, chosen.schedule, segments, verbose=verbose)
+        inputs = proving_inputs(whole, graph, seed=seed or 0) if verify else None
+        parity = prove(whole.content, segments, inputs, graph, verbose=verbose)
+        tell("comparing with other numbers of Edge TPUs")
+        frames = frames_told(graph, device)
+        comparison = compare_speed(graph, chosen.schedule, device)
+    if compiler is None:
+        resolve_compiler(compile, verbose=verbose)  # says so, now that nothing else is wrong
     return Pipeline(
         name=plain_name(whole.name),
         model=whole.content,
@@ -217,15 +228,42 @@ def convert(
         device=device,
         replicas=chosen.replicas,
         choice=chosen.reason,
-        frames=frames_told(graph, device),
-        parity=prove(whole.content, segments, inputs, graph, verbose=verbose),
+        frames=frames,
+        parity=parity,
         warnings=warnings,
         interface=interface,
         recuts=recuts,
         conversion_seconds=whole.seconds,
         rewritten=describe_rewritten(whole.rewritten),
-        comparison=compare_speed(graph, chosen.schedule, device),
+        made=provenance(
+            {
+                "num_segments": num_segments,
+                "num_devices": num_devices,
+                "scheduler": scheduler,
+                "objective": objective,
+                "device": device,
+                "constraints": constraints,
+                "rewrite": rewrite,
+                "inference_input_type": inference_input_type,
+                "inference_output_type": inference_output_type,
+                "strict": strict,
+                "time_limit": time_limit,
+                "seed": seed,
+            },
+            _DEFAULTS,
+        ),
+        comparison=comparison,
     )
+
+
+_DEFAULTS = {name: one.default for name, one in inspect.signature(convert).parameters.items()}
+
+
+def _called(model: Any) -> str:
+    """What progress calls a model that has not been looked at yet."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model).name or str(model)
+    return str(getattr(model, "name", None) or "the model")
 
 
 def segment_at(

@@ -17,7 +17,9 @@ from respect_tf._errors import ArgumentError, ConversionError, RespectError
 from respect_tf._hook import OPTIONS, TFLiteConverter
 from respect_tf._manifest_schema import plain_name
 from respect_tf._pipeline import Pipeline
-from respect_tf._reporting import Verbosity, report
+from respect_tf._reporting import Verbosity, report, speaking
+from respect_tf._words import converter_words
+from respect_tf.report import inspect_tflite
 from respect_tf.tflite import TFLiteContent, converter_name, mark_made_here
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Intercepted(Sequence[Pipeline]):
         try:
             yield
         except RespectError as error:
+            error.args = (converter_words(str(error)), *error.args[1:])
             self.errors.append((name, error))
         except Exception as error:
             unexpected = ConversionError(
@@ -78,7 +81,15 @@ class Intercepted(Sequence[Pipeline]):
         return copied
 
     def _add(self, model: Any, name: str) -> None:
-        with self._errors_kept(name):
+        with self._errors_kept(name), speaking(converter_words):
+            if isinstance(model, TFLiteContent) and not _is_quantised(model.content):
+                report(
+                    f"'{name}' is converted in float, and left alone: no pipeline is made of it. "
+                    "For int8, set converter.optimizations = [tf.lite.Optimize.DEFAULT] and "
+                    "converter.representative_dataset, or pass intercept(representative_dataset=f)",
+                    verbose=self._options["verbose"],
+                )
+                return
             pipeline = convert(model, **{"strict": False, **self._options})
             if self._folder is not None:
                 pipeline.save(self._folder / self._unused(name), verbose=self._options["verbose"])
@@ -92,6 +103,11 @@ class Intercepted(Sequence[Pipeline]):
             unused = f"{name}_{number}"
         self._names.add(unused)
         return unused
+
+
+def _is_quantised(content: bytes) -> bool:
+    """Whether any tensor but constants is 8 bit: of float models, weights alone may be."""
+    return bool({"int8", "uint8"} & {*inspect_tflite(content).dtype_counts})
 
 
 _intercepted: contextvars.ContextVar[Intercepted | None] = contextvars.ContextVar(
@@ -115,13 +131,13 @@ def intercept(
 
     The code in the block gets what it would get without it: the same bytes, and the same errors.
     Each `convert()` of a converter of TensorFlow, however it was made, also gives a pipeline of
-    those very bytes, batch 1. Conversions in other threads are left alone.
+    those very bytes, batch 1. Conversions to float, of which an Edge TPU would run nothing, are
+    left alone, with a line that says so; and so are conversions in other threads.
 
     Args:
         num_segments: Segments of each pipeline, as for `respect_tf.convert`.
         representative_dataset: A function that yields lists of inputs, for conversions without one
-            of their own: their pipelines are int8 then, while their bytes stay what they are.
-            Without it, such pipelines are float, and an Edge TPU will run nothing of them.
+            of their own: they give int8 pipelines then, while their bytes stay what they are.
         folder: Where to save each pipeline, in a folder of its own named after the model.
         verbose: 0 is silence.
         **options: As for `respect_tf.convert`; `strict` is False here where left out.

@@ -137,7 +137,6 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
         else {
             "one_tpu_ms": pipeline.comparison.one_tpu_ms,
             "compiler_ms": pipeline.comparison.compiler_ms,
-            "fewer_ms": list(pipeline.comparison.fewer_ms),
         },
         "figures": {
             "schedule.cost": "computed from sizes of constants and tensors in the .tflite model"
@@ -156,6 +155,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
             "num_tensors": parity.num_tensors,
             "num_bytes": parity.num_bytes,
         },
+        "made": pipeline.made or None,
         "warnings": list(pipeline.warnings),
         "recuts": list(pipeline.recuts),
         "rewritten": list(pipeline.rewritten),

@@ -160,7 +160,7 @@ _PARITY = (Field("num_inputs", _size), Field("num_tensors", _size), Field("num_b
 _COMPARISON = (
     Field("one_tpu_ms", _measure),
     Field("compiler_ms", _measure),
-    Field("fewer_ms", list_of(_measure)),
+    Field("fewer_ms", list_of(_measure), optional=True, default=[]),  # of earlier folders
 )
 
 # What is optional in version 1 is what its first folders did not have.
@@ -182,6 +182,7 @@ MANIFEST_FIELDS = (
     Field("comparison", nullable(record(_COMPARISON)), optional=True, default=None),
     Field("figures", map_of(_words, _words), optional=True, default={}),
     Field("parity", nullable(record(_PARITY))),
+    Field("made", nullable(_words), optional=True, default=None),
     Field("warnings", list_of(_words)),
     Field("recuts", list_of(_words), optional=True, default=[]),
     Field("rewritten", list_of(_words), optional=True, default=[]),

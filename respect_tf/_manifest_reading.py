@@ -109,6 +109,7 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
         warnings=tuple(dict.fromkeys([*manifest["warnings"], *(found if is_old else ())])),
         interface=Interface.from_dicts(manifest["inputs"], manifest["outputs"]),
         recuts=tuple(manifest["recuts"]),
+        made=manifest["made"] or "",
         rewritten=tuple(manifest["rewritten"]),
         comparison=None
         if comparison is None
@@ -117,7 +118,6 @@ def _pipeline(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Pip
             num_stages=len(segments),
             one_tpu_ms=comparison["one_tpu_ms"],
             compiler_ms=comparison["compiler_ms"],
-            fewer_ms=tuple(comparison["fewer_ms"]),
         ),
     )
     _check_interface(manifest, made)

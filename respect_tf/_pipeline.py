@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from respect_tf._choosing import frames_told
 from respect_tf._errors import DeviceError
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._predicted_pipeline import PredictedPipeline
-from respect_tf._reporting import Verbosity, progress
+from respect_tf._reporting import Verbosity, counted, progress
 from respect_tf.compile import compile_segments, require_compiler
 from respect_tf.device import EdgeTpu, Hosts, resolve_device
 from respect_tf.graph import OpGraph
@@ -69,6 +70,7 @@ class Pipeline(PredictedPipeline):
         recuts: A line for each cut that was compiled, where the compiler's log led to another one.
         rewritten: A line for each kind of op that was rewritten before the model was quantised.
         conversion_seconds: How long TensorFlow's own conversion took; None where there was none.
+        made: When the pipeline was made, with which versions and options, in words.
         comparison: What the report compares its speed with; None where nobody looked, see
             `compared`.
     """
@@ -90,6 +92,7 @@ class Pipeline(PredictedPipeline):
     recuts: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     conversion_seconds: float | None = None
+    made: str = ""
     comparison: Comparison | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,11 +112,14 @@ class Pipeline(PredictedPipeline):
     def compared(self) -> Pipeline:
         """The same pipeline, whose report says how fast other ways to run the model would be.
 
-        That is one Edge TPU, the compiler's own cut, and fewer stages. It takes two schedulers,
-        and `convert` has done it for the device that it was given.
+        That is one Edge TPU, the compiler's own cut, and other numbers of Edge TPUs. It takes two
+        schedulers, and `convert` has done it for the device that it was given.
         """
-        found = compare_speed(self.graph, self.schedule, self.device)
-        return dataclasses.replace(self, comparison=found)
+        return dataclasses.replace(
+            self,
+            comparison=compare_speed(self.graph, self.schedule, self.device),
+            frames=frames_told(self.graph, self.device),
+        )
 
     def predict(
         self,
@@ -149,25 +155,30 @@ class Pipeline(PredictedPipeline):
         """
         samples, real = split_samples(x, self.inputs)
         if runner is None:
-            rows = [self._chain.run(sample, reset_states=reset_states) for sample in samples]
+            counting = counted("running", samples, len(samples), unit="samples")
+            rows = [self._chain.run(sample, reset_states=reset_states) for sample in counting]
             return stack_results(rows, self.outputs, real=real)
         names = [spec.name for spec in self.segments[0].inputs]
         pushed = (dict(zip(names, sample, strict=True)) for sample in samples)
         rows = [list(result.values()) for result in stream(runner, pushed)]
         return stack_results(rows, self.outputs, real=real)
 
-    def verify(self, x: Inputs | None = None, *, seed: int = 0) -> ParityReport:
+    def verify(
+        self, x: Inputs | None = None, *, seed: int = 0, verbose: Verbosity = "auto"
+    ) -> ParityReport:
         """Prove on the CPU that the segments compute what the whole model computes.
 
         Args:
             x: Inputs as for `predict`; three random ones over the full range if left out.
             seed: Seed of the random inputs.
+            verbose: 0 is silence.
 
         Raises:
             ParityError: A tensor differs; the message names segment, op, tensor and first index.
         """
         inputs = None if x is None else split_samples(x, self.inputs)[0]
-        return verify(self.model, self.segments, inputs, seed=seed, graph=self.graph)
+        with progress(f"Proving {self.name}", verbose=verbose):
+            return verify(self.model, self.segments, inputs, seed=seed, graph=self.graph)
 
     def compile(
         self,

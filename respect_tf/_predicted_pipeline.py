@@ -52,6 +52,7 @@ class PredictedPipeline:
     rewritten: tuple[str, ...]
     comparison: Comparison | None
     choice: str
+    made: str
     frames: tuple[DeviceCount, ...]
     replicas: tuple[int, ...]
 
@@ -74,6 +75,7 @@ class PredictedPipeline:
             rewritten=self.rewritten,
             comparison=self.comparison,
             choice=self.choice,
+            made=self.made,
             frames=self.frames,
         )
 

@@ -140,7 +140,7 @@ def convert(
     as_json: bool,
 ) -> None:
     """Make a pipeline of MODEL: a .keras, .h5 or .tflite file, or a SavedModel folder."""
-    with failing(as_json):
+    with failing(as_json, f"Converting {model.name}", quiet=quiet):
         folder = target_folder(model, output, overwrite=overwrite)
         pipeline = respect_tf.convert(
             model,

@@ -177,6 +177,40 @@ def test_inspect_says_what_is_in_a_file(model, tmp_path):
     assert "no TFLite model" in _run("inspect", str(tmp_path / "bad"), code=1).stderr
 
 
+def test_inspect_says_what_is_in_a_saved_pipeline(model, tmp_path):
+    folder = str(tmp_path / "out")
+    _run("convert", model, "-n", "2", "-o", folder, "-q")
+    said = _run("inspect", folder).stdout
+    assert "net_segment_1_of_2.tflite" in said
+    assert "2 segments, bit-exact" in said
+    found = json.loads(_run("inspect", folder, "--json").stdout)
+    assert [segment["op_counts"] for segment in found["segments"]] == [{"CONV_2D": 2}] * 2
+    assert found["whole"]["num_ops"] == 4
+    assert found["replicas"] == [1, 1]
+    (tmp_path / "out" / "net.tflite").write_bytes(b"changed")
+    assert "was changed" in _run("inspect", folder, code=1).stderr
+
+
+def test_remedies_are_options_of_the_command_line(model, tmp_path, monkeypatch):
+    import keras
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
+    start = keras.Input((8, 8, 3), name="image")
+    keras.Model(start, keras.layers.Conv2D(4, 3)(start)).save(tmp_path / "net.keras")
+    said = _run("convert", str(tmp_path / "net.keras"), "-o", str(tmp_path / "o"), code=1).stderr
+    assert "--representative-data samples.npy  # (n, 8, 8, 3)" in said
+    assert "representative_dataset" not in said
+    assert "edgetpu_compiler" not in said  # it matters once nothing else is wrong
+    _run("convert", model, "-o", str(tmp_path / "o"), "-q")
+    said = _run("convert", model, "-o", str(tmp_path / "o"), code=1).stderr
+    assert "pass --overwrite to" in said
+    done = _run("convert", model, "-o", str(tmp_path / "o"), "--overwrite")
+    assert "edgetpu_compiler was not found" in done.stderr
+    assert "--device usb3-pi5" in done.stdout
+    assert "device=" not in done.stdout
+
+
 def test_doctor_finds_what_is_installed():
     assert "tensorflow" in _run("doctor").stdout
     names = {finding["name"] for finding in json.loads(_run("doctor", "--json").stdout)}
@@ -302,7 +336,10 @@ def test_a_result_that_cannot_be_printed_is_an_error_without_a_traceback(model, 
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
         )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "error: the result cannot be printed: No space left on device\n"
+    # On a slow machine, progress stands above it.
+    said = "error: the result cannot be printed: No space left on device\n"
+    assert done.stderr.endswith(said)
+    assert "Traceback" not in done.stderr
 
 
 _INTERRUPTED = """
@@ -324,7 +361,9 @@ runpy.run_module("respect_tf", run_name="__main__", alter_sys=True)
 def test_ctrl_c_during_imports_ends_without_a_traceback(model, imports):
     command = [sys.executable, "-c", _INTERRUPTED, str(imports), "schedule", model, "-n", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stderr in ("", "\nAborted!\n", "Aborted!\n")
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1:]  # on a slow machine, progress stands above it
+    assert last in ([], ["Aborted!"]) or last[0].startswith("Scheduling")
     assert done.returncode in (1, -signal.SIGINT)
 
 
@@ -384,7 +423,7 @@ def test_every_option_says_what_it_does_within_80_columns(name):
             assert parameter.help, parameter.name
     text = CliRunner().invoke(main, [name, "--help"], terminal_width=80).output
     for line in text.splitlines():
-        assert len(line) <= 88, line  # a name that cannot be broken may stand out
+        assert len(line) <= 80, line
 
 
 def test_a_schedule_can_be_had_of_any_model(tmp_path):

@@ -105,13 +105,39 @@ def test_a_plain_script_runs_unchanged(kind, with_data, tmp_path):
     outside = _script(kind, tmp_path / "outside", with_data=with_data)
     with intercept(2, verbose=0) as seen:
         inside = _script(kind, tmp_path / "inside", with_data=with_data)
-        assert len(seen) == 1
+        assert len(seen) == with_data
     assert inside == outside
-    [pipeline] = seen
-    assert len(pipeline.segments) == 2
-    assert pipeline.parity is not None
-    whole = respect_tf.inspect(pipeline.model)
-    assert whole.inputs[0].dtype == ("int8" if with_data else "float32")
+    for pipeline in seen:
+        assert len(pipeline.segments) == 2
+        assert pipeline.parity is not None
+        assert respect_tf.inspect(pipeline.model).inputs[0].dtype == "int8"
+
+
+def test_float_conversions_are_left_alone_with_one_line(tmp_path, capsys):
+    import tensorflow as tf
+
+    with intercept(2) as seen:
+        _script("concrete_function", tmp_path, with_data=False)
+        converter = _converter("concrete_function", tmp_path)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]  # weights alone are int8 then
+        converter.convert()
+    said = capsys.readouterr().err
+    assert list(seen) == []
+    assert said.count("is converted in float, and left alone") == 2
+    assert said.count("converter.representative_dataset") == 2
+    assert "warning" not in said.lower()
+    assert "edgetpu_compiler" not in said
+
+
+def test_advice_is_in_the_words_of_the_script(tmp_path, capsys):
+    import tensorflow as tf
+
+    with intercept(2, compile=False):
+        converter = _converter("concrete_function", tmp_path)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = _data
+        converter.convert()
+    assert "converter.inference_output_type = tf.int8" in capsys.readouterr().err
 
 
 def test_float_conversions_can_be_quantised_beside(tmp_path):
@@ -135,7 +161,7 @@ def test_keras_litert_export_is_seen(tmp_path):
     model = _model()
     if "litert" not in (model.export.__doc__ or ""):
         pytest.skip("this Keras does not export to LiteRT")
-    with intercept(2, verbose=0) as seen:
+    with intercept(2, _data, verbose=0) as seen:
         model.export(str(tmp_path / "model.tflite"), format="litert", verbose=False)
     assert len(seen) == 1
     assert (tmp_path / "model.tflite").stat().st_size > 0
@@ -279,7 +305,7 @@ def test_an_error_of_ours_leaves_the_conversion_alone(monkeypatch, tmp_path, bro
     made = None
     with (
         pytest.raises(respect_tf.ConversionError, match=r"ZeroDivisionError: oops.*report"),
-        intercept(2, verbose=0) as seen,
+        intercept(2, _data, verbose=0) as seen,
     ):
         made = converter.convert()
     assert made == expected

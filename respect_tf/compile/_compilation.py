@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from respect_tf._errors import ArgumentError, CompilerError
-from respect_tf._reporting import Verbosity, progress
+from respect_tf._reporting import Verbosity, progress, tell
 from respect_tf.compile._compiled_model import read_compiled
 from respect_tf.compile._compiler import (
     Compiler,
@@ -235,7 +235,8 @@ def _as_they_end(
     tasks: Sequence[concurrent.futures.Future[SegmentCompilation]],
 ) -> Sequence[concurrent.futures.Future[SegmentCompilation]]:
     """The tasks in their order once all are done; the first error is raised as soon as it comes."""
-    for task in concurrent.futures.as_completed(tasks):
+    for done, task in enumerate(concurrent.futures.as_completed(tasks), 1):
+        tell(f"compiling: {done} of {len(tasks)} segments")
         error = task.exception()
         if error is not None and not isinstance(error, Stopped):
             raise error

@@ -9,9 +9,9 @@ from respect_tf.report._finding import Finding
 from respect_tf.report._fleet_text import fleet_text
 from respect_tf.report._float_comparison import FloatComparison
 from respect_tf.report._gantt import Gantt, draw_gantt
-from respect_tf.report._inspection import Inspection, inspect
+from respect_tf.report._inspection import Inspection, inspect_tflite
 from respect_tf.report._model_explorer import model_explorer_overlays
-from respect_tf.report._model_inspection import ModelInspection, UnmappedOps
+from respect_tf.report._model_inspection import ModelInspection, UnmappedOps, inspect_model
 from respect_tf.report._placed_graph import PlacedGraph
 from respect_tf.report._plan_text import choice, plan_dict, plan_html, plan_text
 from respect_tf.report._plot_plan import plot_plan
@@ -48,7 +48,8 @@ __all__ = [
     "fleet_text",
     "format_bytes",
     "format_cost",
-    "inspect",
+    "inspect_model",
+    "inspect_tflite",
     "memory_picture",
     "model_explorer_overlays",
     "pipeline_picture",

@@ -14,7 +14,7 @@ SHARED = "#6E6E6E"  # what no stage has for itself: the bus
 
 # sRGB to relative luminance: WCAG 2.1, with the exponent 2.2 for its two-part curve.
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
-_LIGHT = 0.25
+_LIGHT = 0.179  # where black and white are as far away
 
 
 def stage_colour(stage: int) -> str:
@@ -27,3 +27,9 @@ def text_colour(background: str) -> str:
     parts = [int(background[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     luminance = sum(weight * part**2.2 for weight, part in zip(_LUMINANCE, parts, strict=True))
     return "#000000" if luminance > _LIGHT else "#ffffff"
+
+
+def lighter(colour: str) -> str:
+    """A colour `"#rrggbb"` with a quarter of white in it."""
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(0.75 * part + 0.25 * 255):02X}" for part in parts)

@@ -1,4 +1,4 @@
-"""A report as HTML: one file, no network, no script."""
+"""A report as HTML: one file, no network; a script of its own for the op graph alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from respect_tf._reporting import printable
 from respect_tf.report._advice import GLOSSARY
 from respect_tf.report._gantt import draw_gantt
+from respect_tf.report._html_parts import SCRIPT, STYLE, TOOLS
 from respect_tf.report._report_text import (
     SOURCES,
     WORTH,
@@ -25,51 +26,6 @@ if TYPE_CHECKING:
 
 # Beyond this, the picture of the graph would make the page megabytes large.
 _MAX_OPS = 3000
-
-_STYLE = """
-.respect-tf{--ink:#1b1b1b;--soft:#595959;--line:#8a8a8a;--rule:#d5d5d5;--page:#fff;--mark:#0001;
-font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:1320px;
-margin:0 auto;padding:16px;box-sizing:border-box}
-.respect-tf h1{font-size:22px;margin:0 0 12px;overflow-wrap:anywhere}
-.respect-tf h2{font-size:17px;margin:28px 0 8px}
-.respect-tf p{margin:4px 0}
-.respect-tf .tiles{display:flex;flex-wrap:wrap;gap:10px;margin:0 0 16px}
-.respect-tf .tile{flex:1 1 150px;border:1px solid var(--rule);border-radius:8px;padding:8px 12px}
-.respect-tf .tile b{display:block;font-size:20px}
-.respect-tf .tile span,.respect-tf .source{color:var(--soft);font-size:13px}
-.respect-tf dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 16px;margin:0}
-.respect-tf dt{color:var(--soft)}
-.respect-tf dd{margin:0;overflow-wrap:anywhere}
-.respect-tf .warning{border-left:4px solid #D55E00;padding-left:8px}
-.respect-tf .scroll{overflow-x:auto;max-width:100%}
-.respect-tf table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;
-color:inherit;background:none}
-.respect-tf th,.respect-tf td{padding:3px 12px 3px 0;text-align:right;white-space:nowrap;
-border-bottom:1px solid var(--rule);background:none}
-.respect-tf th:first-child,.respect-tf td:first-child{text-align:left}
-.respect-tf svg{display:block}
-.respect-tf .row{font-size:13px;margin:8px 0 2px}
-.respect-tf .legend{font-size:13px;display:flex;flex-wrap:wrap;gap:2px 16px}
-.respect-tf .key i{display:inline-block;width:14px;height:12px;margin-right:5px;
-vertical-align:-1px}
-.respect-tf i.room{width:0;border-left:2px dashed var(--ink)}
-.respect-tf i.crossing{height:0;border-top:2px solid var(--ink);vertical-align:4px}
-.respect-tf line.room{stroke:var(--ink);stroke-width:2;stroke-dasharray:4 2}
-.respect-tf .strip{padding:0 0 2px}
-.respect-tf .marked{background:var(--mark)}
-.respect-tf .bar{stroke:var(--page);stroke-width:1}
-.respect-tf .followed{stroke:var(--ink);stroke-width:2.5}
-.respect-tf .number{font-size:11px;text-anchor:middle;pointer-events:none}
-.respect-tf .tick{font-size:11px;fill:var(--soft)}
-.respect-tf .inner{fill:none;stroke:var(--line);stroke-width:1}
-.respect-tf path.crossing{fill:none;stroke:var(--ink);stroke-width:2}
-.respect-tf .border{fill:var(--ink)}
-.respect-tf .cpu{stroke:var(--ink);stroke-width:1.5}
-.respect-tf .band{font-size:12px;fill:var(--ink)}
-@media (prefers-color-scheme:dark){html.respect-tf-page{background:#181818}
-.respect-tf-page .respect-tf{--ink:#ececec;--soft:#ababab;--line:#8f8f8f;--rule:#444;
---page:#181818;--mark:#fff2}}
-"""
 
 
 def html_page(report: Report) -> str:
@@ -93,7 +49,7 @@ def _body(report: Report, *, graph: bool) -> str:
     title = html.escape(report_title(report))
     return "\n".join(
         [
-            f'<div class="respect-tf"><style>{_STYLE}</style>',
+            f'<div class="respect-tf"><style>{STYLE}</style>',
             f"<h1>{title}</h1>",
             _tiles(report),
             _lines(report),
@@ -136,11 +92,17 @@ def _tiles(report: Report) -> str:
             if report.status.startswith("optimal")
             else (f"{report.gap:.2%}", "above the optimum at most")
         )
-    cells = "".join(
+    cells = [
         f'<div class="tile"><b>{html.escape(value)}</b><span>{html.escape(what)}</span></div>'
         for value, what in tiles
-    )
-    return f'<div class="tiles">{cells}</div>'
+    ]
+    if report.warnings:
+        *others, worst = report.warnings
+        more = f", and {len(others)} more below" if others else ""
+        cells.append(
+            f'<div class="tile warning"><b>{html.escape(worst)}</b><span>warning{more}</span></div>'
+        )
+    return f'<div class="tiles">{"".join(cells)}</div>'
 
 
 def _lines(report: Report) -> str:
@@ -173,7 +135,7 @@ def _pictures(report: Report, *, graph: bool) -> list[str]:
     if graph:
         parts.append("<h2>The ops and their stages</h2>")
         if placed.graph.num_ops <= _MAX_OPS:
-            parts.append(picture_html(schedule_picture(placed)))
+            parts += [TOOLS, f"<div>{picture_html(schedule_picture(placed))}</div>", SCRIPT]
         else:
             parts.append(
                 f"<p>{placed.graph.num_ops:,} ops are too many for this page; plot_schedule() "
@@ -183,12 +145,13 @@ def _pictures(report: Report, *, graph: bool) -> list[str]:
 
 
 def _table(part: ReportTable) -> str:
+    title = html.escape(part.title[:1].upper() + part.title[1:])
     head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in part.columns)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
         for row in part.rows
     )
     return (
-        f'<h2>{html.escape(part.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>"
+        f'<h2>{title}</h2><div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )

@@ -5,16 +5,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from respect_tf._errors import RespectError
 from respect_tf._reporting import printable
 from respect_tf.compile import CompiledModel, compiled_of
 from respect_tf.graph import op_graph_of
-from respect_tf.report._model_inspection import ModelInspection, inspect_model
 from respect_tf.report._text import format_bytes, table
 from respect_tf.tflite import (
     ints,
@@ -118,31 +115,16 @@ class Inspection:
         return printable("\n".join(lines))
 
 
-def inspect(
-    model: Any,
-    *,
-    custom_objects: Mapping[str, Any] | None = None,
-    trusted: bool = False,
-) -> Inspection | ModelInspection:
-    """Say what is in a .tflite file, or what converting any other model will give.
+def inspect_tflite(model: Any) -> Inspection:
+    """Say what is in a .tflite file.
 
     Args:
-        model: Bytes or path of a .tflite file; or a Keras model, the path of a `.keras` or `.h5`
-            file or a SavedModel folder, for which it is said before any conversion what will map,
-            what will be rewritten, what stays on the CPU and what stops the compiler.
-        custom_objects: Classes and functions by name that a Keras file needs besides Keras's own.
-        trusted: Whether a model file may run code of its own when it is loaded.
-
-    Returns:
-        An `Inspection` of a .tflite file, a `ModelInspection` of anything else.
+        model: Its bytes or path.
 
     Raises:
         ArgumentError: There is no such file.
         InvalidModelError: It is no valid .tflite file, or its part for the Edge TPU is damaged.
-        RespectError: A model cannot be loaded or converted, as for `respect_tf.convert`.
     """
-    if not _is_tflite(model):
-        return inspect_model(model, custom_objects=custom_objects, trusted=trusted)
     content = read_content(model)
     unpacked = read_model(content)
     main = unpacked.subgraphs[0]
@@ -176,20 +158,6 @@ def inspect(
         compiled=compiled,
         obstacle=obstacle,
     )
-
-
-def _is_tflite(model: Any) -> bool:
-    """Whether a model is given as a .tflite file: bytes, or a path of no other kind."""
-    if isinstance(model, bytes | bytearray | memoryview):
-        return True
-    if not isinstance(model, str | os.PathLike):
-        return False
-    path = Path(model)
-    try:
-        is_folder = path.is_dir()
-    except OSError:  # a name that no file can have: reading it says what is wrong
-        is_folder = False
-    return not is_folder and path.suffix not in (".keras", ".h5", ".hdf5")
 
 
 def _finite(value: Any) -> Any:

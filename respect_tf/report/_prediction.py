@@ -9,11 +9,15 @@ from typing import Any
 
 from respect_tf.compile import ModelLog, logged_figures
 from respect_tf.device import PipelinePrediction, StagePrediction
+from respect_tf.planning import DeviceCount
 from respect_tf.report._comparison import Comparison
 from respect_tf.scheduling import Schedule
 from respect_tf.segmentation import Segment
 
 PREDICTED, COMPILER_LOG = "predicted", "compiler log"
+
+# Fewer Edge TPUs are as fast if results come at most so much later.
+_AS_FAST = 1.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +156,19 @@ def stages_on_device(
 
 
 def speed_of(
-    schedule: Schedule, prediction: PipelinePrediction, comparison: Comparison | None
+    schedule: Schedule,
+    prediction: PipelinePrediction,
+    comparison: Comparison | None,
+    frames: Sequence[DeviceCount],
 ) -> Speed:
-    """How fast a pipeline is, against what it was compared with for the same device."""
+    """How fast a pipeline is, against what it was compared with for the same device.
+
+    Args:
+        schedule: Its schedule.
+        prediction: What is predicted for it.
+        comparison: One Edge TPU and the compiler's cut; None where nobody looked.
+        frames: What other numbers of Edge TPUs would give; empty where nobody looked.
+    """
     device = prediction.device
     if comparison is not None and comparison.device != device:
         comparison = None
@@ -168,7 +182,25 @@ def speed_of(
         one_tpu_frames_per_second=_per_second(comparison.one_tpu_ms) if comparison else None,
         compiler_frames_per_second=_per_second(comparison.compiler_ms) if comparison else None,
         by_host=_by_host(schedule, prediction),
-        fewest_tpus=comparison.fewest_tpus(prediction.interval_ms) if comparison else None,
+        fewest_tpus=_fewest_tpus(prediction, frames) if comparison else None,
+    )
+
+
+def _fewest_tpus(prediction: PipelinePrediction, frames: Sequence[DeviceCount]) -> int | None:
+    """The least number of Edge TPUs, below those that are used, that gives results as often."""
+    used = sum(
+        count
+        for stage, count in zip(prediction.stages, prediction.replicas, strict=True)
+        if not stage.on_cpu
+    )
+    wanted = prediction.frames_per_second / _AS_FAST
+    return next(
+        (
+            known.num_devices
+            for known in frames
+            if 0 < known.num_devices < used and known.frames_per_second >= wanted
+        ),
+        None,
     )
 
 

@@ -83,6 +83,7 @@ class Report:
         rewritten: A line for each kind of op that was rewritten before the model was quantised.
         replicas: Number of Edge TPUs that run each stage.
         choice: What a plan chose and why; empty where the user chose.
+        made: When the pipeline was made, with which versions and options; empty where unknown.
         frames: What other numbers of Edge TPUs would give; empty where nobody looked.
         placed: What the pictures of `to_html` are drawn from; None for none.
     """
@@ -106,6 +107,7 @@ class Report:
     rewritten: tuple[str, ...] = ()
     replicas: tuple[int, ...] = ()
     choice: str = ""
+    made: str = ""
     frames: tuple[DeviceCount, ...] = ()
     placed: PlacedGraph | None = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -140,8 +142,8 @@ class Report:
     def to_html(self) -> str:
         """The report as an HTML page of its own, with pictures.
 
-        It needs no network and no script. How long the scheduler took is left out, so the same
-        pipeline gives the same page.
+        It needs no network; a script in it finds ops in the picture of the graph, and zooms. How
+        long the scheduler took is left out, so the same pipeline gives the same page.
         """
         from respect_tf.report._html import html_page
 
@@ -168,12 +170,15 @@ def build_report(
     rewritten: tuple[str, ...] = (),
     comparison: Comparison | None = None,
     choice: str = "",
+    made: str = "",
     frames: tuple[DeviceCount, ...] = (),
 ) -> Report:
     """Collect the figures of a pipeline."""
     graph = placed.graph
     on_device = stages_on_device(placed.prediction, segments)
-    speed = speed_of(schedule, placed.prediction, comparison)
+    if comparison is None or comparison.device != placed.prediction.device:
+        comparison, frames = None, ()  # they are about another device
+    speed = speed_of(schedule, placed.prediction, comparison, frames)
     mapped = sorted({op for stage in placed.prediction.stages for op in _mapped(stage.cost)})
     return Report(
         name=name,
@@ -204,6 +209,7 @@ def build_report(
         rewritten=rewritten,
         replicas=placed.prediction.replicas,
         choice=choice,
+        made=made,
         frames=frames,
         placed=placed,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from respect_tf.device import MARGINS
 from respect_tf.report._advice import next_steps, proof_of
 from respect_tf.report._prediction import COMPILER_LOG, PREDICTED, is_throughput
-from respect_tf.report._text import format_bytes, table
+from respect_tf.report._text import format_bytes, table, wrapped
 
 if TYPE_CHECKING:
     from respect_tf.report._report import Report, StageReport
@@ -39,8 +41,11 @@ def report_text(report: Report) -> str:
     parts = []
     for part in report_tables(report):
         parts += [table(part.columns, part.rows, title=part.title), ""]
-    parts += [f"{label:<{_LABEL_WIDTH}}{said}" for label, said in report_lines(report)]
-    return "\n".join([*parts, SOURCES, WORTH])
+    parts += [
+        wrapped(f"{label:<{_LABEL_WIDTH}}{said}", _LABEL_WIDTH)
+        for label, said in report_lines(report)
+    ]
+    return "\n".join([*parts, wrapped(SOURCES), wrapped(WORTH)])
 
 
 def report_title(report: Report) -> str:
@@ -83,19 +88,32 @@ def _host_tables(report: Report) -> list[ReportTable]:
     hosts = report.speed.by_host
     if len(hosts) < 2:
         return []
-    rows = [
-        [
-            host.device,
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for host in hosts:
+        cells = (
             f"{host.frames_per_second:,.1f}",
             f"{host.interval_ms:.3f}",
             "unknown" if host.optimum_ms is None else f"{host.optimum_ms:.3f}",
             "" if host.regret is None else f"{max(0.0, host.regret):.1%}",
             host.limited_by,
-        ]
-        for host in hosts
-    ]
+        )
+        machine = re.split(r"[ ,]", host.device, maxsplit=1)[0]
+        rows.setdefault((machine, *cells), []).append(host.device)
     columns = ["host", "frames/s", "ms", "best possible ms", "above it", "limited by"]
-    return [ReportTable("on each host that it may be (predicted)", columns, rows)]
+    alike = [[_together(names), *cells] for (_, *cells), names in rows.items()]
+    return [ReportTable("on each host that it may be (predicted)", columns, alike)]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Variants of a host that are alike: `"usb3-pi5, shared bus or own bus"`."""
+    variants = [name.partition(", ")[::2] for name in names]
+    bases = list(dict.fromkeys(base for base, _ in variants))
+    said = []
+    for base in bases:
+        buses = [bus for of, bus in variants if of == base and bus]
+        about = "any bus" if len(buses) > 1 else "".join(buses)
+        said.append(f"{base}, {about}" if about else base)
+    return " and ".join(said)
 
 
 def _device_tables(report: Report) -> list[ReportTable]:
@@ -169,6 +187,8 @@ def report_lines(report: Report, *, solve_seconds: bool = True) -> list[tuple[st
     lines += [("compiled", line) for line in report.recuts]
     lines += _streaming_lines(report)
     lines += _cpu_lines(report)
+    if report.made:
+        lines.append(("made", report.made))
     lines += [("next", step) for step in next_steps(report)]
     lines += [("warning", warning) for warning in report.warnings]
     return lines
@@ -181,7 +201,10 @@ def _cost(report: Report, cost: float) -> str:
 def _what(report: Report) -> str:
     """What a cost means."""
     if report.is_relative:
-        return f"worst {report.objective} over the hosts, relative to each one's optimum"
+        above = max(0.0, (report.cost or 1.0) - 1)
+        return (
+            f"{report.objective}: at worst {above:.2%} above the best for one of these hosts alone"
+        )
     return str(report.objective)
 
 
@@ -215,10 +238,12 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
                 f"the compiler's own cut ({stock:,.1f}; {speed.source})",
             )
         ]
+    each = [host.frames_per_second for host in speed.by_host]
+    over = f"; {min(each):,.1f} to {max(each):,.1f} on the hosts above" if len(each) > 1 else ""
     return [
         (
             "throughput",
-            f"{fps:,.1f} frames/s ({speed.source} for {speed.device}), one every "
+            f"{fps:,.1f} frames/s ({speed.source} for {speed.device}{over}), one every "
             f"{speed.interval_ms:.3f} ms; limited by: {speed.limited_by}",
         ),
         *gains,

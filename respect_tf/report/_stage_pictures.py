@@ -11,6 +11,7 @@ from respect_tf.report._colours import (
     LOGGED_STREAMED,
     SHARED,
     STREAMED,
+    lighter,
     stage_colour,
     text_colour,
 )
@@ -124,20 +125,20 @@ def _row_strip(gantt: Gantt, row: Row) -> Strip:
             continue
         left = 100 * (max(bar.start_ms, gantt.start_ms) - gantt.start_ms) / span
         width = 100 * (min(bar.end_ms, gantt.end_ms) - gantt.start_ms) / span - left
+        fill = colour if bar.input % 2 else lighter(colour)
         shapes.append(
             Rect(
                 left,
                 2,
                 width,
                 20,
-                colour,
+                fill,
                 "followed" if bar.input == gantt.highlighted else "bar",
-                opacity=1.0 if bar.input % 2 else 0.75,
                 tip=f"input {bar.input}: {bar.end_ms - bar.start_ms:.3f} ms",
             )
         )
         if width > _NARROWEST_NUMBER:
-            number = Text(left + width / 2, 16, str(bar.input), "number", text_colour(colour))
+            number = Text(left + width / 2, 16, str(bar.input), "number", text_colour(fill))
             shapes.append(number)
     name, marked = gantt.row_label(row), gantt.is_bottleneck(row)
     label = f"{name} (bottleneck)" if marked else name

@@ -90,6 +90,11 @@ def _shape(shape: Shape, unit: str) -> str:
             f"{html.escape(shape.text)}</text>"
         )
     if isinstance(shape, Lines):
+        if shape.style == "crossing":  # each above a broad line in the page's colour
+            return "".join(
+                f'<path class="beside" d="{path}"/><path class="crossing" d="{path}"/>'
+                for path in map(_path, shape.lines)
+            )
         return f'<path{_class(shape.style)} d="{"".join(map(_path, shape.lines))}"/>'
     return _arrow(shape)
 

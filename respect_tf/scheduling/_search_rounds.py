@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from respect_tf._reporting import tell
 from respect_tf.scheduling._answers import stage_sums
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import MODULUS, anneal
@@ -77,6 +78,8 @@ class Rounds:
         if chain is None or any(np.array_equal(chain.stages, one.stages) for one in self.found):
             return
         self.found = sorted([*self.found, chain], key=_quality)[:_MOST_FOUND]
+        if self.bound > 0:
+            tell(f"searching: at most {self.best.cost / self.bound - 1:.2%} above the optimum")
 
     def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer
@@ -47,6 +48,7 @@ def schedule(
     time_limit: float | None = None,
     seed: int = 0,
     measure: MeasureLike | None = None,
+    verbose: Verbosity = "auto",
 ) -> Schedule:
     """Give each op of a graph a stage.
 
@@ -78,6 +80,7 @@ def schedule(
         measure: For `"profile"`, and needed there: the CSV file that `run_pipeline.py --benchmark`
             wrote on the device, or its rows; or a function from the ops of a segment, int64
             [num_segment_ops], to milliseconds: `respect_tf.run.measure_on_cpu(model)` makes one.
+        verbose: 0 is silence; else a search of more than two seconds says how far it is.
 
     Ops that stop the compilation of the whole file that holds them (GELU, versions above TensorFlow
     2.5's), and those of `Constraints.on_cpu`, get stages of their own, which run on the host:
@@ -95,47 +98,48 @@ def schedule(
         SolverError: `"milp"`: what HiGHS says is wrong, in every attempt.
         PolicyFileError: The network's weights are missing or damaged.
     """
-    has_loops()  # where they have to be compiled first, that is no solving
-    started = time.perf_counter()
-    check_scheduler(scheduler)
-    deadline = deadline_after(time_limit, started)
-    checked_count("seed", seed, 0)
-    check_constraints(constraints, scheduler)
-    times = read_measure(measure, scheduler, device)
-    measured = times.of(graph) if isinstance(times, MeasuredTimes) else times
-    resolved = resolve_objective(objective, device)
-    if isinstance(resolved, Latency) and resolved.arrivals_per_second is not None:
-        known = [
-            schedule(
-                graph,
-                num_stages,
-                scheduler,
-                objective=simple,
-                device=resolved.device,
-                constraints=constraints,
-                time_limit=time_limit,
-                seed=seed,
-                measure=measure,
+    with progress(f"Scheduling {graph.num_ops} ops", verbose=verbose):
+        has_loops()  # where they have to be compiled first, that is no solving
+        started = time.perf_counter()
+        check_scheduler(scheduler)
+        deadline = deadline_after(time_limit, started)
+        checked_count("seed", seed, 0)
+        check_constraints(constraints, scheduler)
+        times = read_measure(measure, scheduler, device)
+        measured = times.of(graph) if isinstance(times, MeasuredTimes) else times
+        resolved = resolve_objective(objective, device)
+        if isinstance(resolved, Latency) and resolved.arrivals_per_second is not None:
+            known = [
+                schedule(
+                    graph,
+                    num_stages,
+                    scheduler,
+                    objective=simple,
+                    device=resolved.device,
+                    constraints=constraints,
+                    time_limit=time_limit,
+                    seed=seed,
+                    measure=measure,
+                )
+                for simple in ("throughput", "latency")
+            ]
+            return schedule_under_load(graph, resolved, known, constraints, scheduler, started)
+
+        def solve(
+            part: OpGraph, ops: npt.NDArray[np.int64], count: int, limits: Constraints | None
+        ) -> Schedule:
+            of_part = None if measured is None else lambda some: measured(ops[some])
+            return _on_edge_tpus(part, count, scheduler, resolved, limits, deadline, seed, of_part)
+
+        split = host_split(graph, num_stages, constraints)
+        if split is None:
+            return _on_edge_tpus(
+                graph, num_stages, scheduler, resolved, constraints, deadline, seed, measured
             )
-            for simple in ("throughput", "latency")
-        ]
-        return schedule_under_load(graph, resolved, known, constraints, scheduler, started)
-
-    def solve(
-        part: OpGraph, ops: npt.NDArray[np.int64], count: int, limits: Constraints | None
-    ) -> Schedule:
-        of_part = None if measured is None else lambda some: measured(ops[some])
-        return _on_edge_tpus(part, count, scheduler, resolved, limits, deadline, seed, of_part)
-
-    split = host_split(graph, num_stages, constraints)
-    if split is None:
-        return _on_edge_tpus(
-            graph, num_stages, scheduler, resolved, constraints, deadline, seed, measured
+        made = schedule_with_host(
+            split, num_stages, resolved, constraints=constraints, solve=solve, scheduler=scheduler
         )
-    made = schedule_with_host(
-        split, num_stages, resolved, constraints=constraints, solve=solve, scheduler=scheduler
-    )
-    return made.with_seconds(time.perf_counter() - started)
+        return made.with_seconds(time.perf_counter() - started)
 
 
 def _on_edge_tpus(

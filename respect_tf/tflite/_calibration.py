@@ -69,7 +69,7 @@ def calibration_samples(
         )
     if len(samples) < _FEW_SAMPLES:
         report(
-            f"Warning: the representative dataset holds {len(samples)} "
+            f"warning: the representative dataset holds {len(samples)} "
             f"sample{'s' if len(samples) > 1 else ''}; 100 to 500 typical ones give better scales.",
             verbose=verbose,
         )
@@ -77,7 +77,7 @@ def calibration_samples(
         first = samples[0][spec.name].flat[0]
         if all((sample[spec.name] == first).all() for sample in samples):
             report(
-                f"Warning: every value of input '{spec.name}' in the representative dataset is "
+                f"warning: every value of input '{spec.name}' in the representative dataset is "
                 f"{first}, so the scales behind it mean little.",
                 verbose=verbose,
             )

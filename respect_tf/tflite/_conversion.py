@@ -23,7 +23,7 @@ from respect_tf._errors import (
     ConversionError,
     UnsupportedModelError,
 )
-from respect_tf._reporting import Verbosity, progress
+from respect_tf._reporting import Verbosity, counted, progress, tell
 from respect_tf.tflite._calibration import calibration_samples, cast_sample, is_dataset
 from respect_tf.tflite._conversion_checks import io_type, refuse_data, refuse_other_types
 from respect_tf.tflite._converter_calls import explained, quantized, write_names
@@ -114,7 +114,7 @@ def to_int8(
     if rewrite not in REWRITE_MODES:
         raise ArgumentError(f"rewrite must be one of {REWRITE_MODES}. Received: {rewrite!r}.")
     trust = Trust.of(custom_objects, trusted)
-    with silenced(verbose=verbose):
+    with progress("Loading the model", verbose=verbose), silenced(verbose=verbose):
         source = open_source(model, trust, input_shape=input_shape)
     if input_shape is not None and not isinstance(source, FloatModel):
         raise ArgumentError(
@@ -131,7 +131,7 @@ def to_int8(
             check_interface=check_interface,
             verbose=verbose,
         )
-        with silenced(verbose=verbose):
+        with progress("Comparing int8 with float", verbose=verbose), silenced(verbose=verbose):
             accuracy = rewriter.compare(result.unpacked, result.content, result.output_names)
     warning = None if accuracy is None else accuracy.warning()
     remarks = (*rewriter.remarks, *([] if warning is None else [warning]))
@@ -192,10 +192,12 @@ def _convert_float(
 
     def representative_dataset() -> Any:
         give_freed_memory_back()  # of the way to a float model: quantising takes as much again
-        for sample in samples:
+        for sample in counted("calibrating", samples, len(samples), unit="samples"):
             yield list(cast_sample(sample, source.inputs).values())
+        tell("quantising")
 
     started = time.perf_counter()
+    tell("tracing")
     function, output_names = trace(source)
     shapes = [tensor.shape for tensor in function.graph.structured_outputs]
     if check_interface is not None and all(shape.is_fully_defined() for shape in shapes):
@@ -207,6 +209,7 @@ def _convert_float(
     converter.inference_input_type = tf.dtypes.as_dtype(io_types[0])
     converter.inference_output_type = tf.dtypes.as_dtype(io_types[1])
     rewriter.use(source.name, source.layer_names, representative_dataset)
+    tell("converting to TFLite")
     with edited_before_quantizing(converter, rewriter.edit, rewriter.refused):
         _, parsed = quantized(converter.convert, source.name, source.layer_names, chatter)
     give_freed_memory_back()

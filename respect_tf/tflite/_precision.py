@@ -133,7 +133,7 @@ def check_int8(
     listing = "\n".join(lines)
     if not strict:
         report(
-            f"Warning: {count} not 8 bit, so an Edge TPU will not run those ops:\n{listing}",
+            f"warning: {count} not 8 bit, so an Edge TPU will not run those ops:\n{listing}",
             verbose=verbose,
         )
         return

@@ -181,7 +181,7 @@ def search_task(task: LabelTask) -> Label:
 
 def _solve_exactly(graph: OpGraph, task: LabelTask) -> Schedule:
     """What the scheduler "exact" does."""
-    return schedule(graph, task.num_stages, "exact", objective=task.objective)
+    return schedule(graph, task.num_stages, "exact", objective=task.objective, verbose=0)
 
 
 def _solve_program(graph: OpGraph, task: LabelTask) -> Schedule:

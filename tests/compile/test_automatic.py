@@ -89,6 +89,7 @@ def test_a_new_cut_is_told(stand_in_program: Path, plan: Plan, capsys) -> None:
         ),
     )
     assert found.compilation.streamed_bytes == (0, 0)
-    lines = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr().err.splitlines()
+    lines = [line for line in said if line.startswith("cut")]  # a slow machine shows progress
     assert lines[0].startswith("cut 1 of 2: segment 0 streams 0.06 MiB, 0.00 MiB predicted")
     assert lines[1] == "cut 2 of 2: no segment streams more parameters than predicted (chosen)"

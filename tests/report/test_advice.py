@@ -1,5 +1,7 @@
 """What a report advises, and where it says that the cuts are."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -71,3 +73,45 @@ def test_layers_are_called_by_their_names(name, label):
 )
 def test_a_gap_is_explained(status, gap, said):
     assert proof_of(status, gap).startswith(said)
+
+
+def test_a_report_says_when_and_with_what_it_was_made(pipeline, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    made = pipeline.made
+    assert f"respect_tf {respect_tf.__version__}, tensorflow {tf.__version__}" in made
+    assert 'num_segments=2, device="usb3"' in made
+    assert made in str(pipeline.report)
+    assert made in pipeline.report.to_html().replace("&quot;", '"')
+    folder = pipeline.save(tmp_path / "out", verbose=0)
+    assert respect_tf.load(folder).made == made
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    again = respect_tf.convert(pipeline.model, 2, compile=False, verbose=0)
+    assert again.made.startswith("1970-01-02 by respect_tf")
+
+
+def test_what_matters_most_is_a_tile(pipeline):
+    report = dataclasses.replace(pipeline.report, warnings=("first", "<second>"))
+    page = report.to_html()
+    assert '<div class="tile warning"><b>&lt;second&gt;</b>' in page
+    assert "and 1 more below" in page
+    page = dataclasses.replace(report, warnings=()).to_html()
+    assert '<div class="tile warning">' not in page
+
+
+def test_variants_of_a_host_that_are_alike_share_a_row(pipeline):
+    text = str(pipeline.report)
+    assert "usb3-pi5, any bus" in text
+    assert text.count("usb3-pi4") < 5
+
+
+@pytest.mark.parametrize("width", [60, 140])
+def test_the_text_is_as_wide_as_the_terminal(pipeline, monkeypatch, width):
+    from respect_tf.report import _text
+
+    monkeypatch.setattr(_text, "_is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = str(pipeline.report).splitlines()
+    assert width * 0.7 < max(map(len, lines)) <= width
+    following = next(at for at, line in enumerate(lines) if line.startswith("throughput")) + 1
+    assert lines[following].startswith((" " * 16, "speed-up"))

@@ -561,7 +561,7 @@ for verbose in (0, 1, 2):
     _, silent, normal, chatty = done.stderr.split("MARK")
     assert silent == ""
     assert [line for line in normal.splitlines() if not line.startswith("Converting")] == [
-        "Warning: the representative dataset holds 8 samples; 100 to 500 typical ones give better "
+        "warning: the representative dataset holds 8 samples; 100 to 500 typical ones give better "
         "scales."
     ]
     assert "fully_quantize" in chatty
