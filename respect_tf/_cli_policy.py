@@ -121,6 +121,11 @@ def labels(
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds after which to stop, at the end of an epoch; the same command goes on then.",
 )
+@click.option(
+    "--distribute",
+    type=click.Choice(["mirrored", "workers"]),
+    help="Train on all GPUs of this machine, or on the machines that TF_CONFIG lists.",
+)
 @click.option("--commit", default="", help="Of the source, for the card of the weights.")
 @seed_option
 @quiet_option
@@ -130,6 +135,7 @@ def train(
     run_folder: Path,
     output: Path | None,
     time_limit: float | None,
+    distribute: str | None,
     commit: str,
     seed: int,
     quiet: bool,
@@ -147,6 +153,7 @@ def train(
         load_all_labels,
         one_thread,
         save_trained,
+        strategy_of,
         train,
     )
 
@@ -155,12 +162,14 @@ def train(
         plan = dataclasses.replace(TrainingPlan(seed=seed), **given)
         training, validation = load_all_labels(label_folder)
         one_thread()  # threads add up in any order
+        strategy = None if distribute is None else strategy_of(distribute)
         weights, validations = train(
             run_folder,
             training,
             validation,
             plan,
             time_limit=time_limit,
+            strategy=strategy,
             verbose=0 if quiet else "auto",
         )
         path = save_trained(

@@ -26,6 +26,7 @@ from respect_tf.training._labels import (
 from respect_tf.training._network import NetworkSize, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation
 from respect_tf.training._records import read_records, write_records
+from respect_tf.training._replicas import STRATEGIES, strategy_of
 from respect_tf.training._respect import (
     RespectPlan,
     RespectRun,
@@ -37,6 +38,7 @@ from respect_tf.training._train import one_thread, save_trained, train
 __all__ = [
     "FAMILIES",
     "MIX",
+    "STRATEGIES",
     "UNPROVED",
     "WIDE_MIX",
     "WIDE_OPS",
@@ -73,6 +75,7 @@ __all__ = [
     "run_labels",
     "save_trained",
     "solve_task",
+    "strategy_of",
     "train",
     "write_records",
 ]

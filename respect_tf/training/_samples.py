@@ -39,7 +39,7 @@ def best_others(example: Example, scores: Floats) -> tuple[Floats, Floats]:
 
 
 def advantages(
-    example: Example, scores: Floats, width: float, random: np.random.Generator
+    example: Example, scores: Floats, width: float, noise: Floats
 ) -> tuple[Floats, float]:
     """One step's direction for one graph.
 
@@ -51,14 +51,13 @@ def advantages(
         example: The graph.
         scores: float64 [num_ops, num_heads].
         width: The standard deviation.
-        random: Draws.
+        noise: float64 [num_ops, num_heads], draws of a standard normal distribution.
 
     Returns:
         float64 [num_ops, num_heads], the advantage times the gradient of the logarithm of the
         density, and the mean reward.
     """
     costs, others = best_others(example, scores)
-    noise = random.standard_normal(scores.shape)
     orders = head_orders(example.view, scores + width * noise)
     drawn = np.array([example.cost(o, limit) for o, limit in zip(orders, others, strict=True)])
     reward = np.maximum(others - drawn, 0.0)

@@ -47,6 +47,7 @@ def train(
     *,
     time_limit: float | None = None,
     callbacks: Sequence[Any] = (),
+    strategy: Any = None,
     verbose: Verbosity = "auto",
 ) -> tuple[dict[str, npt.NDArray[np.float32]], list[Validation]]:
     """Train a network, or go on with a run that was stopped.
@@ -61,14 +62,19 @@ def train(
             `on_train_begin`, `on_epoch_begin`, `on_epoch_end` and `on_train_end`. An epoch is what
             lies between two validations, and its logs are what these say, as plain floats. The
             model is the network; `model.stop_training = True` ends training.
+        strategy: One of `tf.distribute`, such as `strategy_of` gives: batches are shared out among
+            its replicas. With several machines, each calls this with the same arguments and a
+            folder that all reach; the first one writes to it. The run is the same as with a single
+            replica, up to the order in which float32 sums are added.
         verbose: 0 for silence.
 
     Returns:
         The weights, as `Weights` takes them, and all validations.
 
     Raises:
-        ArgumentError: There are no labels.
+        ArgumentError: There are no labels, or fewer in a batch than replicas.
         DependencyError: TF-GNN or tf_keras is not installed.
+        TrainingError: Another worker is lost.
     """
     if not labels or not validation_labels:
         raise ArgumentError(
@@ -76,7 +82,7 @@ def train(
             f"{len(labels)} and {len(validation_labels)}."
         )
     plan = TrainingPlan() if plan is None else plan
-    trainer = Trainer(Path(folder), labels, validation_labels, plan, verbose, callbacks)
+    trainer = Trainer(Path(folder), labels, validation_labels, plan, verbose, callbacks, strategy)
     trainer.run(np.inf if time_limit is None else time.monotonic() + time_limit)
     return trainer.weights, trainer.validations
 

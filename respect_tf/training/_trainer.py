@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from respect_tf.training._labels import STRUCTURED, WIDE_MIX, Label, label_task
 from respect_tf.training._losses import imitation_loss, reinforce_loss
 from respect_tf.training._network import assign_weights, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation, read_history, write_history
+from respect_tf.training._replicas import Replicas
 from respect_tf.training._samples import advantages, best_others
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -50,6 +52,7 @@ class Trainer:
         plan: TrainingPlan,
         verbose: Verbosity,
         callbacks: Sequence[Any] = (),
+        strategy: Any = None,
     ) -> None:
         import tensorflow as tf
 
@@ -57,6 +60,9 @@ class Trainer:
         keras = load_tf_keras()
         keras.utils.set_random_seed(plan.seed)
         self.plan, self._verbose, self._callbacks = plan, verbose, callbacks
+        self._replicas = Replicas(strategy)
+        self._replicas.check_batch("batch", plan.batch)
+        self._replicas.check_batch("reinforce_batch", plan.reinforce_batch)
         self._labels = labels
         self._labelled: dict[int, Example] = {}
         self._pool: dict[int, Example] = {}
@@ -65,17 +71,18 @@ class Trainer:
             example_of(label_task(index, _LARGE_SEED, num_ops=_LARGE_OPS, mix=STRUCTURED))
             for index in range(_NUM_LARGE)
         ]
-        self.network = build_network(plan.size)
-        weights = self.network.trainable_weights
         optimizers = []
-        for steps, rate in (
-            (plan.imitation_steps, plan.imitation_rate),
-            (plan.reinforce_decay, plan.reinforce_rate),
-        ):
-            falling = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), _LAST_RATE)
-            optimizers.append(keras.optimizers.Adam(falling, global_clipnorm=_GENTLE))
-            optimizers[-1].build(weights)
-        self._imitate, self._reinforce = _steps(self.network, *optimizers)
+        with self._replicas.strategy.scope():
+            self.network = build_network(plan.size)
+            weights = self.network.trainable_weights
+            for steps, rate in (
+                (plan.imitation_steps, plan.imitation_rate),
+                (plan.reinforce_decay, plan.reinforce_rate),
+            ):
+                falling = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), _LAST_RATE)
+                optimizers.append(keras.optimizers.Adam(falling, global_clipnorm=_GENTLE))
+                optimizers[-1].build(weights)
+        self._imitate, self._reinforce = _steps(self._replicas, self.network, *optimizers)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._history = folder / "validations.csv"
         self.validations = read_history(self._history)
@@ -88,7 +95,9 @@ class Trainer:
         self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
         if self._manager.restore_or_initialize() is None:
             self.validations = []
-        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self._writer = tf.summary.create_noop_writer()
+        if self._replicas.is_chief:
+            self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     @property
     def weights(self) -> Arrays:
@@ -96,7 +105,15 @@ class Trainer:
         return rounded_weights(named_weights(self.network))
 
     def run(self, deadline: float) -> None:
-        """Go through what is left of all phases, until a time of `time.monotonic`."""
+        """Go through what is left of all phases, until a time of `time.monotonic`.
+
+        Raises:
+            TrainingError: Another worker is lost.
+        """
+        with self._replicas.watched():
+            self._run(deadline)
+
+    def _run(self, deadline: float) -> None:
         plan = self.plan
         phases = (plan.imitation_steps, plan.reinforce_steps)
         steps = sum(phases)
@@ -108,20 +125,21 @@ class Trainer:
             callback.set_params({"epochs": num_epochs, "steps": plan.epoch_steps, "verbose": 0})
         self._call("on_train_begin", {})
         logs: dict[str, float] = {}
-        while (
-            int(self._step) < last
-            and time.monotonic() < deadline
-            and not self.network.stop_training
+        while int(self._step) < last and not self._replicas.agree(
+            wish=time.monotonic() >= deadline or self.network.stop_training
         ):
             epoch = len(self.validations)
             self._call("on_epoch_begin", epoch, {})
             if int(self._step) < steps:
                 loss = self._epoch()
             else:
-                loss = self._choose_heads(deadline)
+                # Clocks differ from worker to worker, and chosen heads must not.
+                alone = self._replicas.num_workers == 1
+                loss = self._choose_heads(deadline if alone else np.inf)
                 self._step.assign(last)
             logs = self._validate(loss)
-            self._manager.save()
+            if self._replicas.is_chief:
+                self._manager.save()
             self._call("on_epoch_end", epoch, logs)
         self._call("on_train_end", logs)
 
@@ -145,38 +163,46 @@ class Trainer:
     def _imitation_step(self, number: int, random: np.random.Generator) -> float:
         plan = self.plan
         rows = random.choice(len(self._labels), plan.batch)
-        examples = [self._example(int(row)) for row in rows]
         hot, cold = plan.heats
         heat = hot * (cold / hot) ** (number / plan.imitation_steps)
-        loss = self._imitate(
-            merged_tensor(examples),
-            np.concatenate([rule_ranks(example) for example in examples]),
-            np.array([example.task.num_ops for example in examples], np.int32),
-            np.array([example.task.num_stages for example in examples], np.int32),
-            np.concatenate([example.stages for example in examples]).astype(np.int32),
-            np.float32(heat),
-        )
-        return float(loss)
+        inputs = []
+        for part in self._replicas.parts(rows.tolist()):
+            examples = [self._example(row) for row in part]
+            inputs.append(
+                (
+                    *_network_inputs(examples),
+                    np.array([example.task.num_ops for example in examples], np.int32),
+                    np.array([example.task.num_stages for example in examples], np.int32),
+                    np.concatenate([example.stages for example in examples]).astype(np.int32),
+                    np.float32(heat),
+                    np.float32(len(part) / plan.batch),
+                )
+            )
+        return float(self._imitate(tuple(inputs)))
 
     def _reinforce_step(self, number: int, random: np.random.Generator) -> float:
         """A step of REINFORCE. Returns minus the mean reward."""
         plan = self.plan
-        examples = [
-            self._unlabelled(int(row)) for row in random.choice(plan.pool, plan.reinforce_batch)
-        ]
-        inputs = (
-            merged_tensor(examples),
-            np.concatenate([rule_ranks(example) for example in examples]),
-        )
-        scores = self.network(list(inputs)).numpy().astype(np.float64)
-        ends = np.cumsum([example.task.num_ops for example in examples])[:-1]
-        found = [
-            advantages(example, part, plan.noise / example.task.num_stages, random)
-            for example, part in zip(examples, np.split(scores, ends), strict=True)
-        ]
-        direction = np.concatenate([one for one, _ in found])
-        self._reinforce(*inputs, (direction / len(examples)).astype(np.float32))
-        return -float(np.mean([reward for _, reward in found]))
+        rows = random.choice(plan.pool, plan.reinforce_batch)
+        examples = [self._unlabelled(int(row)) for row in rows]
+        # As many draws as if all were for this process.
+        draws = [random.standard_normal((one.task.num_ops, plan.size.heads)) for one in examples]
+        inputs = []
+        for part in self._replicas.parts(range(len(rows))):
+            few = [examples[place] for place in part]
+            seen = _network_inputs(few)
+            scores = self.network(list(seen)).numpy().astype(np.float64)
+            ends = np.cumsum([example.task.num_ops for example in few])[:-1]
+            found = [
+                advantages(example, one, plan.noise / example.task.num_stages, draws[place])
+                for example, one, place in zip(few, np.split(scores, ends), part, strict=True)
+            ]
+            direction = np.concatenate([one for one, _ in found])
+            reward = math.fsum(reward for _, reward in found) / len(examples)
+            inputs.append(
+                (*seen, (direction / len(examples)).astype(np.float32), np.float32(-reward))
+            )
+        return float(self._reinforce(tuple(inputs)))
 
     def _choose_heads(self, deadline: float) -> float:
         """Choose the last layer. Returns the mean cost of the best head."""
@@ -231,7 +257,8 @@ class Trainer:
             ratio=float((costs / rule)[labelled:].mean()),
         )
         self.validations.append(found)
-        write_history(self._history, self.validations)
+        if self._replicas.is_chief:
+            write_history(self._history, self.validations)
         logs = dataclasses.asdict(found)
         del logs["step"]
         with self._writer.as_default(step=found.step):
@@ -245,7 +272,13 @@ class Trainer:
         return logs
 
 
-def _steps(network: Any, imitation: Any, reinforce: Any) -> tuple[Callable[..., Any], ...]:
+def _network_inputs(examples: Sequence[Example]) -> tuple[Any, npt.NDArray[np.float32]]:
+    return merged_tensor(examples), np.concatenate([rule_ranks(one) for one in examples])
+
+
+def _steps(
+    replicas: Replicas, network: Any, imitation: Any, reinforce: Any
+) -> tuple[Callable[[Any], Any], ...]:
     """One step of imitation and one of REINFORCE, as TensorFlow functions."""
     import tensorflow as tf
 
@@ -257,19 +290,21 @@ def _steps(network: Any, imitation: Any, reinforce: Any) -> tuple[Callable[..., 
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     def imitate(
-        tensor: Any, ranks: Any, num_ops: Any, num_stages: Any, stages: Any, heat: Any
+        tensor: Any, ranks: Any, num_ops: Any, num_stages: Any, stages: Any, heat: Any, share: Any
     ) -> Any:
         with tf.GradientTape() as tape:
             loss = imitation_loss(network([tensor, ranks]), num_ops, num_stages, stages, heat)
+            loss *= share
         descend(tape, loss, imitation)
         return loss
 
-    def improve(tensor: Any, ranks: Any, direction: Any) -> None:
+    def improve(tensor: Any, ranks: Any, direction: Any, cost: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = reinforce_loss(network([tensor, ranks]), direction)
         descend(tape, loss, reinforce)
+        return cost
 
     return (
-        tf.function(imitate, input_signature=[*graphs, *numbers, tf.TensorSpec([])]),
-        tf.function(improve, input_signature=[*graphs, tf.TensorSpec([None, None])]),
+        replicas.together(imitate, [*graphs, *numbers, tf.TensorSpec([]), tf.TensorSpec([])]),
+        replicas.together(improve, [*graphs, tf.TensorSpec([None, None]), tf.TensorSpec([])]),
     )

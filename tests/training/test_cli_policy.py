@@ -120,7 +120,7 @@ def test_what_was_trained_is_saved_with_a_card(
     result = CliRunner().invoke(_cli_policy.train, [*command, "--time-limit", "9", "-q"])
     assert result.exit_code == 0, result.output
     assert "2.00% above labels" in result.stdout
-    assert given == [(run, 2, 1, 7, {"time_limit": 9.0, "verbose": 0})]
+    assert given == [(run, 2, 1, 7, {"time_limit": 9.0, "strategy": None, "verbose": 0})]
     weights = load_weights(run / "weights.npz")
     assert weights.card["commit"] == "abc"
     assert weights.card["plan"]["reinforce_steps"] == 7

@@ -88,7 +88,7 @@ def test_a_head_is_rewarded_for_what_it_adds_to_the_others(examples: list[Exampl
             rest = np.minimum(np.delete(full, head), rule)
             assert others[head] == rest.min()
             assert costs[head] == full[head] or full[head] >= others.min()
-        direction, reward = advantages(example, scores, 0.05, random)
+        direction, reward = advantages(example, scores, 0.05, random.standard_normal(scores.shape))
         assert direction.shape == scores.shape
         assert reward >= 0
 
