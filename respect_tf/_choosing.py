@@ -10,11 +10,12 @@ import numpy as np
 
 from respect_tf._errors import ArgumentError, DeviceError
 from respect_tf._reporting import Verbosity, progress, report
-from respect_tf.device import DeviceLike, EdgeTpu, Hosts
+from respect_tf.device import DeviceLike, EdgeTpu, Hosts, predict
 from respect_tf.graph import OpGraph
 from respect_tf.planning import (
     DeviceCount,
     checked_devices,
+    cut_within,
     frames_by_devices,
     judged_proposal,
     plan_devices,
@@ -201,7 +202,7 @@ def choose(
         chosen = _planned(choice, graph, verbose=verbose)
         report(chosen.reason, verbose=verbose)
         return chosen
-    schedule = choose_within(choice, graph, verbose=verbose)
+    schedule = _chosen(choice, graph, verbose=verbose)
     return Chosen(schedule, _shared_out(graph, device, schedule, num_devices))
 
 
@@ -249,42 +250,63 @@ def _planned(choice: PlanRequest, graph: OpGraph, *, verbose: Verbosity) -> Chos
     return Chosen(schedule, replicas, reason=plan_choice(plan))
 
 
-def chosen_again(
-    chosen: Chosen, schedule: Schedule, graph: OpGraph, device: EdgeTpu | Hosts
-) -> Chosen:
-    """The same number of devices for another cut, which a compiler's log has led to."""
-    if schedule is chosen.schedule:
-        return chosen
-    count = sum(chosen.replicas) - len(chosen.schedule.cpu_stages)
-    replicas = share_out(graph, device, schedule, count)
-    return dataclasses.replace(chosen, schedule=schedule, replicas=replicas)
-
-
-def choose_within(
+def choose_again(
     choice: Choice,
     graph: OpGraph,
-    rooms: Sequence[float] | None = None,
+    device: EdgeTpu | Hosts,
+    chosen: Chosen,
+    rooms: Sequence[float],
     *,
-    num_stages: int = 1,
     verbose: Verbosity = "auto",
 ) -> Schedule:
-    """The schedule of a graph.
+    """Another cut into as many stages, which a compiler's log has led to.
 
     Args:
-        choice: What chooses it.
+        choice: What chose the cut.
         graph: The graph.
+        device: What its devices are like.
+        chosen: The cut, and the devices of its stages.
         rooms: The most parameter bytes of each stage, beside what the choice has to keep.
-        num_stages: Number of stages, where a plan has chosen it.
         verbose: 0 is silence.
 
     Raises:
-        RespectError: As for `schedule`.
+        ScheduleError: No cut keeps within them.
     """
+    first = chosen.schedule
+    if isinstance(choice, PlanRequest):
+        is_fast = (first.objective or "").startswith("throughput")
+        if is_fast and choice.request.constraints is None and not first.cpu_stages:
+            with progress(f"Scheduling {graph.num_ops} ops", verbose=verbose):
+                return cut_within(graph, first, device, replicas=chosen.replicas, rooms=rooms)
+        choice = dataclasses.replace(choice.request, num_stages=first.num_stages)
+    return _chosen(choice, graph, rooms, verbose=verbose)
+
+
+def chosen_again(
+    chosen: Chosen, schedule: Schedule, graph: OpGraph, device: EdgeTpu | Hosts
+) -> Chosen:
+    """The same number of devices for another cut, where they are best or where they were."""
+    if schedule is chosen.schedule:
+        return chosen
+    count = sum(chosen.replicas) - len(chosen.schedule.cpu_stages)
+    ways = [share_out(graph, device, schedule, count)]
+    if schedule.cpu_stages == chosen.schedule.cpu_stages:
+        ways.append(chosen.replicas)
+    replicas = min(ways, key=lambda way: predict(graph, schedule, device, replicas=way).interval_ms)
+    return dataclasses.replace(chosen, schedule=schedule, replicas=replicas)
+
+
+def _chosen(
+    choice: ScheduleRequest | Schedule,
+    graph: OpGraph,
+    rooms: Sequence[float] | None = None,
+    *,
+    verbose: Verbosity,
+) -> Schedule:
+    """A user's schedule, or what a scheduler makes, within so many parameter bytes of stages."""
     if isinstance(choice, Schedule):
         check_schedule(graph, choice)
         return choice
-    if isinstance(choice, PlanRequest):
-        choice = dataclasses.replace(choice.request, num_stages=num_stages)
     if rooms is not None:
         kept = (choice.constraints or Constraints()).within(rooms)
         choice = dataclasses.replace(choice, constraints=kept)

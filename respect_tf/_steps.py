@@ -13,7 +13,7 @@ from respect_tf._choosing import (
     Choice,
     Chosen,
     can_choose_again,
-    choose_within,
+    choose_again,
     chosen_again,
 )
 from respect_tf._errors import ArgumentError
@@ -96,9 +96,7 @@ def cut_and_compile(
     schedule = chosen.schedule
     if compiler is None:
         return chosen, cut_by(schedule), ()
-    again = functools.partial(
-        choose_within, choice, graph, num_stages=schedule.num_stages, verbose=verbose
-    )
+    again = functools.partial(choose_again, choice, graph, device, chosen, verbose=verbose)
     compiled = compile_cut(
         graph,
         schedule,

@@ -1,5 +1,6 @@
 """Plans: how many stages and replicas to make of the devices there are, for a model or several."""
 
+from respect_tf.planning._again import cut_within
 from respect_tf.planning._fleet import Aim, FleetPlan, plan_fleet_of
 from respect_tf.planning._fleet_uses import FleetGroup
 from respect_tf.planning._pictures import too_large
@@ -22,6 +23,7 @@ __all__ = [
     "SmallerPicture",
     "TooLarge",
     "checked_devices",
+    "cut_within",
     "frames_by_devices",
     "judged_proposal",
     "plan_devices",
