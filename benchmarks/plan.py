@@ -148,7 +148,8 @@ over the fewest modules that were measured. The models were built again with Ker
 authors' configurations, up to the decoding, which ran on the host there; YOLOv5's pictures are
 448x448 by the pixels per second that the same project prints. Planned for "pcie-card". Absolute
 times differ by the host's part and by what a PC's slots share: what can be compared are segments
-and speed-ups. Of the table's models only ipcam-general-v8 is left out: nobody says which YOLOv8 it is.
+and speed-ups. Of the table's models only ipcam-general-v8 is left out: nobody says which YOLOv8 it
+is.
 """
 
 

@@ -86,7 +86,8 @@ class GanttBar:
 class Simulation:
     """When every input was where; all times in ms from the start.
 
-    The steady state is the second half of the results that came before the pipeline ran empty.
+    The steady state is the second half of the results that came before the pipeline ran empty, in
+    whole rounds: stages on several devices may give their results in bunches.
 
     Attributes:
         stages: The stages' times.
@@ -120,7 +121,11 @@ class Simulation:
         last = int(np.searchsorted(self.result_ms, self.start_ms[-1, 0], side="right")) - 1
         if last < 2:
             last = self.num_inputs - 1
-        return last // 2, last
+        count = last - last // 2
+        in_turn = math.lcm(*(int(stage.replicas) for stage in self.stages))
+        if count > in_turn:
+            count -= count % in_turn
+        return last - count, last
 
     @property
     def interval_ms(self) -> float:
