@@ -5,6 +5,7 @@ from respect_tf.device._chip import ChipCosts, with_less_room
 from respect_tf.device._costs import DeviceCosts, StageCost
 from respect_tf.device._cpu_ops import CpuOp
 from respect_tf.device._edge_tpu import MIB, EdgeTpu
+from respect_tf.device._events import StageTimes, play, stage_times
 from respect_tf.device._hosts import (
     DeviceLike,
     Hosts,
@@ -54,6 +55,7 @@ __all__ = [
     "PipelinePrediction",
     "StageCost",
     "StagePrediction",
+    "StageTimes",
     "blocking_reason",
     "blocking_remarks",
     "calibrate",
@@ -70,10 +72,12 @@ __all__ = [
     "mapping_doubts",
     "mapping_remarks",
     "op_parameters",
+    "play",
     "predict",
     "resolve_device",
     "size_reason",
     "stage_tensors",
+    "stage_times",
     "under_load",
     "unmapped_ops",
     "unsupported_reason",

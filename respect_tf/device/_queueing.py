@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device._edge_tpu import is_amount
+from respect_tf.device._events import play, stage_times
 from respect_tf.device._prediction import PipelinePrediction
 
 Floats = npt.NDArray[np.float64]
@@ -41,12 +42,11 @@ class Load:
 def under_load(prediction: PipelinePrediction, arrivals_per_second: float) -> Load:
     """Latency of a pipeline that inputs arrive at as a Poisson process.
 
-    Every stage takes the same time for all inputs, so with r devices an input begins when it is
-    there and the r-th input before it is done. Queues are as long as they need to be: in such a
-    chain of stages it makes no difference to the waiting in all where they are (B. Avi-Itzhak, "A
-    sequence of service stations with arbitrary input and regular service times", 1965; H. D.
-    Friedman, "Reduction methods for tandem queuing systems", 1965, for one device each). The shared
-    bus and the host are stations of their own, which only add what inputs wait for them.
+    Inputs are followed one by one, as the simulator does, with any number of them waiting before
+    the pipeline and one between two stages: the host hands each over once for each stage, and it
+    crosses the shared bus as often. (Without these two, such a chain has closed forms: B.
+    Avi-Itzhak, "A sequence of service stations with arbitrary input and regular service times",
+    1965.)
 
     Args:
         prediction: The pipeline.
@@ -58,22 +58,9 @@ def under_load(prediction: PipelinePrediction, arrivals_per_second: float) -> Lo
     rate = checked_rate(arrivals_per_second)
     if prediction.interval_ms * rate >= 1000.0:
         return Load(rate, math.inf, dict.fromkeys(PERCENTILES, math.inf))
-    slowdown = prediction.device.slowdown(prediction.num_devices)
-    stations, extra = [], prediction.latency_ms
-    for stage, replicas in zip(prediction.stages, prediction.replicas, strict=True):
-        stations.append((stage.total_ms, replicas))
-        transfers = stage.cost.input_ms + stage.cost.output_ms
-        extra -= stage.total_ms - transfers + transfers / slowdown  # alone in the pipeline
-    for shared in (prediction.bus_ms, prediction.dispatch_ms):
-        stations.append((shared, 1))
-        extra -= shared
-    ready = _arrivals() * (1000.0 / rate)
-    done = ready
-    for ms, replicas in stations:
-        done = _served(done, ms, replicas)
-    # What is alone in the pipeline does not wait for transfers of others.
-    latency = (done - ready + extra)[_WARM_UP:]
-    latency = np.maximum(latency, prediction.latency_ms)
+    stages, arrivals = stage_times(prediction), _arrivals() * (1000.0 / rate)
+    played = play(stages, arrivals, [_NUM_INPUTS, *[1] * (len(stages) - 1)])
+    latency = (played.end_ms[-1] - arrivals)[_WARM_UP:]
     marks = np.percentile(latency, PERCENTILES)
     return Load(rate, float(latency.mean()), dict(zip(PERCENTILES, map(float, marks), strict=True)))
 
@@ -90,18 +77,6 @@ def checked_rate(arrivals_per_second: float | None) -> float:
             f"{arrivals_per_second!r}."
         )
     return float(arrivals_per_second)
-
-
-def _served(ready: Floats, ms: float, replicas: int) -> Floats:
-    """When each input is done at a station, in order."""
-    if ms == 0:
-        return ready
-    done = np.empty_like(ready)
-    for first in range(replicas):
-        turn = ready[first::replicas]
-        steps = ms * np.arange(len(turn))
-        done[first::replicas] = np.maximum.accumulate(turn - steps) + steps + ms
-    return done
 
 
 @functools.cache

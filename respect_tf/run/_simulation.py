@@ -11,56 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf.device import StageTimes
 
 Floats = npt.NDArray[np.float64]
 
 PERCENTILES = (50, 90, 99)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StageTimes:
-    """The times of one stage, in ms for each inference.
-
-    Attributes:
-        busy_ms: Its device is busy, while other inputs are in the pipeline.
-        alone_ms: Its device is busy, with nothing else in the pipeline.
-        dispatch_ms: The host hands an input over to it.
-        bus_ms: Its transfers fill the bus that all stages share; part of the time it is busy.
-        load_ms: What its first inference takes longer, on each of its devices.
-        replicas: Number of its devices, to which inputs are dealt out in turn.
-
-    Raises:
-        ArgumentError: A time is negative or not finite, or there is no device.
-    """
-
-    busy_ms: float
-    alone_ms: float
-    dispatch_ms: float = 0.0
-    bus_ms: float = 0.0
-    load_ms: float = 0.0
-    replicas: int = 1
-
-    def __post_init__(self) -> None:
-        if (
-            isinstance(self.replicas, bool)
-            or not isinstance(self.replicas, int | np.integer)
-            or self.replicas < 1
-        ):
-            raise ArgumentError(
-                "A stage's replicas must be a whole number, 1 or more. Received: "
-                f"{self.replicas!r}."
-            )
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float | np.integer | np.floating)
-                or not (math.isfinite(value) and value >= 0)
-            ):
-                raise ArgumentError(
-                    f"A stage's {field.name} must be a finite number of ms, 0 or more. "
-                    f"Received: {value!r}."
-                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,15 +19,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import PipelinePrediction
-from respect_tf.run._simulation import Floats, Simulation, StageTimes
+from respect_tf.device import PipelinePrediction, StageTimes, play, stage_times
+from respect_tf.run._simulation import Floats, Simulation
 
 
 def simulate(
@@ -99,33 +98,6 @@ def simulate(
     return simulation
 
 
-def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
-    """What the simulator needs of each stage that a device model predicts."""
-    device, num_stages = prediction.device, len(prediction.stages)
-    slowdown = device.slowdown(prediction.num_devices)
-    dispatch = prediction.dispatch_ms / num_stages
-    moved: list[float] = []
-    for stage in prediction.stages:
-        moved.append(stage.cost.moved_bytes)
-    bus = prediction.bus_ms / sum(moved) if sum(moved) else 0.0
-    times = []
-    parts = zip(prediction.stages, moved, prediction.replicas, strict=True)
-    for stage, size, replicas in parts:
-        cost = stage.cost
-        transfers = cost.input_ms + cost.output_ms
-        times.append(
-            StageTimes(
-                busy_ms=cost.total_ms,
-                alone_ms=cost.total_ms - transfers + transfers / slowdown,
-                dispatch_ms=dispatch,
-                bus_ms=bus * size,
-                load_ms=stage.load_ms,
-                replicas=replicas,
-            )
-        )
-    return tuple(times)
-
-
 def _run_events(
     stages: Sequence[StageTimes],
     arrival_ms: Floats,
@@ -152,113 +124,16 @@ def _run_events(
         # Whoever takes the results is one more server, with a queue before it.
         servers.append(StageTimes(busy_ms=pop_ms, alone_ms=pop_ms))
         limits.append(output_queue_size)
-    entered, starts, ends = _play(servers, arrival_ms.tolist(), limits)
+    played = play(servers, arrival_ms, limits)
     num_stages = len(stages)
     return Simulation(
         stages=tuple(stages),
         arrival_ms=arrival_ms,
-        enter_ms=np.array(entered),
-        start_ms=np.array(starts[:num_stages]).T,
-        end_ms=np.array(ends[:num_stages]).T,
-        result_ms=np.array(starts[-1] if len(servers) > num_stages else ends[-1]),
+        enter_ms=played.enter_ms,
+        start_ms=played.start_ms[:num_stages].T,
+        end_ms=played.end_ms[:num_stages].T,
+        result_ms=(played.start_ms if len(servers) > num_stages else played.end_ms)[-1],
     )
-
-
-def _play(  # noqa: PLR0915 - one loop over millions of events, where every call costs
-    servers: Sequence[StageTimes], arrivals: Sequence[float], limits: Sequence[int]
-) -> tuple[list[float], list[list[float]], list[list[float]]]:
-    """The events of servers in a row.
-
-    Returns:
-        When each input entered, and for each server when it began and ended with each input.
-    """
-    num_servers, last = len(servers), len(servers) - 1
-    busy, alone = [s.busy_ms for s in servers], [s.alone_ms for s in servers]
-    bus, dispatch = [s.bus_ms for s in servers], [s.dispatch_ms for s in servers]
-    extra, sizes = [s.load_ms for s in servers], [s.replicas for s in servers]
-    entered: list[float] = []
-    starts: list[list[float]] = [[] for _ in servers]
-    ends: list[list[float]] = [[] for _ in servers]
-    ready: list[deque[float]] = [deque() for _ in servers]  # when the host hands each item over
-    held = [0] * num_servers  # places taken in the queue before each server
-    at_work: list[deque[float]] = [deque() for _ in servers]  # when each item of a server ends
-    blocked = [False] * num_servers
-    host_free = bus_free = 0.0
-    num_left = 0
-    # When each server, the last one first, ends the first item that it is at, and when it begins
-    # with the next one; and when the next input arrives. Of events at the same time the first in
-    # this list is next, so that room is made before it is asked for.
-    times = [math.inf] * (2 * num_servers) + [arrivals[0]]
-
-    def look(server: int) -> None:
-        """Note what a server does next."""
-        items, place = at_work[server], 2 * (last - server)
-        times[place] = items[0] if items and not blocked[server] else math.inf
-        free = len(items) < sizes[server] and ready[server]
-        times[place + 1] = max(now, ready[server][0]) if free else math.inf
-
-    def hand_over(server: int) -> None:
-        """An item takes a place in a server's queue, and the host brings it there."""
-        nonlocal host_free
-        held[server] += 1
-        given = now
-        if dispatch[server]:
-            host_free = given = max(host_free, now) + dispatch[server]
-        ready[server].append(given)
-        look(server)
-
-    def leave(server: int) -> None:
-        """A server is rid of its first item."""
-        at_work[server].popleft()
-        items = at_work[server]
-        if items and items[0] < now:  # it was done before, and waited for its turn
-            items[0] = now
-        look(server)
-
-    while (now := min(times)) < math.inf:
-        event = times.index(now)
-        server = last - event // 2 if event < 2 * num_servers else -1
-        if server >= 0 and event % 2 == 0:
-            if server == last:
-                num_left += 1
-                leave(server)
-            elif held[server + 1] < limits[server + 1]:
-                hand_over(server + 1)
-                leave(server)
-            else:
-                blocked[server] = True
-                look(server)
-            continue
-        if server >= 0:
-            ready[server].popleft()
-            held[server] -= 1
-            crowded = len(entered) - num_left > 1
-            end = now + (busy if crowded else alone)[server]
-            if len(starts[server]) < sizes[server]:
-                end += extra[server]
-            if bus[server]:
-                bus_free = max(bus_free, now) + bus[server]
-                end = max(end, bus_free) if crowded else end
-            if at_work[server]:  # results keep their order
-                end = max(end, at_work[server][-1])
-            starts[server].append(now)
-            ends[server].append(end)
-            at_work[server].append(end)
-            look(server)
-            if server and blocked[server - 1]:
-                blocked[server - 1] = False
-                hand_over(server)
-                leave(server - 1)
-        if server <= 0:
-            while len(entered) < len(arrivals) and held[0] < limits[0]:
-                if arrivals[len(entered)] > now:
-                    times[-1] = arrivals[len(entered)]
-                    break
-                entered.append(now)
-                hand_over(0)
-            else:
-                times[-1] = math.inf
-    return entered, starts, ends
 
 
 def _checked_stages(

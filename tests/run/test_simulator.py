@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model_builder import ModelBuilder
 
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.device import EdgeTpu, predict
+from respect_tf.device import EdgeTpu, play, predict
 from respect_tf.run import GanttBar, StageTimes, simulate, stage_times
 
 
@@ -127,14 +127,12 @@ _ms = st.integers(0, 40).map(lambda tenths: tenths / 4)
     st.integers(1, 3),
 )
 def test_starts_are_those_of_a_recurrence(busy, gaps, room):
-    from respect_tf.run._simulator import _play
-
     arrivals = np.cumsum(gaps)
     limits = [10**9, *[room] * (len(busy) - 1)]
-    _, starts, ends = _play([_times(one) for one in busy], arrivals.tolist(), limits)
+    played = play([_times(one) for one in busy], arrivals, limits)
     expected = _recurrence(busy, arrivals, room)
-    assert np.array_equal(np.array(starts).T, expected)
-    assert np.array_equal(np.array(ends).T, expected + np.array(busy))
+    assert np.array_equal(played.start_ms.T, expected)
+    assert np.array_equal(played.end_ms.T, expected + np.array(busy))
 
 
 # Against the closed form

@@ -5,9 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, predict
+from respect_tf.device import EdgeTpu, _events, predict, under_load
 from respect_tf.graph import OpGraph
 from respect_tf.planning import plan_devices
 from respect_tf.run import StageTimes, simulate
@@ -73,3 +75,63 @@ def test_the_simulator_agrees_with_plans(seed):
     for row in plan_devices(graph, 6, device=device).rows[1:]:
         found = predict(graph, row.schedule, device, replicas=row.replicas)
         assert simulate(found, 800).interval_ms == pytest.approx(row.interval_ms, rel=0.01)
+
+
+_AMOUNTS = st.integers(0, 3 * MIB)
+
+
+@st.composite
+def _plans(draw):
+    count = draw(st.integers(1, 7))
+    graph = OpGraph.from_arrays(
+        [draw(_AMOUNTS) for _ in range(count)],
+        [draw(st.integers(0, 400_000)) for _ in range(count)],
+        [pair for pair in itertools.combinations(range(count), 2) if draw(st.booleans())],
+        macs=[draw(st.integers(0, 10**9)) for _ in range(count)],
+    )
+    device = EdgeTpu.preset(draw(st.sampled_from(["usb3-pi5", "usb2-pi3", "pcie-m2"])))
+    device = dataclasses.replace(
+        device,
+        bus_ms_per_mib=draw(st.sampled_from([0.0, device.link_ms_per_mib])),
+        stage_ms=draw(st.sampled_from([0.0, 0.25, 3.0])),
+    )
+    num_devices = draw(st.integers(1, 6))
+    row = plan_devices(graph, num_devices, device=device).row(num_devices)
+    return predict(graph, row.schedule, device, replicas=row.replicas)
+
+
+@given(_plans(), st.floats(0.1, 0.95))
+@settings(max_examples=40, deadline=None)
+def test_plans_of_any_graph_are_as_fast_and_wait_as_long_as_they_say(plan, part):
+    assert simulate(plan, 600).interval_ms == pytest.approx(plan.interval_ms, rel=0.01)
+    rate = part * 1000 / plan.interval_ms
+    load = under_load(plan, rate)
+    found = simulate(plan, 20_000, arrival_rate=rate, arrivals="poisson")
+    waited = (found.result_ms - found.arrival_ms)[2000:]
+    assert load.mean_ms == pytest.approx(waited.mean(), rel=1e-6)
+    for percent, ms in load.percentiles_ms.items():
+        assert ms == pytest.approx(np.percentile(waited, percent), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_events_in_c_are_those_of_the_plain_loop(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    stages = [
+        StageTimes(
+            busy_ms=float(rng.exponential(2)),
+            alone_ms=float(rng.exponential(1)),
+            dispatch_ms=float(rng.choice([0, 0.3])),
+            bus_ms=float(rng.choice([0, 0.5])),
+            load_ms=float(rng.choice([0, 4])),
+            replicas=int(rng.integers(1, 4)),
+        )
+        for _ in range(int(rng.integers(1, 6)))
+    ]
+    options = {"arrival_rate": 300, "arrivals": "poisson", "input_queue_size": 3, "pop_ms": 0.2}
+    for more in ({}, {**options, "output_queue_size": 1}):
+        fast = simulate(stages, 300, **more)
+        with monkeypatch.context() as patch:
+            patch.setattr(_events, "loop", lambda function: function)
+            slow = simulate(stages, 300, **more)
+        for name in ("enter_ms", "start_ms", "end_ms", "result_ms"):
+            np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
