@@ -1,5 +1,6 @@
 """Running a pipeline."""
 
+from respect_tf.device import StageTimes, stage_times
 from respect_tf.run._bundle import RUN_README, RUN_SCRIPT, run_readme, run_script
 from respect_tf.run._chain import SegmentChain
 from respect_tf.run._create_runner import RunnerDevice, create_runner
@@ -18,8 +19,8 @@ from respect_tf.run._measure import measure_on_cpu
 from respect_tf.run._pycoral_runner import PycoralRunner
 from respect_tf.run._reference import REFERENCE, reference_file
 from respect_tf.run._runner import PipelineRunner
-from respect_tf.run._simulation import GanttBar, Simulation, StageTimes
-from respect_tf.run._simulator import simulate, stage_times
+from respect_tf.run._simulation import GanttBar, Simulation
+from respect_tf.run._simulator import simulate
 from respect_tf.run._stream import stream
 from respect_tf.run.script._devices import EdgeTpuDevice
 from respect_tf.run.script._stages import StageStatistics
