@@ -14,6 +14,8 @@ BENCHMARKS = (
     "fleet",
     "hosts",
     "kills",
+    "labels",
+    "large",
     "memory",
     "overhead",
     "pipeline",
@@ -22,6 +24,7 @@ BENCHMARKS = (
     "respect",
     "runner",
     "scheduling",
+    "sweep",
     "throughput",
     "worker",
 )

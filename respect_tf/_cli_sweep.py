@@ -89,8 +89,7 @@ def sweep(
             verbose=0 if quiet else "auto",
         )
         rows = write_table(found, output)
-        names = [f"{model} on {device}" for model in listed for device in devices]
-        failed = {names[number]: reason for number, reason in found.failures.items()}
+        failed = {listed[number]: reason for number, reason in found.failures.items()}
         if as_json:
             print_json({"table": str(output), "rows": rows, "failed": failed})
         else:

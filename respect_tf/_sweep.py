@@ -7,17 +7,18 @@ import dataclasses
 import hashlib
 import importlib
 import io
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from respect_tf._architecture import Architecture, architecture_of
 from respect_tf._beam import Done, Item, Job, as_json, map_items
-from respect_tf._errors import ArgumentError, DependencyError, InvalidModelError
+from respect_tf._errors import ArgumentError, DependencyError, InvalidModelError, RespectError
 from respect_tf._files import write_file
 from respect_tf._places import Place, place_of
 from respect_tf._reporting import Verbosity
+from respect_tf.planning import plan_devices
 
 COLUMNS = (
     "model", "host", "num_devices", "num_segments", "replicas", "frames_per_second", "interval_ms",
@@ -71,8 +72,8 @@ class SweepResult:
 
     Attributes:
         rows: Of all models on all hosts, in their order.
-        failures: Reason of each model and host that failed, by its place among all pairs.
-        num_kept: Number of pairs that an earlier run had left.
+        failures: Reason of each model that failed, by its place.
+        num_kept: Number of models that an earlier run had done.
     """
 
     rows: tuple[Item, ...]
@@ -111,12 +112,12 @@ def sweep(
     items: list[Item] = [
         {
             "model": model,
-            "device": device,
+            "devices": list(devices),
             "num_devices": num_devices,
             "time_limit": time_limit,
             "seed": seed,
         }
-        for model, device in itertools.product(models, devices)
+        for model in models
     ]
     jobs = [_job(number, item) for number, item in enumerate(items)]
     found = map_items(
@@ -142,55 +143,62 @@ def _job(number: int, item: Item) -> Job:
 
 
 def estimate_item(item: Item, place: Place) -> Done:
-    """The rows of one model on one host, as `map_items` asks for them."""
+    """The rows of one model on all hosts, as `map_items` asks for them."""
     del place
-    from respect_tf._estimate import estimate
-
     model = item["model"]
-    if model.startswith(_APPLICATION):
-        import keras
-
-        keras.utils.clear_session()
-        built: Any = getattr(keras.applications, model.removeprefix(_APPLICATION))(weights=None)
-    else:
-        built = model
     try:
-        found = estimate(
-            built,
-            item["num_devices"],
-            device=item["device"],
-            trained=True,
-            time_limit=item["time_limit"],
-            seed=item["seed"],
-            verbose=0,
+        found = architecture_of(
+            _built(model), trained=True, custom_objects=None, trusted=False, verbose=0
         )
     except (OSError, ValueError, MemoryError) as error:
+        if isinstance(error, RespectError):
+            raise
         raise InvalidModelError(f"'{model}': {type(error).__name__}: {error}") from error
-    cpu = found.cpu.frames_per_second
-    rows = []
-    for row, copies, pipeline in zip(found.rows[1:], found.copies, found.pipelines, strict=True):
-        rows.append(
-            {
-                "model": model.removeprefix(_APPLICATION),
-                "host": item["device"],
-                "num_devices": row.num_devices,
-                "num_segments": row.num_segments,
-                "replicas": "+".join(map(str, row.replicas)),
-                "frames_per_second": row.frames_per_second,
-                "interval_ms": row.interval_ms,
-                "latency_ms": row.latency_ms,
-                "first_ms": row.first_ms,
-                "streamed_bytes": row.streamed_bytes,
-                "limited_by": row.limited_by,
-                "copies_frames_per_second": copies.frames_per_second,
-                "pipeline_frames_per_second": pipeline.frames_per_second,
-                "cpu_frames_per_second": cpu,
-                "is_proved": found.is_proved,
-                "origin": found.origin,
-            }
-        )
+    rows = [row for device in item["devices"] for row in _rows(item, found, device)]
     content = as_json({"item": item, "rows": rows})
     return Done({f"done/{item['name']}.json": content}, {"rows": len(rows)})
+
+
+def _built(model: str) -> Any:
+    """An application without weights, or a path."""
+    if not model.startswith(_APPLICATION):
+        return model
+    import keras
+
+    keras.utils.clear_session()
+    return getattr(keras.applications, model.removeprefix(_APPLICATION))(weights=None)
+
+
+def _rows(item: Item, found: Architecture, device: str) -> list[Item]:
+    plan = plan_devices(
+        found.graph,
+        item["num_devices"],
+        device=device,
+        time_limit=item["time_limit"],
+        seed=item["seed"],
+    )
+    cpu = plan.cpu.frames_per_second
+    return [
+        {
+            "model": item["model"].removeprefix(_APPLICATION),
+            "host": device,
+            "num_devices": row.num_devices,
+            "num_segments": row.num_segments,
+            "replicas": "+".join(map(str, row.replicas)),
+            "frames_per_second": row.frames_per_second,
+            "interval_ms": row.interval_ms,
+            "latency_ms": row.latency_ms,
+            "first_ms": row.first_ms,
+            "streamed_bytes": row.streamed_bytes,
+            "limited_by": row.limited_by,
+            "copies_frames_per_second": copies.frames_per_second,
+            "pipeline_frames_per_second": pipeline.frames_per_second,
+            "cpu_frames_per_second": cpu,
+            "is_proved": plan.is_proved,
+            "origin": found.origin,
+        }
+        for row, copies, pipeline in zip(plan.rows[1:], plan.copies, plan.pipelines, strict=True)
+    ]
 
 
 def write_table(found: SweepResult, path: Path) -> int:

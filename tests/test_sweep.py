@@ -56,9 +56,9 @@ def test_every_model_has_a_row_per_host_and_number_of_devices(done, tmp_path):
 
 def test_what_fails_is_kept_with_the_reason(done):
     _, work, found = done
-    assert sorted(found.failures) == [0, 1]  # the broken one, on both hosts
+    assert sorted(found.failures) == [0]
     assert "InvalidModelError" in found.failures[0]
-    assert len(list((Path(work) / "failed").iterdir())) == 2
+    assert len(list((Path(work) / "failed").iterdir())) == 1
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(done, tmp_path):
@@ -68,7 +68,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(done, tmp_path
         if number % 2:
             path.unlink()
     again = sweep(models, work, devices=("usb3-pi5", "pcie-m2"), num_devices=2, verbose=0)
-    assert again.num_kept == 2
+    assert again.num_kept == 1
     assert again.rows == found.rows
     assert _files(work) == expected
 

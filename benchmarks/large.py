@@ -1,0 +1,253 @@
+"""Graphs of up to 100,000 ops, and up to 64 stages, through "policy".
+
+Run one section by name: `python -m benchmarks.large size` (`stages`). Each graph has a process of
+its own, whose rows are kept in a folder of temporary files: a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._models import TEN_MODELS
+from benchmarks._tables import markdown, update_page, write_results
+from benchmarks.scheduling import narrow_graphs, placement_instances
+from respect_tf import OpGraph, PeakMemory, estimate, predict, schedule
+from respect_tf._beam import Done, Item, Job, as_json, map_items
+from respect_tf._places import Place, place_of
+from respect_tf.graph import load_tfgnn
+from respect_tf.run import simulate
+from respect_tf.scheduling import check_schedule
+
+Row = dict[str, Any]
+
+FAMILIES = (
+    *("chain", "4 lanes with links", "residual blocks", "inception-like blocks"),
+    "random layers",
+)
+SIZES = (1_000, 10_000, 40_000, 100_000)
+OBJECTIVES = ("memory", "throughput")
+_NUM_STAGES = 8
+# Seconds that the issue allows, by objective and ops; and megabytes.
+_TARGETS = {
+    ("memory", 10_000): 2,
+    ("memory", 40_000): 8,
+    ("memory", 100_000): 25,
+    ("throughput", 10_000): 10,
+    ("throughput", 40_000): 40,
+    ("throughput", 100_000): 120,
+}
+STAGES = (2, 4, 8, 16, 32, 64)
+_LAYER = 10  # ops
+
+
+def main() -> None:
+    """Run the sections that the command line names, or both."""
+    chosen = [name for name in sys.argv[1:] if name in SECTIONS] or list(SECTIONS)
+    for name in chosen:
+        title, items, notes = SECTIONS[name]
+        rows = _measured(name, list(items()))
+        if name == "size":
+            rows = _with_exponents(rows)
+        write_results(f"large_{name}", title, rows, notes)
+        update_page(f"large_{name}", markdown(rows))
+
+
+def _measured(section: str, items: list[Item]) -> list[Row]:
+    folder = str(Path(tempfile.gettempdir()) / "respect_tf_large" / section)
+    jobs = []
+    for item in items:
+        name = "-".join(str(value).replace(" ", "_") for value in item.values())
+        jobs.append(Job(name, (f"{name}.json",), {**item, "name": name}))
+    found = map_items(measure_apart, jobs, folder)
+    if found.failures:
+        raise SystemExit("\n".join(found.failures.values()))
+    place = place_of(folder)
+    return [row for job in jobs for row in json.loads(place.read(job.outputs[0]))]
+
+
+def measure_apart(item: Item, place: Place) -> Done:
+    """The rows of a graph, in a process of its own: it starts with as little as any other."""
+    del place
+    command = [sys.executable, "-m", "benchmarks.large", "--rows", json.dumps(item)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Done({f"{item['name']}.json": as_json(json.loads(done.stdout.splitlines()[-1]))})
+
+
+def size_items() -> Iterator[Item]:
+    """Every family, size and objective."""
+    for objective in OBJECTIVES:
+        for family in FAMILIES:
+            for num_ops in SIZES:
+                yield {"objective": objective, "family": family, "ops": num_ops}
+
+
+def size_row(objective: str, family: str, ops: int) -> Row:
+    """Processor seconds of each step for one graph."""
+    made = large_graph(family, ops)
+    arrays = (made.parameter_bytes, made.tensor_bytes, made.edges)
+    options: dict[str, Any] = {}
+    if objective == "memory":
+        options["objective"] = PeakMemory(1.0)
+    times = [time.process_time()]
+    graph = OpGraph.from_arrays(*arrays, macs=made.macs)
+    times.append(time.process_time())
+    found = schedule(graph, _NUM_STAGES, **options)
+    times.append(time.process_time())
+    prediction = predict(graph, found)
+    times.append(time.process_time())
+    simulate(prediction, num_inputs=100)
+    times.append(time.process_time())
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    check_schedule(graph, found, options.get("objective"))
+    seconds = np.diff(times).tolist()
+    return {
+        "objective": objective,
+        "graph": family,
+        "ops": ops,
+        "from_arrays s": seconds[0],
+        "policy s": seconds[1],
+        "target s": _TARGETS.get((objective, ops), "-"),
+        "MB": round(memory),
+        "predict s": seconds[2],
+        "simulate s": seconds[3],
+        "GraphTensor s": tensor_seconds(graph) if objective == "memory" else "-",
+        "status": found.status,
+        "gap": f"{found.gap:.3%}",
+    }
+
+
+def tensor_seconds(graph: OpGraph) -> float:
+    """What a GraphTensor takes, TensorFlow apart."""
+    load_tfgnn()
+    OpGraph.from_arrays([1, 1], [1, 1], [[0, 1]]).to_graph_tensor(2)
+    started = time.process_time()
+    graph.to_graph_tensor(_NUM_STAGES)
+    return time.process_time() - started
+
+
+def large_graph(family: str, num_ops: int) -> OpGraph:
+    """A graph with random bytes and MACs."""
+    random = np.random.default_rng(1)
+    if family == "random layers":
+        edges = [
+            (_LAYER * (op // _LAYER - 1) + int(maker), op)
+            for op in range(_LAYER, num_ops)
+            for maker in random.choice(_LAYER, 2, replace=False)
+        ]
+        sizes = random.integers(0, 100_000, (2, num_ops))
+        graph = OpGraph.from_arrays(sizes[0], sizes[1], edges)
+    else:
+        graph = narrow_graphs(num_ops)[family]
+    return dataclasses.replace(graph, macs=random.integers(0, 10**8, num_ops))
+
+
+def _with_exponents(rows: list[Row]) -> list[Row]:
+    """Of time against size, from 10,000 ops to 100,000."""
+    found = {(row["objective"], row["graph"], row["ops"]): row["policy s"] for row in rows}
+    low, high = SIZES[1], SIZES[-1]
+    for row in rows:
+        kind = (row["objective"], row["graph"])
+        ratio = found[(*kind, high)] / found[(*kind, low)]
+        row["exponent"] = math.log(ratio) / math.log(high / low) if row["ops"] == high else "-"
+    return rows
+
+
+def stages_items() -> Iterator[Item]:
+    """The ten models and the public instances."""
+    yield from ({"kind": "model", "number": number} for number in range(len(TEN_MODELS)))
+    for number, _ in enumerate(placement_instances()):
+        yield {"kind": "instance", "number": number}
+
+
+def stages_rows(kind: str, number: int) -> Iterator[Row]:
+    """A graph in 2 to 64 stages."""
+    if kind == "instance":
+        name, graph, _ = list(placement_instances())[number]
+    else:
+        import keras
+
+        name = TEN_MODELS[number]
+        model = getattr(keras.applications, name)(weights=None)
+        graph = estimate(model, 1, verbose=0).graph
+    for objective in OBJECTIVES if kind == "model" else OBJECTIVES[:1]:
+        for num_stages in STAGES:
+            yield {
+                "objective": objective,
+                "graph": name,
+                **stages_row(graph, objective, num_stages),
+            }
+
+
+def stages_row(graph: OpGraph, objective: str, num_stages: int) -> Row:
+    """Cost, bound and time of a graph in so many stages."""
+    options: dict[str, Any] = {"device": "usb3-pi5"}
+    if objective == "memory":
+        options = {"objective": PeakMemory(1.0)}
+    row: Row = {"ops": graph.num_ops, "K": num_stages}
+    started = time.process_time()
+    try:
+        found = schedule(graph, num_stages, **options)
+    except ValueError as error:  # fewer groups of ops than stages
+        return {**row, "cost": "-", "bound": "-", "gap": "-", "status": str(error)[:60], "s": "-"}
+    seconds = time.process_time() - started
+    check_schedule(graph, found, options.get("objective"))
+    return {
+        **row,
+        "cost": found.cost,
+        "bound": found.lower_bound,
+        "gap": f"{found.gap:.2%}",
+        "status": found.status,
+        "s": seconds,
+    }
+
+
+def _print_rows(item: Item) -> None:
+    """What a process of its own does."""
+    schedule(OpGraph.from_arrays([1, 1], [1, 1], [[0, 1]]), 2)  # what is loaded once
+    if "family" in item:
+        rows = [size_row(item["objective"], item["family"], item["ops"])]
+    else:
+        rows = list(stages_rows(item["kind"], item["number"]))
+    print(json.dumps(rows))
+
+
+SECTIONS = {
+    "size": (
+        'Graphs of 1,000 to 100,000 ops through "policy", in 8 stages',
+        size_items,
+        """
+"memory" is `PeakMemory(1.0)`, "throughput" the default objective, for all USB 3 hosts together.
+Times are the processor's in seconds, of a process of its own that has scheduled a small graph
+before; "MB" is its peak memory up to the simulation, which includes what the package loads.
+"exponent" is that of "policy s" against the ops, from 10,000 to 100,000. "gap" is against the bound
+that the schedule states; "simulate s" is for 100 inputs.
+""",
+    ),
+    "stages": (
+        "2 to 64 stages",
+        stages_items,
+        """
+"memory" is `PeakMemory(1.0)` in bytes (public instances, of Tarnawski et al. 2020: in picoseconds),
+"throughput" is in ms on "usb3-pi5". Times are the processor's. Instances are left out where their
+files are absent.
+""",
+    ),
+}
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--rows"]:
+        _print_rows(json.loads(sys.argv[2]))
+    else:
+        main()
