@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tf_keras
-from keras import layers
+from keras import layers, ops
 
 from respect_tf import OpGraph, UnsupportedModelError
 from respect_tf.graph.lowering import UnknownLayerError, lower
@@ -61,8 +61,60 @@ def _padded():
     return keras.Model(start, [first, second])
 
 
+def _sliced():
+    start = keras.Input(IMAGE)
+    left, right = ops.split(layers.Conv2D(16, 1)(start), 2, axis=-1)
+    shuffled = layers.Reshape((16, 16, 2, 8))(layers.Concatenate()([right, left]))
+    shuffled = layers.Reshape((16, 16, 16))(layers.Permute((1, 2, 4, 3))(shuffled))
+    pieces = [shuffled[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    cropped = layers.CenterCrop(4, 4)(layers.Concatenate()(pieces))
+    return keras.Model(start, layers.Conv2D(4, 1)(cropped[..., ::-1]))
+
+
+def _pixel_shuffle():
+    start = keras.Input(IMAGE)
+    tensor = layers.Reshape((16, 16, 2, 2, 3))(layers.Conv2D(12, 3, padding="same")(start))
+    tensor = layers.Reshape((32, 32, 3))(layers.Permute((1, 3, 2, 4, 5))(tensor))
+    return keras.Model(start, layers.Conv2D(2, 1)(tensor))
+
+
+def _reduced():
+    start = keras.Input(IMAGE)
+    tensor = layers.Conv2D(6, 3)(start)
+    gate = layers.Conv2D(1, 3, padding="same")(
+        layers.Concatenate()(
+            [ops.mean(tensor, axis=-1, keepdims=True), ops.max(tensor, axis=-1, keepdims=True)]
+        )
+    )
+    tensor = ops.abs(tensor) * ops.sigmoid(gate)
+    return keras.Model(start, layers.Dense(2)(ops.sum(tensor, axis=(1, 2))))
+
+
+def _attention(bias=False):
+    start = keras.Input((6, 8))
+    tensor = layers.RMSNormalization()(start)
+    tensor = start + layers.MultiHeadAttention(2, 4, use_bias=bias)(tensor, tensor)
+    token = layers.UnitNormalization()(layers.Dense(8)(tensor)[:, 0])
+    apart = ops.sqrt(ops.square(layers.Dense(8)(start)) + ops.square(layers.Dense(8)(start)) + 1.0)
+    pooled = ops.sum(apart * layers.Softmax(axis=1)(layers.Dense(1)(start)), axis=1)
+    return keras.Model(start, [layers.Dot(1)([token, pooled]), ops.square(token - pooled)])
+
+
+def _shared():
+    first, second = keras.Input(IMAGE), keras.Input(IMAGE)
+    net = _chain(IMAGE, layers.Conv2D(4, 3, activation="mish"))
+    apart = ops.abs(net(first) - net(second))
+    joined = layers.Concatenate()([net(first), net(second), apart])
+    return keras.Model([first, second], layers.Conv2D(2, 3, activation="selu")(joined))
+
+
 # Built anew for each test: conversions of one model would share its state.
 MODELS = {
+    "sliced": _sliced,
+    "pixel_shuffle": _pixel_shuffle,
+    "reduced": _reduced,
+    "attention": _attention,
+    "shared": _shared,
     "folding": lambda: _chain(
         IMAGE, layers.Conv2D(4, 3, padding="same", use_bias=False), layers.BatchNormalization(),
         layers.ReLU(), layers.MaxPooling2D(2), layers.ReLU(), layers.AveragePooling2D(2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from respect_tf.graph.lowering._form import Form, Value
@@ -45,9 +46,48 @@ def lower_activation(form: Form, activation: Any, value: Value) -> Value | None:
     if name == "leaky_relu":
         return leaky_relu(form, value)
     if name == "softplus":
-        grown = form.op("EXP", [value], value.shape)
-        return form.op("LOG", [form.op("ADD", [grown, form.weights(())], value.shape)], value.shape)
+        return _softplus(form, value)
+    if name == "mish":
+        inner = form.op("TANH", [_softplus(form, value)], value.shape)
+        return form.op("MUL", [value, inner], value.shape)
+    if name == "selu":
+        return _selu(form, value)
     return None
+
+
+def _softplus(form: Form, value: Value) -> Value:
+    grown = form.op("EXP", [value], value.shape)
+    return form.op("LOG", [form.op("ADD", [grown, form.weights(())], value.shape)], value.shape)
+
+
+def _selu(form: Form, value: Value) -> Value:
+    shape = value.shape
+    above = form.op("GREATER", [value, form.weights(())], shape, dtype="bool")
+    scaled = form.op("MUL", [value, form.weights(())], shape)
+    grown = form.op("SUB", [form.op("EXP", [value], shape), form.weights(())], shape)
+    below = form.op("MUL", [grown, form.weights(())], shape)
+    return form.op("SELECT", [above, scaled, below], shape)
+
+
+def softmax(form: Form, value: Value, axis: Any) -> Value | None:
+    """SOFTMAX over the last axis; one other axis is put there and back."""
+    rank = len(value.shape)
+    if not isinstance(axis, int):
+        return None
+    if axis % rank == rank - 1:
+        return form.op("SOFTMAX", [value], value.shape)
+    order = [a for a in range(rank) if a != axis % rank] + [axis % rank]
+    turned = turn(form, value, order)
+    made = form.op("SOFTMAX", [turned], turned.shape)
+    return turn(form, made, [order.index(a) for a in range(rank)])
+
+
+def turn(form: Form, value: Value, order: Sequence[int]) -> Value:
+    """TRANSPOSE, or RESHAPE where only sizes of 1 move."""
+    shape = tuple(value.shape[axis] for axis in order)
+    large = [axis for axis in order if value.shape[axis] != 1]
+    kind, setting = ("RESHAPE", shape) if large == sorted(large) else ("TRANSPOSE", tuple(order))
+    return form.op(kind, [value, form.setting(*setting)], shape)
 
 
 def scale(form: Form, value: Value, size: tuple[int, ...] = ()) -> Value:
@@ -61,11 +101,13 @@ def leaky_relu(form: Form, value: Value) -> Value:
     return form.op("PRELU", [value, form.weights(slopes)], value.shape)
 
 
-def parametric_relu(form: Form, slopes: tuple[int, ...], value: Value) -> Value:
+def parametric_relu(form: Form, slopes: tuple[int, ...], value: Value, *, is_zero: bool) -> Value:
     """PRELU; with a slope for each position, RELU, MUL and SUB."""
     if all(size == 1 for size in slopes[:-1]):
         return form.op("PRELU", [value, form.weights(slopes)], value.shape)
     positive = form.op("RELU", [value], value.shape)
+    if is_zero:
+        return form.op("SUB", [positive, form.weights(value.shape)], value.shape)
     number = form.weights(())
     negative = form.op("MUL", [value, number], value.shape, fused_activation="RELU")
     scaled = form.op("MUL", [negative, form.weights(value.shape)], value.shape)

@@ -7,7 +7,8 @@ from typing import Any
 
 from respect_tf.graph.lowering._activations import lower_activation
 from respect_tf.graph.lowering._form import Form, Shape, Value
-from respect_tf.graph.lowering._shapes import pair, reshape
+from respect_tf.graph.lowering._operations import mean as mean_over
+from respect_tf.graph.lowering._shapes import pair, reshape, reshape_apart
 
 _GROUPED = 6  # version of a CONV_2D with groups
 
@@ -81,7 +82,7 @@ def dense(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
 def _dense_of_maps(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     """A 1x1 convolution, after rewriting; over a sequence, as an image of height 1."""
     units = int(layer.units)
-    image = value if len(shape) == 4 else reshape(form, value, _as_image(value.shape))
+    image = value if len(shape) == 4 else reshape_apart(form, value, _as_image(value.shape))
     made = form.op(
         "CONV_2D",
         [image, form.weights((units, 1, 1, value.shape[-1])), form.weights((units,), "int32")],
@@ -89,7 +90,7 @@ def _dense_of_maps(form: Form, layer: Any, value: Value, shape: Shape) -> Value 
         has_bias=_has_bias(form, layer),
         padding="VALID",
     )
-    return _activated(form, layer, made if len(shape) == 4 else reshape(form, made, shape))
+    return _activated(form, layer, made if len(shape) == 4 else reshape_apart(form, made, shape))
 
 
 def _as_image(shape: Shape) -> Shape:
@@ -113,10 +114,10 @@ def layer_normalization(form: Form, layer: Any, value: Value, shape: Shape) -> V
     if int(axis) % len(shape) != len(shape) - 1 or not (layer.scale and layer.center):
         return None
     narrow = (*shape[:-1], 1)
-    axes = form.setting(len(shape) - 1)
-    mean = form.op("MEAN", [value, axes], narrow)
+    axes = (len(shape) - 1,)
+    mean = mean_over(form, value, axes, narrow)
     spread = form.op("SQUARED_DIFFERENCE", [value, mean], shape)
-    variance = form.op("MEAN", [spread, axes], narrow)
+    variance = mean_over(form, spread, axes, narrow)
     inverse = form.op("ADD", [variance, form.weights(())], narrow)
     inverse = form.op("RSQRT", [inverse], narrow)
     factor = form.op("MUL", [inverse, form.weights((shape[-1],))], shape)
@@ -133,6 +134,9 @@ def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     step, window = _single(layer.strides), _single(layer.kernel_size)
     spread, groups = _single(layer.dilation_rate), int(getattr(layer, "groups", 1) or 1)
     padding = layer.padding
+    if spread > 1 and (id(value), spread) in form.dilated:
+        return None  # of two that read one tensor, TFLite keeps the batches that dilation makes
+    form.dilated.add((id(value), spread))
     if padding == "causal":
         before = (window - 1) * spread
         longer = (1, value.shape[1] + before, value.shape[2])

@@ -74,6 +74,14 @@ def expand_groups(form: Form) -> None:
     form.ops = ops
 
 
+def expand_squares(form: Form) -> None:
+    """Squares are products, after rewriting."""
+    for op in form.ops:
+        if op.kind == "SQUARE":
+            op.kind, op.inputs = "MUL", [op.inputs[0]] * 2
+            op.attributes = dataclasses.replace(op.attributes, version=2)
+
+
 def remove_unread(form: Form) -> None:
     """Ops whose results nobody reads."""
     needed = {id(value) for value in form.outputs}

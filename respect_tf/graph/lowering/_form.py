@@ -72,7 +72,7 @@ _VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 3, "RESHAPE": 1,
     "QUANTIZE": 1, "HARD_SWISH": 1, "LEAKY_RELU": 1, "PRELU": 1, "ELU": 1, "NEG": 1, "TILE": 3,
     "RESIZE_BILINEAR": 3, "SELECT_V2": 1, "SELECT": 1, "SHAPE": 1,
-    "SQUARE": 1,
+    "SQUARE": 1, "LESS": 1, "GREATER": 2, "GATHER": 2, "ARG_MAX": 2,
 }  # fmt: skip
 
 
@@ -90,6 +90,13 @@ class Form:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.layer = ""
+        self.dilated: set[tuple[int, int]] = set()  # tensors that convolutions read with gaps
+        self._owner: object = None
+        self._count = 0
+
+    def begin(self, owner: object) -> None:
+        """From here on, weights are those of a layer; called again, it reads the same ones."""
+        self._owner, self._count = owner, 0
 
     def op(
         self,
@@ -125,7 +132,9 @@ class Form:
 
     def weights(self, shape: Iterable[int], dtype: str = "int8") -> Value:
         """A constant of which only the size is known."""
-        return Value(tuple(int(size) for size in shape), dtype, constant=True)
+        key = None if self._owner is None else (id(self._owner), self._count)
+        self._count += 1
+        return Value(tuple(int(size) for size in shape), dtype, constant=True, key=key)
 
     def setting(self, *values: int, shape: Shape | None = None) -> Value:
         """A small int32 constant."""

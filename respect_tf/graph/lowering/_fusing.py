@@ -13,9 +13,11 @@ from respect_tf.graph.lowering._expanding import (
     FOLDABLE,
     expand_batch_norms,
     expand_groups,
+    expand_squares,
     remove_unread,
 )
 from respect_tf.graph.lowering._form import Form, Op, Value
+from respect_tf.graph.lowering._moves import rewrite_moves
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 # Without TRANSPOSE_CONV, whose activation is an op of its own after rewriting.
@@ -33,6 +35,10 @@ def fuse(form: Form) -> None:
     while _one_round(form):
         pass
     expand_batch_norms(form)
+    while _one_round(form):
+        pass
+    expand_squares(form)
+    rewrite_moves(form)
     while _one_round(form):
         pass
     expand_groups(form)
@@ -138,8 +144,14 @@ def _fused(op: Op, graph: _Links) -> bool:
         return True
     if op.kind in _BINARY and _pass_reshapes(op, graph):
         return True
-    if before is None or before.kind == "GONE" or not graph.only_reader(before.made):
+    if before is None or before.kind == "GONE":
         return False
+    if op.kind in _ACTIVATIONS and _copy_dense(before, op, graph):
+        return True
+    if not graph.only_reader(before.made):
+        return False
+    if op.kind == "SQUARE":
+        return _square(before, op, graph)
     if op.kind == "FULLY_CONNECTED" and before.kind in FOLDABLE and len(op.made.shape) == 2:
         return _take_vectors(before, op, graph)
     if before.kind == "RESHAPE" and (op.kind in _ACTIVATIONS or op.kind in FOLDABLE):
@@ -165,6 +177,32 @@ def _fuse_activation(before: Op, op: Op, graph: _Links) -> bool:
     )
     graph.merge(before, op)
     return True
+
+
+def _copy_dense(before: Op, op: Op, graph: _Links) -> bool:
+    """An activation takes a copy of the dense layer before it, where others read that one, too."""
+    if before.kind != "FULLY_CONNECTED" or graph.only_reader(before.made):
+        return False
+    if before.attributes.fused_activation != "NONE":
+        return False
+    graph.readers[id(before.made)].remove(op)
+    op.attributes = dataclasses.replace(before.attributes, fused_activation=op.kind)
+    op.kind, op.inputs = before.kind, list(before.inputs)
+    for value in op.inputs:
+        graph.readers[id(value)].append(op)
+    return True
+
+
+def _square(before: Op, op: Op, graph: _Links) -> bool:
+    """The square of a difference is an op; squares come before reshapes."""
+    if before.kind == "SUB" and before.attributes.fused_activation == "NONE":
+        before.kind = "SQUARED_DIFFERENCE"
+        graph.merge(before, op)
+        return True
+    if before.kind == "RESHAPE":
+        graph.swap(before, op)
+        return True
+    return False
 
 
 def _fold(before: Op, op: Op, graph: _Links) -> bool:
@@ -242,7 +280,7 @@ def _take_vectors(before: Op, op: Op, graph: _Links) -> bool:
 def _pass_reshape(before: Op, op: Op, graph: _Links) -> bool:
     """Behind a convolution over one dimension, activations come before the image is flattened."""
     source = graph.maker.get(id(before.inputs[0]))
-    if source is None or source.kind not in _FUSES_ACTIVATION:
+    if source is None or source.kind not in _FUSES_ACTIVATION or before.inputs[1].key is None:
         return False
     if source.made.shape != (1, *op.made.shape) or not graph.only_reader(source.made):
         return False
@@ -257,6 +295,8 @@ def _pass_reshapes(op: Op, graph: _Links) -> bool:
         return False
     first, second = makers
     if first is None or second is None or {first.kind, second.kind} != {"RESHAPE"}:
+        return False
+    if None in (first.inputs[1].key, second.inputs[1].key):  # rewriting puts them in later
         return False
     one_shape = first.inputs[0].shape == second.inputs[0].shape
     if not one_shape or first.made.shape != op.made.shape or second.made.shape != op.made.shape:

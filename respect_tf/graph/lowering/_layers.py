@@ -16,8 +16,10 @@ from respect_tf.graph.lowering._activations import (
     lower_relu_layer,
     parametric_relu,
     scale,
+    softmax,
 )
 from respect_tf.graph.lowering._form import Form, Shape, Value
+from respect_tf.graph.lowering._operations import lower_operation
 from respect_tf.graph.lowering._walk import Call
 
 # Layers that do nothing once a model is trained.
@@ -51,7 +53,7 @@ _ONE_INPUT: dict[str, Rule] = {
     "ELU": lambda form, layer, value, _: elu(form, value) if layer.alpha == 1 else None,
     "LeakyReLU": lambda form, _, value, __: leaky_relu(form, value),
     "RepeatVector": lambda form, _, value, shape: _shapes.repeat(form, value, shape),
-    "Softmax": lambda form, _, value, shape: form.op("SOFTMAX", [value], shape),
+    "Softmax": lambda form, layer, value, _: softmax(form, value, layer.axis),
     **dict.fromkeys(
         ("GlobalAveragePooling1D", "GlobalAveragePooling2D"),
         functools.partial(_shapes.global_pool, kind="MEAN"),
@@ -85,8 +87,9 @@ def lower_call(
     if not shapes or not _is_keras_own(layer):
         return None
     shape = shapes[0]
-    if len(shapes) > 1:
-        return None
+    found = lower_operation(form, call, values, shapes)
+    if found is not None or len(shapes) > 1:
+        return found
     made: Value | None = None
     if kind in _NOTHING:
         made = form.op("NOTHING", [values[0]], shape)
@@ -99,7 +102,8 @@ def lower_call(
             1 if axis in (layer.shared_axes or ()) else size
             for axis, size in enumerate(values[0].shape[1:], 1)
         ]
-        made = parametric_relu(form, tuple(sizes), values[0])
+        is_zero = not form.adds(layer.alpha)
+        made = parametric_relu(form, tuple(sizes), values[0], is_zero=is_zero)
     elif kind == "Concatenate":
         made = _shapes.join(form, values, shape)
     elif kind in _MERGES:

@@ -40,7 +40,8 @@ def lower(model: Any, *, trained: bool = True) -> OpGraph:
     outer = functional(model)
     values: dict[int, Value] = {}
     for tensor in flat(outer.inputs):
-        value = Value(static_shape(tensor))
+        whole = "int32" in str(tensor.dtype) or "int64" in str(tensor.dtype)
+        value = Value(static_shape(tensor), "int32" if whole else "int8")
         values[id(tensor)] = value
         form.inputs.append(value)
     _lower_calls(form, outer, values, prefix="")
@@ -64,6 +65,7 @@ def _lower_calls(form: Form, model: Any, values: dict[int, Value], *, prefix: st
             made = [inside[id(tensor)] for tensor in flat(inner.outputs)]
         else:
             shapes = [static_shape(tensor) for tensor in call.outputs]
+            form.begin(layer)
             found = lower_call(form, call, read, shapes)
             if found is None:
                 what = f"Layer '{form.layer}', a {type(layer).__name__}"

@@ -57,6 +57,13 @@ def reshape(form: Form, value: Value, shape: Shape) -> Value:
     return form.op("RESHAPE", [value, form.setting(*shape)], shape)
 
 
+def reshape_apart(form: Form, value: Value, shape: Shape) -> Value:
+    """RESHAPE that rewriting puts in, once equal ops have been joined already."""
+    setting = form.setting(*shape)
+    setting.key = None
+    return form.op("RESHAPE", [value, setting], shape)
+
+
 def pad_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
     """ZeroPadding2D."""
     (top, bottom), (left, right) = layer.padding
@@ -66,8 +73,9 @@ def pad_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
 
 def crop_2d(form: Form, layer: Any, value: Value, shape: Shape) -> Value:
     """Cropping2D."""
-    (top, bottom), (left, right) = layer.cropping
-    begin, end = (0, top, left, 0), (0, -bottom, -right, 0)
+    (top, _), (left, _) = layer.cropping
+    begin = (0, top, left, 0)
+    end = [first + size for first, size in zip(begin, shape, strict=True)]
     settings = [form.setting(*begin), form.setting(*end), form.setting(1, 1, 1, 1)]
     return form.op("STRIDED_SLICE", [value, *settings], shape)
 
