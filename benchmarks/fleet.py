@@ -220,4 +220,8 @@ def _application(name: str, *, classes: int = 1000) -> Any:
 
     from respect_tf.graph.lowering import lower
 
-    return lower(getattr(keras.applications, name)(weights=None, classes=classes))
+    build = getattr(keras.applications, name)
+    model = build(weights=None, classes=classes)
+    if None in model.input_shape[1:]:  # the application leaves its size open
+        model = build(weights=None, classes=classes, input_shape=(224, 224, 3))
+    return lower(model)

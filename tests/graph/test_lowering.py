@@ -90,10 +90,10 @@ def _reduced():
     return keras.Model(start, layers.Dense(2)(ops.sum(tensor, axis=(1, 2))))
 
 
-def _attention(bias=False):
+def _attention():
     start = keras.Input((6, 8))
     tensor = layers.RMSNormalization()(start)
-    tensor = start + layers.MultiHeadAttention(2, 4, use_bias=bias)(tensor, tensor)
+    tensor = start + layers.MultiHeadAttention(2, 4)(tensor, tensor)
     token = layers.UnitNormalization()(layers.Dense(8)(tensor)[:, 0])
     apart = ops.sqrt(ops.square(layers.Dense(8)(start)) + ops.square(layers.Dense(8)(start)) + 1.0)
     pooled = ops.sum(apart * layers.Softmax(axis=1)(layers.Dense(1)(start)), axis=1)

@@ -48,8 +48,7 @@ def lower_activation(form: Form, activation: Any, value: Value) -> Value | None:
     if name == "softplus":
         return _softplus(form, value)
     if name == "mish":
-        inner = form.op("TANH", [_softplus(form, value)], value.shape)
-        return form.op("MUL", [value, inner], value.shape)
+        return _mish(form, value)
     if name == "selu":
         return _selu(form, value)
     return None
@@ -60,13 +59,32 @@ def _softplus(form: Form, value: Value) -> Value:
     return form.op("LOG", [form.op("ADD", [grown, form.weights(())], value.shape)], value.shape)
 
 
-def _selu(form: Form, value: Value) -> Value:
+def _mish(form: Form, value: Value) -> Value:
+    """The product x * p (1 + q) / (1 + q^2), p = logistic(x), q = 1 - p."""
     shape = value.shape
-    above = form.op("GREATER", [value, form.weights(())], shape, dtype="bool")
-    scaled = form.op("MUL", [value, form.weights(())], shape)
-    grown = form.op("SUB", [form.op("EXP", [value], shape), form.weights(())], shape)
-    below = form.op("MUL", [grown, form.weights(())], shape)
-    return form.op("SELECT", [above, scaled, below], shape)
+    p = form.op("LOGISTIC", [value], shape)
+    q = form.op("SUB", [form.weights(()), p], shape)
+    root = form.op("ADD", [form.op("MUL", [q, q], shape), form.weights(())], shape)
+    root = form.op("RSQRT", [root], shape)
+    inverse = form.op("MUL", [root, root], shape)
+    factor = form.op("MUL", [inverse, form.op("ADD", [q, form.weights(())], shape)], shape)
+    return form.op("MUL", [value, form.op("MUL", [factor, p], shape)], shape)
+
+
+def _selu(form: Form, value: Value) -> Value:
+    """A product of RELU(x), and one of exp(-RELU(-x)) - 1."""
+    shape = value.shape
+    above = form.op("MUL", [form.op("RELU", [value], shape), form.weights(())], shape)
+    power = form.op("SUB", [_power(form, value), form.weights(())], shape)
+    return form.op("ADD", [above, form.op("MUL", [power, form.weights(())], shape)], shape)
+
+
+def _power(form: Form, value: Value) -> Value:
+    """exp(-RELU(-x)) as 1 / LOGISTIC(RELU(-x)) - 1; the quotient by RSQRT."""
+    shape = value.shape
+    below = form.op("MUL", [value, form.weights(())], shape, fused_activation="RELU")
+    root = form.op("RSQRT", [form.op("LOGISTIC", [below], shape)], shape)
+    return form.op("SUB", [form.op("MUL", [root, root], shape), form.weights(())], shape)
 
 
 def softmax(form: Form, value: Value, axis: Any) -> Value | None:
@@ -131,12 +149,8 @@ def _hard_swish(form: Form, value: Value) -> Value:
 
 def elu(form: Form, value: Value) -> Value:
     """RELU(x) + exp(-RELU(-x)) - 1; the power by LOGISTIC and RSQRT."""
-    shape = value.shape
-    below = form.op("MUL", [value, form.weights(())], shape, fused_activation="RELU")
-    share = form.op("LOGISTIC", [below], shape)
-    root = form.op("RSQRT", [share], shape)
-    power = form.op("SUB", [form.op("MUL", [root, root], shape), form.weights(())], shape)
-    return form.op("ADD", [form.op("RELU", [value], shape), power], shape)
+    power = _power(form, value)
+    return form.op("ADD", [form.op("RELU", [value], value.shape), power], value.shape)
 
 
 def lower_relu_layer(form: Form, layer: Any, value: Value) -> Value | None:

@@ -134,17 +134,14 @@ def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
     step, window = _single(layer.strides), _single(layer.kernel_size)
     spread, groups = _single(layer.dilation_rate), int(getattr(layer, "groups", 1) or 1)
     padding = layer.padding
-    if spread > 1 and (id(value), spread) in form.dilated:
-        return None  # of two that read one tensor, TFLite keeps the batches that dilation makes
-    form.dilated.add((id(value), spread))
+    # Where two read a tensor with gaps, rewriting undoes what TFLite made of the gaps.
+    shaped = reshape_apart if spread > 1 and form.shares_input else reshape
     if padding == "causal":
         before = (window - 1) * spread
         longer = (1, value.shape[1] + before, value.shape[2])
         value = form.op("PAD", [value, form.setting(0, 0, before, 0, 0, 0, shape=(3, 2))], longer)
         padding = "valid"
-    value = form.op(
-        "RESHAPE", [value, form.setting(1, 1, *value.shape[1:])], (1, 1, *value.shape[1:])
-    )
+    value = shaped(form, value, (1, 1, *value.shape[1:]))
     made = form.op(
         "CONV_2D",
         [
@@ -159,6 +156,8 @@ def conv_1d(form: Form, layer: Any, value: Value, shape: Shape) -> Value | None:
         strides=(1, step),
         dilation=(1, spread),
     )
+    if shaped is reshape_apart:
+        return _activated(form, layer, reshape_apart(form, made, shape))
     done = _activated(form, layer, made)
     return None if done is None else reshape(form, done, shape)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import math
+from collections.abc import Callable
 
 from respect_tf.graph._attributes import OpAttributes
 from respect_tf.graph.lowering._form import Form, Op, Value
@@ -80,6 +83,52 @@ def expand_squares(form: Form) -> None:
         if op.kind == "SQUARE":
             op.kind, op.inputs = "MUL", [op.inputs[0]] * 2
             op.attributes = dataclasses.replace(op.attributes, version=2)
+
+
+# Their output has the scale of their input, which MAXIMUM and MINIMUM hand on to what they read.
+_SAME_SCALE = {"RESHAPE", "MAX_POOL_2D", "SLICE", "STRIDED_SLICE", "TRANSPOSE", "PAD",
+               "RESIZE_NEAREST_NEIGHBOR", "GATHER"}  # fmt: skip
+
+
+def part_extremes(form: Form) -> None:
+    """Of two values one and what the other has above it, where others read one of them, too."""
+    readers = collections.Counter(id(value) for op in form.ops for value in {*op.inputs})
+    readers.update(id(value) for value in form.outputs for _ in (0, 1))
+    maker = {id(value): op for op in form.ops for value in op.outputs}
+
+    def is_shared(value: Value) -> bool:
+        while readers[id(value)] == 1:
+            op = maker.get(id(value))
+            if op is None or op.kind not in _SAME_SCALE:
+                return False
+            value = op.inputs[0]
+        return True
+
+    ops: list[Op] = []
+    for op in form.ops:
+        if op.kind not in ("MAXIMUM", "MINIMUM") or not _may_part(op, is_shared):
+            ops.append(op)
+            continue
+        first, second = op.inputs
+        differs = Value(op.made.shape)
+        plain = OpAttributes(version=2)
+        above = dataclasses.replace(plain, fused_activation="RELU")
+        if op.kind == "MAXIMUM":
+            ops.append(Op("SUB", [first, second], [differs], above, op.layer))
+            ops.append(Op("ADD", [differs, second], op.outputs, plain, op.layer))
+        else:
+            ops.append(Op("SUB", [second, first], [differs], above, op.layer))
+            ops.append(Op("SUB", [second, differs], op.outputs, plain, op.layer))
+    form.ops = ops
+
+
+def _may_part(op: Op, is_shared: Callable[[Value], bool]) -> bool:
+    first, second = op.inputs
+    if first is second or first.shape != op.made.shape:
+        return False
+    if second.constant:
+        return math.prod(second.shape) == 1 and is_shared(first)
+    return second.shape == op.made.shape and (is_shared(first) or is_shared(second))
 
 
 def remove_unread(form: Form) -> None:

@@ -90,7 +90,7 @@ class Form:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.layer = ""
-        self.dilated: set[tuple[int, int]] = set()  # tensors that convolutions read with gaps
+        self.shares_input = False  # whether convolutions with these gaps read one tensor
         self._owner: object = None
         self._count = 0
 

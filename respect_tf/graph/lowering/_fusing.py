@@ -14,6 +14,7 @@ from respect_tf.graph.lowering._expanding import (
     expand_batch_norms,
     expand_groups,
     expand_squares,
+    part_extremes,
     remove_unread,
 )
 from respect_tf.graph.lowering._form import Form, Op, Value
@@ -43,6 +44,7 @@ def fuse(form: Form) -> None:
         pass
     expand_groups(form)
     remove_unread(form)
+    part_extremes(form)
 
 
 def _share_equal_ops(form: Form) -> None:
@@ -139,7 +141,11 @@ def _fused(op: Op, graph: _Links) -> bool:
     before = graph.maker.get(id(op.inputs[0])) if op.inputs else None
     if before is not None and (_take_number(before, op, graph) or _take_zeros(before, op, graph)):
         return True
-    if op.kind == "RESHAPE" and before is not None and before.kind == "RESHAPE":
+    # A dense layer over a sequence takes factors of its inputs, and a reshape what another reads.
+    taken = (
+        ("RESHAPE", "SCALE") if op.kind == "RESHAPE" and op.inputs[1].key is None else ("RESHAPE",)
+    )
+    if op.kind == "RESHAPE" and before is not None and before.kind in taken:
         graph.read_instead(op, before, before.inputs[0])
         return True
     if op.kind in _BINARY and _pass_reshapes(op, graph):
@@ -280,7 +286,7 @@ def _take_vectors(before: Op, op: Op, graph: _Links) -> bool:
 def _pass_reshape(before: Op, op: Op, graph: _Links) -> bool:
     """Behind a convolution over one dimension, activations come before the image is flattened."""
     source = graph.maker.get(id(before.inputs[0]))
-    if source is None or source.kind not in _FUSES_ACTIVATION or before.inputs[1].key is None:
+    if source is None or source.kind not in _FUSES_ACTIVATION:
         return False
     if source.made.shape != (1, *op.made.shape) or not graph.only_reader(source.made):
         return False

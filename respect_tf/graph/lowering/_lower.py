@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 from respect_tf._errors import UnsupportedModelError
@@ -10,6 +11,7 @@ from respect_tf.graph.lowering._form import Form, Value, op_graph
 from respect_tf.graph.lowering._fusing import fuse
 from respect_tf.graph.lowering._layers import lower_call
 from respect_tf.graph.lowering._walk import (
+    Call,
     UnknownLayerError,
     calls,
     flat,
@@ -54,7 +56,10 @@ def lower(model: Any, *, trained: bool = True) -> OpGraph:
 
 def _lower_calls(form: Form, model: Any, values: dict[int, Value], *, prefix: str) -> None:
     """Add the ops of a model; `values` gets what its calls make."""
-    for call in calls(model):
+    made_calls = tuple(calls(model))
+    dilated = collections.Counter(_dilation(call) for call in made_calls)
+    for call in made_calls:
+        form.shares_input = dilated[_dilation(call)] > 1
         read = [values[id(tensor)] for tensor in call.inputs]
         layer = call.layer
         form.layer = prefix + str(getattr(layer, "name", type(layer).__name__))
@@ -76,6 +81,13 @@ def _lower_calls(form: Form, model: Any, values: dict[int, Value], *, prefix: st
                 )
             made = found
         values.update(zip(map(id, call.outputs), made, strict=True))
+
+
+def _dilation(call: Call) -> tuple[object, ...]:
+    """What a convolution reads, and with which gaps; the same for all calls without gaps."""
+    rate = getattr(call.layer, "dilation_rate", 1)
+    rates = rate if isinstance(rate, (list, tuple)) else (rate,)
+    return () if set(rates) == {1} else (id(call.inputs[0]), *rates)
 
 
 def _is_model(layer: Any) -> bool:

@@ -206,7 +206,7 @@ def _rms_normalization(form: Form, layer: Any, x: Value) -> Value:
     inverse = form.op("RSQRT", [form.op("ADD", [power, form.weights(())], narrow)], narrow)
     made = form.op("MUL", [x, inverse], x.shape)
     if form.trained or _is_other_than_ones(layer.scale):
-        made = form.op("MUL", [made, form.weights((x.shape[-1],))], x.shape)
+        made = form.op("SCALE", [made, form.weights((x.shape[-1],))], x.shape)
     return made
 
 
@@ -243,13 +243,11 @@ def _attention(form: Form, call: Call, values: Sequence[Value], shape: Shape) ->
     query, value = values[0], values[min(1, tensors - 1)]
     key = values[2] if tensors == 3 else value
     heads, size, width = layer._num_heads, layer._key_dim, layer._value_dim
-    bias = bool(layer._use_bias)
-    if form.trained and bias:
-        return None  # what becomes of biases has not been looked at
+    bias = bool(layer._use_bias) and form.trained
     parts = []
     for x, part in ((query, size), (key, size), (value, width)):
         spread = (1, x.shape[1], heads, part)
-        parts.append(projection(form, x, x.shape[2], heads * part, spread, has_bias=False))
+        parts.append(projection(form, x, x.shape[2], heads * part, spread, has_bias=bias))
     places, seen = query.shape[1], key.shape[1]
     left = transpose(form, parts[0], (0, 2, 1, 3), (1, heads, places, size))
     right = transpose(form, parts[1], (0, 2, 3, 1), (1, heads, size, seen))
@@ -259,7 +257,7 @@ def _attention(form: Form, call: Call, values: Sequence[Value], shape: Shape) ->
     read = transpose(form, parts[2], (0, 2, 1, 3), (1, heads, seen, width))
     made = form.op("BATCH_MATMUL", [scores, read], (1, heads, places, width))
     made = transpose(form, made, (0, 2, 1, 3), (1, places, heads, width))
-    return projection(form, made, heads * width, shape[-1], shape, has_bias=False)
+    return projection(form, made, heads * width, shape[-1], shape, has_bias=bias)
 
 
 def _embedding(form: Form, layer: Any, x: Value, shape: Shape) -> Value:

@@ -91,15 +91,23 @@ def resize(form: Form, value: Value, shape: Shape, *, way: str) -> Value | None:
     kinds = {"bilinear": "RESIZE_BILINEAR", "nearest": "RESIZE_NEAREST_NEIGHBOR"}
     if way not in kinds:
         return None
-    while way == "nearest":  # in steps that the Edge TPU takes
-        size = [
-            min(have * _MOST_STEP, want)
-            for have, want in zip(value.shape[1:3], shape[1:3], strict=True)
-        ]
-        if tuple(size) == tuple(shape[1:3]):
+    factors = [made / read for made, read in zip(shape[1:3], value.shape[1:3], strict=True)]
+    if value.shape[1:3] == (1, 1) and max(factors) > _MOST_STEP:
+        return form.op("MUL", [value, form.weights((1, *shape[1:3], 1))], shape)
+    sizes = list(value.shape[1:3])
+    while way == "nearest" and max(factors) > _MOST_STEP:  # in steps that the Edge TPU takes
+        steps = [_step(factor) for factor in factors]
+        if max(steps) == 1:
             break
-        value = form.op(kinds[way], [value, form.setting(*size)], (1, *size, shape[3]))
+        sizes = [size * step for size, step in zip(sizes, steps, strict=True)]
+        factors = [factor / step for factor, step in zip(factors, steps, strict=True)]
+        value = form.op(kinds[way], [value, form.setting(*sizes)], (1, *sizes, shape[3]))
     return form.op(kinds[way], [value, form.setting(*shape[1:3])], shape)
+
+
+def _step(factor: float) -> int:
+    """The largest part of a whole factor that an Edge TPU takes at once."""
+    return max(n for n in range(1, _MOST_STEP + 1) if factor % n == 0) if factor % 1 == 0 else 1
 
 
 def repeat(form: Form, value: Value, shape: Shape) -> Value | None:
