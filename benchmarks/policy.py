@@ -45,7 +45,7 @@ from benchmarks._tables import (
 )
 from respect_tf import OpGraph, schedule
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
+from respect_tf.scheduling._orders import ORDER_NAMES, orders_by_name
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 
@@ -182,7 +182,7 @@ def _compare(instance: Instance) -> Row:
     )
     quick, quick_seconds = _timed(instance, "policy")
     milp = solve_milp(instance)
-    orders = {name: _cut(problem, structural_order(problem, name)) for name in ORDER_NAMES}
+    orders = {name: _cut(problem, order) for name, order in orders_by_name(problem).items()}
     return {
         "orders": orders,
         "greedy": _solve(instance, "policy-greedy").cost,

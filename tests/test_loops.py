@@ -1,5 +1,6 @@
 """The loops in C: their plain twins give the same bits; without a compiler there is another way."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,9 +9,12 @@ import pytest
 
 from respect_tf import PeakMemory, _loops, schedule
 from respect_tf._loops import _build
+from respect_tf.device import ChipCosts, EdgeTpu
 from respect_tf.graph import _features, _masses, _quick_cuts, _structural
 from respect_tf.policy import _forward, propose
-from respect_tf.scheduling import _orders, check_schedule
+from respect_tf.scheduling import _cpu_batch, check_schedule
+from respect_tf.scheduling._cpu_batch import mapped_ops
+from respect_tf.scheduling._orders import orders_by_name
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.training import random_graph
 
@@ -23,16 +27,23 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
     graph = random_graph(family, num_ops, 0)
     problem = build_problem(graph, num_stages, PeakMemory(1.0))
 
+    chip = ChipCosts.of(graph, EdgeTpu.preset("usb3-pi5"))
+    random = np.random.default_rng(0)
+    supported = random.random(graph.num_ops) < 0.8
+    chip = dataclasses.replace(chip, supported=supported)
+    stages = random.random((40, graph.num_ops)) < 0.6
+
     def results():
         costs = {"op_costs": graph.parameter_bytes, "transfer_cost": 0.7}
         return [
             *propose(graph, num_stages, **costs),
-            *(_orders.structural_order(problem, name) for name in _orders.ORDER_NAMES),
+            *orders_by_name(problem).values(),
+            mapped_ops(chip, stages),
             _features.graph_features(graph, num_stages, **costs).ops,
         ]
 
     fast = results()
-    for module in (_masses, _quick_cuts, _structural, _forward, _orders):
+    for module in (_masses, _quick_cuts, _structural, _forward, _cpu_batch):
         monkeypatch.setattr(module, "loop", lambda function: function)
     slow = results()
     assert len(fast) == len(slow)

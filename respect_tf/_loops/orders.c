@@ -1,5 +1,5 @@
-/* Topological orders that follow from structure: twins of the plain loops of `_structural_loops.py`
-   and `_orders.py`, with the same results to the last bit. */
+/* Topological orders that follow from structure: twins of the plain loops of
+   `_structural_loops.py`, with the same results to the last bit. */
 #include "plain.h"
 
 typedef struct {
@@ -58,19 +58,6 @@ EXPORT i64 respect_run_depth_first(const Array *a, const double *scalars) {
   return FOUND;
 }
 
-/* offsets, readers, waiting (used up), then the order. */
-EXPORT i64 respect_run_breadth_first(const Array *a, const double *scalars) {
-  const i64 *offsets = a[0].data, *readers = a[1].data;
-  i64 *waiting = a[2].data, *order = a[3].data, n = a[2].rows, count = 0;
-  (void)scalars;
-  for (i64 node = 0; node < n; node++)
-    if (waiting[node] == 0) order[count++] = node;
-  for (i64 place = 0; place < count; place++)
-    for (i64 row = offsets[order[place]]; row < offsets[order[place] + 1]; row++)
-      if (--waiting[readers[row]] == 0) order[count++] = readers[row];
-  return FOUND;
-}
-
 /* offsets, readers, waiting, keys [num_orders, n], orders [num_orders, n]. */
 EXPORT i64 respect_run_ready_orders(const Array *a, const double *scalars) {
   const i64 *offsets = a[0].data, *readers = a[1].data, *waiting = a[2].data;
@@ -109,23 +96,6 @@ EXPORT i64 respect_run_longest_paths(const Array *a, const double *scalars) {
     for (i64 row = offsets[node]; row < offsets[node + 1]; row++) {
       double path = longest[nodes[row]] + weights[nodes[row]];
       if (path > longest[node]) longest[node] = path;
-    }
-  }
-  return FOUND;
-}
-
-/* offsets, nodes, counts, weights, then what is handed on; backward. */
-EXPORT i64 respect_run_handed_on(const Array *a, const double *scalars) {
-  const i64 *offsets = a[0].data, *nodes = a[1].data, *counts = a[2].data;
-  const double *weights = a[3].data;
-  double *handed = a[4].data;
-  i64 n = a[3].rows;
-  memset(handed, 0, n * sizeof(double));
-  for (i64 step = 0; step < n; step++) {
-    i64 node = scalars[0] != 0 ? n - 1 - step : step;
-    for (i64 row = offsets[node]; row < offsets[node + 1]; row++) {
-      i64 other = nodes[row];
-      handed[node] += (handed[other] + weights[other]) / (double)counts[other];
     }
   }
   return FOUND;

@@ -15,9 +15,7 @@ from respect_tf import _loops
 # these has rows, in a type of its own.
 _RESULTS: dict[str, tuple[int, type[np.generic]]] = {
     "run_depth_first": (2, np.int64),
-    "run_breadth_first": (2, np.int64),
     "run_longest_paths": (2, np.float64),
-    "run_handed_on": (3, np.float64),
     "run_least_live": (2, np.int64),
 }
 

@@ -29,13 +29,10 @@ from respect_tf.graph._structural import (
     Ints,
     Links,
     Rows,
-    depth_first,
-    growths,
-    least_live,
     links_of,
-    longest_paths,
     ready_orders,
     rows_of,
+    structural_orders,
 )
 from respect_tf.graph._sub_graph import sub_graph
 from respect_tf.graph._tfgnn import load_tf_keras, load_tfgnn
@@ -58,16 +55,12 @@ __all__ = [
     "Quantization",
     "ReceptiveField",
     "Rows",
-    "depth_first",
     "graph_features",
     "graph_tensor_of",
     "graph_tensor_spec",
-    "growths",
-    "least_live",
     "links_of",
     "load_tf_keras",
     "load_tfgnn",
-    "longest_paths",
     "merged_graph_tensor",
     "op_graph_of",
     "picture_size",
@@ -77,5 +70,6 @@ __all__ = [
     "resized",
     "rows_of",
     "schema_text",
+    "structural_orders",
     "sub_graph",
 ]

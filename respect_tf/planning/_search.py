@@ -23,8 +23,8 @@ from respect_tf.scheduling.parts import (
     Ints,
     Nodes,
     build_problem,
+    distinct_orders,
     find_nodes,
-    structural_orders,
 )
 
 # A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
@@ -112,7 +112,7 @@ class PlanSearch:
         return nodes
 
     def _some_nodes(self, known: Sequence[Schedule]) -> Iterator[Nodes]:
-        orders = [*structural_orders(self.problem).values(), *map(self._order_of, known)]
+        orders = [*distinct_orders(self.problem), *map(self._order_of, known)]
         most = max(_FEW, math.isqrt(2 * _MAX_CELLS // (len(self.devices) * len(orders))))
         for order in orders:
             nodes: Nodes = IntervalNodes(self.problem, order)

@@ -48,6 +48,23 @@ class LinearBound:
     is_first: bool = False
 
 
+def undominated(bounds: list[LinearBound]) -> list[LinearBound]:
+    """Those that say something which no other one says: many hosts differ in their bus only."""
+    kept: list[LinearBound] = []
+    for bound in sorted(bounds, key=lambda one: (-float(one.ops.sum()), -one.rest)):
+        if not any(_covers(other, bound) for other in kept):
+            kept.append(bound)
+    return kept
+
+
+def _covers(one: LinearBound, other: LinearBound) -> bool:
+    """Whether the other one is nowhere higher, for the same stages."""
+    if (one.is_shared, one.is_first) != (other.is_shared, other.is_first):
+        return False
+    names = ("ops", "rest", "enter", "leave", "counts")
+    return all(bool(np.all(getattr(one, name) >= getattr(other, name))) for name in names)
+
+
 class BoundedObjective(Objective):
     """What `"exact"` and `"slicing"` search by bounds first and by true costs where it matters.
 

@@ -38,6 +38,11 @@ class Budget:
     cells: float = math.inf
     spent: float = 0.0
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.spent > self.work or time.perf_counter() > self.deadline
+
     def check_cells(self, count: int) -> None:
         """Raise `BudgetExceededError` if that many are too many, or take too long."""
         late = time.perf_counter() + _CELL_SECONDS * count > self.deadline

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._loops.twins import loop
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
-from respect_tf.graph import OpGraph
+from respect_tf.graph import Rows, rows_of
 from respect_tf.scheduling._tile_batch import left_out
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+class _Tables(NamedTuple):
+    """What is asked for again and again about a graph on a chip.
+
+    Attributes:
+        makers: The ops that make what each op reads.
+        order: A topological order of the ops.
+        on_device: [num_ops, 3], instructions, bytes streamed in any case and ms of each op there.
+        on_cpu: [num_ops, 2], 10**9 MACs and MiB of activations of each op.
+    """
+
+    makers: Rows
+    order: Ints
+    on_device: Floats
+    on_cpu: Floats
+
+
+def _tables(chip: ChipCosts) -> _Tables:
+    known = _KNOWN.get(chip)
+    if known is None:
+        graph = chip.graph
+        ops, tensors = graph.reads
+        made = graph.producer[tensors] >= 0
+        readers, makers = ops[made].astype(np.int64), graph.producer[tensors[made]].astype(np.int64)
+        known = _KNOWN[chip] = _Tables(
+            rows_of(readers, makers, graph.num_ops),
+            graph.topological_order.astype(np.int64),
+            _columns(chip.instructions, chip.parameters.streamed, chip.chip_ms),
+            _columns(graph.macs / 1e9, chip.maps / MIB),
+        )
+    return known
+
+
+_KNOWN: weakref.WeakKeyDictionary[ChipCosts, _Tables] = weakref.WeakKeyDictionary()
 
 
 def cpu_stages(
@@ -30,16 +68,15 @@ def cpu_stages(
         Time of each stage on each device in ms, [num_stages, len(costs)]; bytes that it moves, and
         bytes of parameters that it streams, both [num_stages].
     """
-    chip, graph = costs[0].chip, costs[0].graph
+    chip, tables = costs[0].chip, _tables(costs[0].chip)
     mapped = mapped_ops(chip, inside)
     on_cpu = inside & ~mapped
     sent, requests = _crossing(chip, mapped)
     streamed = _streamed(chip, mapped, entering_bytes)
     parameters, started = chip.parameters, mapped.any(axis=1)
-    instructions = _sums(mapped, chip.instructions) + chip.base_instructions * started
-    brought = _sums(mapped, parameters.streamed)
-    chip_ms = _sums(mapped, chip.chip_ms)
-    gmacs, maps = _sums(on_cpu, graph.macs / 1e9), _sums(on_cpu, chip.maps / MIB)
+    instructions, brought, chip_ms = (mapped.astype(np.float64) @ tables.on_device).T
+    gmacs, maps = (on_cpu.astype(np.float64) @ tables.on_cpu).T
+    instructions = instructions + chip.base_instructions * started
     total = np.empty((len(inside), len(costs)))
     for index, one in enumerate(costs):
         device, link = one.device, one.device.link_ms_per_mib / MIB
@@ -60,31 +97,33 @@ def cpu_stages(
 
 def mapped_ops(chip: ChipCosts, inside: Bools) -> Bools:
     """Ops of each stage on the Edge TPU, by the rule of `unmapped_ops`. [num_stages, num_ops]."""
-    graph = chip.graph
-    held = np.ascontiguousarray(inside.T)
+    tables, mapped = _tables(chip), np.empty(inside.shape, bool)
+    held = np.ascontiguousarray(inside)
+    loop(run_mapped_ops)(*tables.makers, tables.order, chip.supported, held, mapped)
+    return mapped
+
+
+def run_mapped_ops(
+    offsets: Ints, makers: Ints, order: Ints, supported: Bools, inside: Bools, mapped: Bools
+) -> None:
+    """Fill in `mapped`. A loop for `_loops.loop`.
+
+    Args:
+        offsets: This and the next one are `Rows`.
+        makers: The ops that make what each op reads.
+        order: int64 [num_ops], a topological order.
+        supported: [num_ops], whether each op is supported by itself.
+        inside: [num_stages, num_ops], the ops of each stage.
+        mapped: [num_stages, num_ops], those on the Edge TPU.
+    """
     # What has been seen on the way to each op and by it: 0 nothing, 1 a mapped op, 2 an op on the
     # CPU after a mapped one.
-    seen = np.zeros(held.shape, np.int8)
-    mapped = np.zeros(held.shape, bool)
-    makers = _makers(graph)
-    for op in graph.topological_order.tolist():
-        before = seen[makers[op]].max(axis=0, initial=0)
-        if chip.supported[op]:
-            mapped[op] = held[op] & (before < 2)
-            seen[op] = held[op] * (2 - mapped[op])
-        else:
-            seen[op] = (held[op] & (before > 0)) * np.int8(2)
-    result: Bools = mapped.T
-    return result
-
-
-def _makers(graph: OpGraph) -> list[Ints]:
-    """The ops that make what each op reads."""
-    makers = []
-    for op in range(graph.num_ops):
-        found = graph.producer[graph.inputs_of(op)]
-        makers.append(np.unique(found[found >= 0]).astype(np.int64))
-    return makers
+    seen = np.zeros(inside.T.shape, np.int8)
+    for op in order.tolist():
+        held = inside[:, op]
+        before = seen[makers[offsets[op] : offsets[op + 1]]].max(axis=0, initial=0)
+        mapped[:, op] = held & (before < 2) & supported[op]
+        seen[op] = held * np.where(mapped[:, op], 1, 2 * (supported[op] | (before > 0)))
 
 
 def _crossing(chip: ChipCosts, mapped: Bools) -> tuple[Floats, Floats]:
@@ -144,3 +183,9 @@ def _sums(which: Bools, values: npt.NDArray[np.generic]) -> Floats:
 
     result: Floats = which.astype(np.float64) @ on_grid("values per op", values, 1)
     return result
+
+
+def _columns(*values: npt.NDArray[np.generic]) -> Floats:
+    from respect_tf.scheduling._problem import on_grid
+
+    return np.stack([on_grid("values per op", each, 1) for each in values], axis=1)

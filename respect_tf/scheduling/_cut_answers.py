@@ -6,6 +6,7 @@ bound; the best chain of those found is the next schedule.
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 from respect_tf.scheduling._answers import Answer
@@ -14,9 +15,15 @@ from respect_tf.scheduling._cut_bounds import CutSearch
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._problem import Problem
 
-# Flows for each boundary of a part, at first and as many times more in each further round: with
-# 24, NASNetMobile in 2 to 6 stages is cut as well as can be, with 72 that is proved.
-_FIRST_FLOWS, _MORE_FLOWS, _MOST_FLOWS = 24, 3, 700
+# Flows for each boundary of a part, at first and in a second round: with 24, NASNetMobile in 2 to 6
+# stages is cut as well as can be, with 72 that is proved. Nine times as many prove it in 12.
+_FLOWS, _MORE_FLOWS = (24, 72), (216, 648)
+
+# More of them are no use below this part of the cost: what is open there are other boundaries.
+_NEAR = 0.9
+
+# A bound is raised by limits between it and the cost, down to steps of this part.
+_STEP, _MOST_LIMITS = 1.04, 5
 
 # Costs are equal up to this factor.
 _TIE = 1 + 1e-9
@@ -26,7 +33,7 @@ _MAX_ITEMS = 4096
 
 
 def improve_by_cuts(
-    problem: Problem, answer: Answer, budget: Budget, *, most_flows: int = _MOST_FLOWS
+    problem: Problem, answer: Answer, budget: Budget, *, is_thorough: bool = True
 ) -> Answer:
     """A schedule that is no worse, and a bound that is no lower.
 
@@ -34,26 +41,54 @@ def improve_by_cuts(
         problem: The problem; its objective is one that bounds its costs.
         answer: A schedule and a lower bound.
         budget: What may be used; where it does not last, what is known by then is the answer.
-        most_flows: Flows for each boundary of a part, at most.
+        is_thorough: Whether many flows may be spent on a proof.
     """
     best, low = answer.chain, answer.lower_bound
     if problem.num_items > _MAX_ITEMS or not math.isfinite(best.cost):
         return answer
-    num_flows = _FIRST_FLOWS
-    while low < best.cost and num_flows <= most_flows:
-        search = CutSearch(problem, best.cost / _TIE, num_flows, budget)
-        found = best
-        try:
-            search.run()
-            found = _best_chain(problem, search, best, budget)
-        except BudgetExceededError:
-            num_flows = most_flows
-        low = max(low, best.cost if search.is_proved else search.lower)
-        if found.cost * _TIE >= best.cost:
-            num_flows *= _MORE_FLOWS
-        best = min(best, found, key=lambda chain: (chain.cost, chain.crossing))
-        low = best.cost if low * _TIE >= best.cost else low
+    for num_flows in _FLOWS:
+        best, low = _round(problem, best, low, num_flows, budget)
+    low = _raised(problem, best, low, budget)
+    if is_thorough and low >= _NEAR * best.cost:
+        for num_flows in _MORE_FLOWS:
+            best, low = _round(problem, best, low, num_flows, budget)
     return Answer(best, min(low, best.cost))
+
+
+def _round(
+    problem: Problem, best: Chain, low: float, num_flows: int, budget: Budget
+) -> tuple[Chain, float]:
+    """Look for boundaries below the cost, again as long as that finds better schedules."""
+    while low < best.cost and not budget.is_spent:
+        search, known = CutSearch(problem, best.cost / _TIE, num_flows, budget), best
+        with contextlib.suppress(BudgetExceededError):
+            search.run()
+            best = _best_chain(problem, search, best, budget)
+        low = max(low, known.cost if search.is_proved else search.lower)
+        low = best.cost if low * _TIE >= best.cost else low
+        if best.cost * _TIE >= known.cost:
+            best = min(best, known, key=lambda chain: (chain.cost, chain.crossing))
+            break
+    return best, low
+
+
+def _raised(problem: Problem, best: Chain, low: float, budget: Budget) -> float:
+    """A bound that no schedule is below, by limits that few boundaries keep.
+
+    Below such a limit, parts have few places for a boundary, and are divided there.
+    """
+    high = best.cost
+    for _ in range(_MOST_LIMITS):
+        if low * _STEP >= high or budget.is_spent:
+            break
+        limit = math.sqrt(low * high)
+        search = CutSearch(problem, limit, _FLOWS[-1], budget)
+        with contextlib.suppress(BudgetExceededError):
+            search.run()
+        low = max(low, limit if search.is_proved else search.lower)
+        if not search.is_proved:
+            high = limit
+    return low
 
 
 def _best_chain(problem: Problem, search: CutSearch, known: Chain, budget: Budget) -> Chain:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import BoundedObjective, LinearBound
+from respect_tf.scheduling._bounded import BoundedObjective, LinearBound, undominated
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._cut_network import CutNetwork, Side
@@ -27,8 +27,9 @@ _LOOSER = 1 - 1e-12
 # A boundary with so many places or fewer divides the problem.
 _FEW_PLACES = 8
 
-# The work of a flow, as `Budget` counts it, and what each node and arc adds to it.
-_FLOW_WORK, _ARC_WORK = 60_000, 8
+# The work of a flow, as `Budget` counts it, what each node and arc adds to it, and what a part of
+# the problem takes for each bound.
+_FLOW_WORK, _ARC_WORK, _PART_WORK = 60_000, 24, 100_000
 
 
 class CutSearch:
@@ -61,6 +62,7 @@ class CutSearch:
     def _bound(self, network: CutNetwork, *, is_whole: bool = False) -> float:
         """What the stages of a part cost at least, up to the limit."""
         num_stages, limit = network.num_stages, self._limit
+        self._budget.spend_pairs(_PART_WORK * network.num_bounds)
         if num_stages == 1:
             return min(limit, _stage_bound(network))
         lower, fewest = 0.0, None
@@ -107,19 +109,14 @@ class CutSearch:
         rows = [np.frombuffer(row, bool) for row in sorted(self._found)]
         for stages in known:
             rows += [stages < boundary for boundary in range(problem.num_stages + 1)]
-        members = np.unique(np.array(rows), axis=0)
-        members = members[np.argsort(members.sum(axis=1), kind="stable")]
-        nothing = np.zeros(problem.num_items, bool)
-        packed = np.packbits(members, axis=1, bitorder="little")
-        free = np.arange(problem.num_items)
-        return IdealNodes(problem, Ideals(problem, nothing, nothing, free, packed))
+        return IdealNodes(problem, Ideals.of_rows(problem, np.unique(np.array(rows), axis=0)))
 
 
 def linear_bounds(problem: Problem) -> list[LinearBound]:
     """Sums that no stage's cost is below, or the cost of no schedule."""
     graph, objective = problem.graph, problem.objective
     if isinstance(objective, BoundedObjective):
-        return objective.linear_bounds(graph)
+        return undominated(objective.linear_bounds(graph))
     linear, sizes = problem.linear, graph.tensor_bytes.astype(np.float64)
     return [
         LinearBound(

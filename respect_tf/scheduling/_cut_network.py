@@ -159,6 +159,11 @@ class CutNetwork:
         return any(not bound.is_shared and not bound.is_first for bound in self._bounds)
 
     @property
+    def num_bounds(self) -> int:
+        """Number of sums."""
+        return len(self._bounds)
+
+    @property
     def size(self) -> int:
         """Nodes and arcs: what a flow takes time in proportion to."""
         return self._num_nodes + len(self._heads)

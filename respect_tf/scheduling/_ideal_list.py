@@ -49,17 +49,7 @@ def list_ideals(problem: Problem, most: int, budget: Budget) -> Ideals | None:
             larger = ideal | 1 << item
             added = [after for after in successors[item] if needs[after] & ~larger == 0]
             found.append((larger, (*ready[index + 1 :], *added)))
-    return ideals_of(problem, _bits([ideal for ideal, _ in found], problem.num_items))
-
-
-def ideals_of(problem: Problem, rows: Bools) -> Ideals:
-    """Ideals from the items that each holds, bool [num_ideals, num_items], fewest items first."""
-    always: Bools = np.asarray(rows.all(axis=0))
-    never: Bools = ~np.asarray(rows.any(axis=0))
-    free = np.flatnonzero(~(always | never))
-    rows = rows[np.argsort(rows.sum(axis=1), kind="stable")]
-    packed = np.packbits(rows[:, free], axis=1, bitorder="little")
-    return Ideals(problem, always, never, free, packed)
+    return Ideals.of_rows(problem, _bits([ideal for ideal, _ in found], problem.num_items))
 
 
 def _bits(masks: list[int], num_bits: int) -> Bools:

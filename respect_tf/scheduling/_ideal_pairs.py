@@ -28,7 +28,7 @@ def nested(ideals: Ideals, allowed: Bools) -> tuple[Ints, Ints]:
         Rows and columns, int64 [num_pairs] each, by rows.
     """
     num_items = ideals.problem.num_items
-    bits = ideals.members(np.arange(num_items)).T  # [num_items, num_ideals]
+    bits = ideals.rows.T  # [num_items, num_ideals]
     # In the narrowest type that holds them: there are as many as bits.
     places = np.arange(1, num_items + 1, dtype=np.min_scalar_type(-num_items - 1))[:, None]
     extent = (bits * places).max(axis=0)
@@ -65,17 +65,18 @@ def bytes_between(
         columns: The later one, which holds it.
         budget: What may be used.
     """
-    problem, tensors = ideals.problem, ideals.tensors
+    problem = ideals.problem
     budget.check_cells(16 * len(ideals) ** 2)
-    sizes, leaves = problem.tensor_bytes[tensors], problem.tensor_leaves[tensors]
-    leaving = np.stack([sizes * leaves, problem.tensor_weights[tensors] * leaves])
+    sizes, leaves = problem.tensor_bytes, problem.tensor_leaves
+    leaving = np.stack([sizes * leaves, problem.tensor_weights * leaves])
     waiting = ideals.waiting @ np.concatenate([sizes[None], leaving]).T
+    outputs = ideals.sums(problem.output_bytes), ideals.sums(problem.output_weights)
     unread, *made = _shared_sums(*_shared_features(ideals, sizes, leaving))
     return (
         waiting[rows, 0] - unread[rows, columns],
         *(
             waiting[columns, 1 + kind] - made[kind][rows, columns] + (sums[columns] - sums[rows])
-            for kind, sums in enumerate((ideals.output_sums, ideals.output_weight_sums))
+            for kind, sums in enumerate(outputs)
         ),
     )
 
@@ -94,16 +95,15 @@ def _shared_features(ideals: Ideals, sizes: Floats, leaving: Floats) -> tuple[Bo
         Features, bool [num_features, num_ideals]; and bytes of tensors that wait and are not read,
         and bytes and weights of those that were made before, float64 [3, num_features].
     """
-    tensors, waiting = ideals.tensors, ideals.waiting.T
-    offsets = ideals.problem.reader_offsets
-    num_readers = offsets[tensors + 1] - offsets[tensors]
+    waiting = ideals.waiting.T
+    num_readers = np.diff(ideals.problem.reader_offsets)
     features = [waiting]
     amounts = [np.concatenate([np.where(num_readers == 1, sizes, 0.0)[None], leaving])]
     several = np.flatnonzero(num_readers > 1)
     if len(several):
-        readers, starts = ideals.problem.readers_of(tensors[several])
+        readers, starts = ideals.problem.readers_of(several)
         index = np.repeat(np.arange(len(several)), num_readers[several])
-        read = ideals.members(readers).T.astype(np.int16)
+        read = ideals.rows[:, readers].T.astype(np.int16)
         num_read = np.add.reduceat(read, starts, axis=0)[index]
         nth = (np.arange(len(readers)) - starts[index]).astype(np.int16)
         features.append(waiting[several[index]] & (num_read == nth[:, None]))
@@ -169,9 +169,10 @@ class IdealBatch(StageBatch):
 
     def _contains(self, items: Ints) -> Bools:
         rows, columns = self._pairs
-        return self._ideals.members(items, columns) & ~self._ideals.members(items, rows)
+        held = self._ideals.rows[:, items]
+        result: Bools = held[columns] & ~held[rows]
+        return result
 
     def _members(self, index: int) -> tuple[Bools, Bools]:
-        everything = np.arange(self._ideals.problem.num_items)
-        before, after = self._ideals.members(everything, self._pairs[:, index])
+        before, after = self._ideals.rows[self._pairs[:, index]]
         return before, after

@@ -73,7 +73,7 @@ def improve(
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
     bound: Number = problem.lower_bound()
     if prepared.doubt < 1:
-        bound *= prepared.doubt
+        bound = prepared.bound(float(bound))
     same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
     if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
@@ -86,7 +86,7 @@ def improve(
     stages = problem.stages_of_ops(best.stages)
     cost = schedule_cost(graph, Schedule(stages, schedule.num_stages), problem.objective)
     if prepared.doubt < 1:
-        bound = max(bound, answer.lower_bound * prepared.doubt)
+        bound = max(bound, prepared.bound(answer.lower_bound))
     elif answer.lower_bound >= answer.chain.cost:
         bound = max(bound, cost)
     else:

@@ -6,7 +6,7 @@ import numpy as np
 
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._closure import closure_of
-from respect_tf.scheduling._ideal_list import ideals_of
+from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import IdealNodes
@@ -40,7 +40,7 @@ def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> 
     try:
         ideals = np.unique(np.concatenate(rows), axis=0)
         budget.check_cells(ideals.size)
-        nodes = IdealNodes(problem, ideals_of(problem, ideals))
+        nodes = IdealNodes(problem, Ideals.of_rows(problem, ideals))
         return search_pairs(nodes, budget, limit, settle=False).chain
     except BudgetExceededError:
         return None

@@ -107,7 +107,7 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     if ideals is None:
         return None
     if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
-        sizes = np.diff(ideals.members(np.arange(problem.num_items)).astype(np.int8), axis=0)
+        sizes = np.diff(ideals.rows.astype(np.int8), axis=0)
         return IntervalNodes(problem, np.nonzero(sizes)[1])
     return IdealNodes(problem, ideals)
 
@@ -149,8 +149,8 @@ class IdealNodes:
         possible = (counts >= boundary) & (counts <= last)
         if problem.restrictions is not None:
             before, after = map(np.flatnonzero, problem.restrictions.boundary_items(boundary))
-            possible &= self._ideals.members(before).all(axis=1)
-            possible &= ~self._ideals.members(after).any(axis=1)
+            possible &= self._ideals.rows[:, before].all(axis=1)
+            possible &= ~self._ideals.rows[:, after].any(axis=1)
         return possible
 
     def held_bytes(self) -> Floats:
@@ -163,7 +163,7 @@ class IdealNodes:
 
     def members(self, nodes: Ints) -> Bools:
         """See `Nodes`."""
-        return self._ideals.members(np.arange(self.problem.num_items), nodes)
+        return self._ideals.rows[nodes]
 
     def few(self, count: int) -> Nodes:
         """See `Nodes`."""
@@ -180,11 +180,11 @@ class IdealNodes:
     def ends(self) -> tuple[Pairs, Pairs]:
         """See `Nodes`."""
         problem, ideals, inner = self.problem, self._ideals, np.arange(1, len(self) - 1)
-        sizes = problem.tensor_bytes[ideals.tensors]
-        leaves = problem.tensor_leaves[ideals.tensors]
-        amounts = [sizes, sizes * leaves, problem.tensor_weights[ideals.tensors] * leaves]
+        sizes, leaves = problem.tensor_bytes, problem.tensor_leaves
+        amounts = [sizes, sizes * leaves, problem.tensor_weights * leaves]
         entering, leaving, weights = (ideals.waiting[inner] @ np.stack(amounts, axis=1)).T
-        made, made_weights = ideals.output_sums[inner], ideals.output_weight_sums[inner]
+        made = ideals.sums(problem.output_bytes)[inner]
+        made_weights = ideals.sums(problem.output_weights)[inner]
         nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
         after = problem.output_bytes.sum() - made, problem.output_weights.sum() - made_weights
         return (

@@ -36,12 +36,6 @@ class Restrictions:
         """Items that are surely before a boundary, and surely after it. bool [num_items] each."""
         return self.latest < boundary, self.earliest >= boundary
 
-    def boundary_bytes(self, boundary: int) -> tuple[float, float]:
-        """The least and the most parameter bytes that fit before a boundary."""
-        assert self.rooms is not None
-        after = float(self.rooms[boundary:].sum())
-        return float(self.item_bytes.sum()) - after, float(self.rooms[:boundary].sum())
-
 
 def restrict(
     graph: OpGraph,
@@ -83,7 +77,7 @@ def restrict(
     if graph.parameter_bytes.dtype.kind == "f":
         rooms += 1e-12 * float(op_bytes.sum())  # rounding of sums
     result = Restrictions(earliest, latest, item_bytes, rooms)
-    _check_rooms(graph, result, limits, item_of)
+    _check_rooms(graph, result, rooms, limits, item_of)
     return result
 
 
@@ -128,11 +122,10 @@ def _pinned(graph: OpGraph, constraints: Constraints, op: int) -> str:
 
 
 def _check_rooms(
-    graph: OpGraph, restrictions: Restrictions, limits: list[float], item_of: Ints
+    graph: OpGraph, restrictions: Restrictions, rooms: Floats, limits: list[float], item_of: Ints
 ) -> None:
     earliest, latest = restrictions.earliest, restrictions.latest
-    item_bytes, rooms = restrictions.item_bytes, restrictions.rooms
-    assert rooms is not None
+    item_bytes = restrictions.item_bytes
     fits = np.zeros(len(item_bytes), bool)
     for stage, room in enumerate(rooms):
         fits |= (earliest <= stage) & (stage <= latest) & (item_bytes <= room)

@@ -23,7 +23,7 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare
-from respect_tf.scheduling._orders import ORDER_NAMES, structural_order
+from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
 from respect_tf.scheduling._resolve import resolve_objective
@@ -40,7 +40,7 @@ DEFAULT_BUDGET = 1000
 _PROOF_SHARE, _MOVING_SHARE = 0.2, 0.3
 
 # The same of minimum cuts, where there are too many order ideals for that: about a second.
-_CUT_WORK, _CUT_SHARE = 150_000_000, 0.3
+_CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
 _CLOSE = 0.99
@@ -103,7 +103,8 @@ def search(
         structural=structural,
         seed=checked_count("seed", seed, 0),
     )
-    answer = dataclasses.replace(answer, lower_bound=answer.lower_bound * prepared.doubt)
+    bound = min(prepared.bound(answer.lower_bound), answer.chain.cost)
+    answer = dataclasses.replace(answer, lower_bound=bound)
     return checked_schedule(problem, answer, "search", started)
 
 
@@ -163,11 +164,11 @@ def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
 
 
 def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
-    """The orders to begin with, each made when it is asked for: large graphs take their time."""
+    """The orders to begin with, made when they are asked for: large graphs take their time."""
     yield from given
     if structural:
-        for name in ORDER_NAMES:
-            yield structural_order(problem, name)
+        yield np.arange(problem.num_items)
+        yield from distinct_orders(problem)[1:]
 
 
 def _search_true_costs(

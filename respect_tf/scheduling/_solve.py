@@ -164,7 +164,7 @@ def _on_edge_tpus(
         answer = _solver(scheduler, seed)(problem, deadline)
     answer = dataclasses.replace(
         answer,
-        lower_bound=answer.lower_bound * prepared.doubt,
+        lower_bound=min(prepared.bound(answer.lower_bound), answer.chain.cost),
         proposal=answer.proposal if scheduler in _SEEDED else None,  # "exact" may have asked, too
     )
     return checked_schedule(problem, answer, scheduler, started)
@@ -247,7 +247,7 @@ def slice_order(
     prepared = prepare(resolve_objective(objective, device), graph, num_stages, constraints)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     chain = slice_items(problem, problem.item_order(order))
-    answer = Answer(chain, min(problem.lower_bound() * prepared.doubt, chain.cost))
+    answer = Answer(chain, min(prepared.bound(problem.lower_bound()), chain.cost))
     return checked_schedule(problem, answer, "slicing", started)
 
 

@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._problem import Floats, Problem
 
 # All pairs of items take one byte each; beyond, only what needs no closure is known.
 _MAX_CLOSURE_ITEMS = 8192
@@ -53,7 +54,7 @@ def stage_ranges(problem: Problem, limit: float) -> StageRanges:
         first, last = problem.restrictions.earliest, problem.restrictions.latest
     if num_items > _MAX_CLOSURE_ITEMS:
         return StageRanges(first, last)
-    needs = _needed_items(problem)
+    needs = closure_of(problem)
     before = needs.sum(axis=1)  # the item itself counts
     after = needs.sum(axis=0)
     first = np.maximum(first, num_stages - 1 - (num_items - before))
@@ -66,15 +67,6 @@ def stage_ranges(problem: Problem, limit: float) -> StageRanges:
         first = np.maximum(first, _stages_for(weight_before, limit) - 1)
         last = np.minimum(last, num_stages - _stages_for(weight_after, limit))
     return StageRanges(first, last)
-
-
-def _needed_items(problem: Problem) -> Bools:
-    """Whether item `v` needs item `u`, itself included: bool [v, u] = [num_items, num_items]."""
-    needs = np.eye(problem.num_items, dtype=bool)
-    for item, row in enumerate(problem.predecessors):
-        for before in row:
-            needs[item] |= needs[before]
-    return needs
 
 
 def _stages_for(weights: Floats, limit: float) -> Ints:

@@ -5,7 +5,7 @@ from respect_tf.scheduling._bounded import Bools, Floats
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._device_objectives import DeviceObjective, ReplicatedThroughput
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._orders import structural_orders
+from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pair_ties import best_pairs
 from respect_tf.scheduling._pair_values import PairValues
@@ -30,7 +30,7 @@ __all__ = [
     "build_problem",
     "checked_count",
     "deadline_after",
+    "distinct_orders",
     "find_nodes",
     "some_nodes",
-    "structural_orders",
 ]

@@ -28,8 +28,7 @@ KINDS = st.sampled_from(["CONV_2D", "CONV_2D", "COS", "ADD"])
 def boundaries(problem):
     """What may be before a boundary, all order ideals. bool [num_ideals, num_items]."""
     anywhere = dataclasses.replace(problem, num_stages=1)
-    ideals = list_ideals(anywhere, 4000, Budget())
-    return ideals.members(np.arange(problem.num_items))
+    return list_ideals(anywhere, 4000, Budget()).rows
 
 
 @settings(max_examples=30, deadline=None)

@@ -29,7 +29,7 @@ def test_pairs_of_ideals_agree_with_the_stages_between_boundaries(data, graph):
     every = np.arange(len(ideals))
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=1, max_size=30)))
     allowed = np.resize(allowed, (len(every), len(every)))
-    held = ideals.members(np.arange(problem.num_items))
+    held = ideals.rows
     smaller = (held[:, None] <= held).all(axis=2) & (held[:, None] < held).any(axis=2)
     rows, columns = nested(ideals, allowed)
     assert np.array_equal(np.stack([rows, columns]), np.stack(np.nonzero(smaller & allowed)))
@@ -48,17 +48,15 @@ def test_pairs_of_ideals_of_very_many_items():
         np.ones(num_items, np.int64),
         np.stack([steps[:-1], steps[1:]], axis=1),
     )
-    problem, nothing = build_problem(graph, 1, PeakMemory()), np.zeros(num_items, bool)
+    problem = build_problem(graph, 1, PeakMemory())
     sizes = np.array([0, 1, 32_766, 32_768, num_items])
-    packed = np.packbits(steps < sizes[:, None], axis=1, bitorder="little")
-    ideals = Ideals(problem, nothing, nothing, steps, packed)
+    ideals = Ideals(problem, steps < sizes[:, None])
     rows, columns = nested(ideals, np.ones((5, 5), bool))
     assert np.array_equal(np.stack([rows, columns]), np.stack(np.triu_indices(5, 1)))
     # None of two ideals that each lack the other's last item holds the other one.
     sets = np.ones((2, num_items), bool)
     sets[0, -1] = sets[1, -2] = False
-    packed = np.packbits(sets, axis=1, bitorder="little")
-    rows, _ = nested(Ideals(problem, nothing, nothing, steps, packed), np.ones((2, 2), bool))
+    rows, _ = nested(Ideals(problem, sets), np.ones((2, 2), bool))
     assert len(rows) == 0
 
 

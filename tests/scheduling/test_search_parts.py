@@ -10,6 +10,7 @@ from schedule_reference import Latency, best_stages, graphs
 
 from respect_tf import PeakMemory
 from respect_tf._errors import ScheduleError
+from respect_tf.graph import ready_orders
 from respect_tf.scheduling import Constraints
 from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._asked import asked_problem
@@ -18,7 +19,6 @@ from respect_tf.scheduling._compiled_search import anneal, cut_order, search_ide
 from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._neighbours import neighbours
-from respect_tf.scheduling._orders import priority_order
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import slice_items
@@ -26,7 +26,8 @@ from respect_tf.training import random_graph
 
 
 def random_order(problem, seed):
-    return priority_order(problem, np.random.default_rng(seed).random(problem.num_items))
+    keys = np.random.default_rng(seed).random((1, problem.num_items))
+    return ready_orders(problem.links.after, problem.links.waiting, keys)[0]
 
 
 def is_valid(problem, stages):
@@ -154,7 +155,7 @@ def test_ideals_are_listed_where_they_are_few(graph, most):
     found = list_ideals(problem, most, Budget())
     assert (found is not None) == (len(expected) <= most and problem.num_items < most)
     if found is not None:
-        rows = found.members(np.arange(problem.num_items)).astype(int)
+        rows = found.rows.astype(int)
         assert set(map(tuple, rows.tolist())) == expected
         assert (np.diff(rows.sum(axis=1)) >= 0).all()
 
