@@ -31,6 +31,9 @@ _PROOF_WORK = 40_000_000
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
 _CUT_WORK, _MOST_CUT_WORK = 400_000_000, 100_000_000
 
+# Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
+_SLICED = 300
+
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
 
@@ -158,12 +161,14 @@ class _Search:
             if found is not None and found.chain is not None:
                 self._add(problem, found.chain.stages)
                 return found.lower_bound
-        try:
-            order = np.arange(problem.num_items)
-            self._add(problem, slice_items(problem, order, self._deadline).stages)
-        except ScheduleError:  # constraints may leave an order without a cut
-            if not np.isfinite(self._best[index]):
-                self._add(problem, _any_stages(problem, self._deadline))
+        is_first = not np.isfinite(self._best[index])
+        if is_first or problem.num_items <= _SLICED:
+            try:
+                order = np.arange(problem.num_items)
+                self._add(problem, slice_items(problem, order, self._deadline).stages)
+            except ScheduleError:  # constraints may leave an order without a cut
+                if is_first:
+                    self._add(problem, _any_stages(problem, self._deadline))
         known = answer_of(problem, self._good[index])
         left = self._cut_work / 2  # some has to be left for the others
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))
