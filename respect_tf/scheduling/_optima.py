@@ -29,10 +29,13 @@ _PROOF_WORK = 40_000_000
 
 # The same where minimum cuts have to do, for all devices together and for one of them at most:
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
-_CUT_WORK, _MOST_CUT_WORK = 400_000_000, 100_000_000
+_CUT_WORK, _MOST_CUT_WORK = 600_000_000, 100_000_000
 
 # Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
 _SLICED = 300
+
+# A bound that is as near as this to what a proof came to that failed is not worth another one.
+_GOOD = 0.95
 
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
@@ -128,8 +131,9 @@ class _Search:
             faster = (slowness <= slowness[index]).all(axis=1)
             lower[index] = lower[faster].max()
             best = self._best[index]
-            # What left a faster one with as good a cut without a proof does so here, too.
-            in_vain = bool((self._best[looked_at & faster] >= best * _PROVED).any())
+            # Where a faster one stayed without a proof, this one would, too: its bound has to do.
+            proved = (lower / self._best)[looked_at & faster]
+            in_vain = bool((lower[index] >= _GOOD * best * proved[proved < _PROVED]).any())
             if lower[index] < _PROVED * best and not in_vain:
                 lower[index] = max(lower[index], self._look(index, nodes))
                 looked_at[index] = True

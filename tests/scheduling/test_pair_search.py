@@ -69,7 +69,7 @@ def test_what_is_known_of_ideals_is_known_of_some_of_them(data, graph):
     )
     values = np.array(data.draw(draw_values), np.float64)
     rows = data.draw(st.lists(st.integers(0, len(ideals) - 1), max_size=9))
-    members = ideals.members(np.arange(problem.num_items))
+    members = ideals.rows
     for known in (ideals, ideals.select(np.array(rows, np.int64))):
         held = members if known is ideals else members[rows]
         assert np.array_equal(known.sums(values), held @ values)
