@@ -149,8 +149,8 @@ def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, fl
     tried, costs = refined_orders(view.links, view.features, given, view.num_stages)
     best, *others = np.argsort(costs, kind="stable")
     found: dict[bytes, Ints] = {}
-    for order in (tried[best], view.rule, *tried[others]):
+    for row in (best, 0, *others):  # 0 is the rule's
         if len(found) == count:
             break
-        found.setdefault(order.tobytes(), order)
+        found.setdefault(tried[row].tobytes(), tried[row])
     return np.array(list(found.values())), float(costs[best])

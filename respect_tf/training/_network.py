@@ -27,8 +27,8 @@ class NetworkSize:
         heads: How many orders it makes.
     """
 
-    units: int = 32
-    rounds: int = 4
+    units: int = 16
+    rounds: int = 2
     heads: int = 16
 
     def __post_init__(self) -> None:

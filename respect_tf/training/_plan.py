@@ -19,8 +19,8 @@ class TrainingPlan:
         seed: Of weights, batches and samples.
         imitation_steps: Steps of imitation.
         reinforce_steps: Steps of REINFORCE after them.
-        head_graphs: Graphs without labels on which the heads are chosen in the end, every eighth
-            of them a larger one; none for leaving the heads as they are.
+        head_graphs: Graphs without labels on which the heads are chosen in the end, every other one
+            of them a structured and larger one; none for leaving the heads as they are.
         head_candidates: Heads to pick from, the trained ones among them.
         head_changes: Changes of heads that are tried after that.
         batch: Labels in a step of imitation.
@@ -37,11 +37,11 @@ class TrainingPlan:
     """
 
     seed: int = 0
-    imitation_steps: int = 1500
-    reinforce_steps: int = 250
+    imitation_steps: int = 300
+    reinforce_steps: int = 40
     head_graphs: int = 1200
     head_candidates: int = 1024
-    head_changes: int = 500
+    head_changes: int = 400
     batch: int = 64
     reinforce_batch: int = 32
     imitation_rate: float = 2e-3
@@ -51,7 +51,7 @@ class TrainingPlan:
     noise: float = 0.15
     pool: int = 2000
     pool_ops: tuple[int, int] = (30, 150)
-    epoch_steps: int = 250
+    epoch_steps: int = 100
     size: NetworkSize = dataclasses.field(default_factory=NetworkSize)
 
 

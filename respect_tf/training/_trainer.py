@@ -28,7 +28,8 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 _NUM_LARGE = 60  # graphs without labels in a validation
 _LARGE_OPS = (100, 300)
-_PER_LARGE = 8  # one of so many graphs that heads are chosen on is a large one
+# One of so many graphs that heads are chosen on is a structured one, of so many ops.
+_PER_STRUCTURED, _STRUCTURED_OPS = 2, (50, 500)
 # Of their sequences: labels have 0, 1 and 2.
 _LARGE_SEED, _POOL_SEED, _HEAD_SEED = 3, 4, 5
 _GENTLE = 1.0  # gradients are cut off at this norm
@@ -209,8 +210,8 @@ class Trainer:
         plan = self.plan
         examples = [
             example_of(
-                label_task(index, _HEAD_SEED, num_ops=_LARGE_OPS, mix=STRUCTURED)
-                if index % _PER_LARGE == 0
+                label_task(index, _HEAD_SEED, num_ops=_STRUCTURED_OPS, mix=STRUCTURED)
+                if index % _PER_STRUCTURED == 0
                 else label_task(index, _HEAD_SEED, num_ops=plan.pool_ops, mix=WIDE_MIX)
             )
             for index in range(plan.head_graphs)
