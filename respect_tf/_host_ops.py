@@ -13,6 +13,7 @@ from respect_tf._reporting import Verbosity
 from respect_tf.device import blocking_remarks
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import Constraints, HostSplit, Schedule, blocked_ops
+from respect_tf.segmentation import unknown_ops
 from respect_tf.tflite import Int8Model, NonInt8Tensor, check_int8
 
 
@@ -101,6 +102,12 @@ def host_remarks(graph: OpGraph, schedule: Schedule, whole: Int8Model) -> tuple[
             f"({graph.describe_op(inside[0])}{' and others' if len(inside) > 1 else ''}) "
             f"{'run' if len(inside) > 1 else 'runs'} in CPU stages, which are never compiled"
         )
+    unknown = sorted({graph.op_types[op].partition(":")[2] for op in unknown_ops(graph)})
+    if unknown:
+        found.append(
+            f"TFLite's interpreter does not have {', '.join(unknown)}: from there on nothing is "
+            "proved or predicted here, and a runtime that has it, such as pycoral's, is needed"
+        )
     split = HostSplit.of(graph, needed)
     moved = [op for op in on_host if not split.on_host[op]]
     if moved and schedule.num_stages < split.wanted_stages:
@@ -128,8 +135,11 @@ def _refusal(
         try:
             check_int8(tensors, label=f"'{whole.name}'", strict=True)
         except QuantizationError as error:
-            return QuantizationError(f"{error} {remedy}.")
+            offers = "".join(f" {offer}." for offer in whole.offers)
+            return QuantizationError(f"{error} {remedy}.{offers}")
     remarks = " ".join(f"{remark}." for remark in blocking_remarks(graph, ops))
+    # What is approximated only when asked for.
+    remarks += "".join(f" {offer}." for offer in whole.offers)
     return ScheduleError(
         f"{remarks} {remedy}. To go on all the same, with a segment that cannot be compiled, pass "
         "strict=False."

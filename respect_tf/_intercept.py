@@ -20,7 +20,12 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, report, speaking
 from respect_tf._words import converter_words
 from respect_tf.report import inspect_tflite
-from respect_tf.tflite import TFLiteContent, converter_name, mark_made_here
+from respect_tf.tflite import (
+    TFLiteContent,
+    converter_name,
+    mark_made_here,
+    rewritten_if_quantised,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,6 +85,17 @@ class Intercepted(Sequence[Pipeline]):
         copied.representative_dataset = self._data
         return copied
 
+    def _copied(self, converter: Any) -> Any:
+        """A copy of a converter that quantises, to convert once more; None for others."""
+        return None if converter.representative_dataset is None else copy.copy(converter)
+
+    def _seen(self, converter: Any) -> contextlib.AbstractContextManager[list[bool]]:
+        """Look at whether the float model of a conversion inside would be rewritten."""
+        mode = self._options.get("rewrite", "safe")
+        if mode == "off" or converter.representative_dataset is None:
+            return contextlib.nullcontext([])
+        return rewritten_if_quantised(converter, mode)
+
     def _add(self, model: Any, name: str) -> None:
         with self._errors_kept(name), speaking(converter_words):
             if isinstance(model, TFLiteContent) and not _is_quantised(model.content):
@@ -131,8 +147,10 @@ def intercept(
 
     The code in the block gets what it would get without it: the same bytes, and the same errors.
     Each `convert()` of a converter of TensorFlow, however it was made, also gives a pipeline of
-    those very bytes, batch 1. Conversions to float, of which an Edge TPU would run nothing, are
-    left alone, with a line that says so; and so are conversions in other threads.
+    those very bytes, batch 1; where ops can be rewritten for an Edge TPU, the pipeline is that of
+    one more conversion with them rewritten, unless `rewrite="off"`. Conversions to float, of which
+    an Edge TPU would run nothing, are left alone, with a line that says so; and so are conversions
+    in other threads.
 
     Args:
         num_segments: Segments of each pipeline, as for `respect_tf.convert`.
@@ -212,16 +230,19 @@ def _wrapped(original: Callable[..., bytes]) -> Callable[..., bytes]:
         if seen is None:
             return original(self, *args, **kwargs)
         # Before the conversion, which changes the converter.
-        name, quantising = "model", None
+        name, quantising, copied = "model", None, None
         with seen._errors_kept(name):
             name = converter_name(self)
             quantising = seen._quantising(self)
+            copied = seen._copied(self)
         # One class calls another's convert, and making a pipeline may convert too.
         token = _intercepted.set(None)
         try:
-            content = original(self, *args, **kwargs)
+            with seen._seen(self) as is_rewritten:
+                content = original(self, *args, **kwargs)
             mark_made_here(content)
-            seen._add(quantising or TFLiteContent(name, content), name)
+            again = copied if is_rewritten else None
+            seen._add(quantising or again or TFLiteContent(name, content), name)
         finally:
             _intercepted.reset(token)
         return content

@@ -6,6 +6,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 import respect_tf
@@ -18,6 +19,7 @@ from respect_tf import (
     export,
     intercept,
 )
+from respect_tf.tflite import op_type, read_model
 
 # TensorFlow's own remark on a script that sets int8 inputs.
 pytestmark = [
@@ -138,6 +140,31 @@ def test_advice_is_in_the_words_of_the_script(tmp_path, capsys):
         converter.representative_dataset = _data
         converter.convert()
     assert "converter.inference_output_type = tf.int8" in capsys.readouterr().err
+
+
+def test_what_can_be_rewritten_is_in_the_pipeline_only():
+    tokens = keras.Input((4, 8))
+    made = keras.layers.LayerNormalization()(keras.layers.Dense(8)(tokens))
+    model = keras.Model(tokens, made)
+    samples = np.random.default_rng(0).normal(size=(12, 1, 4, 8)).astype(np.float32)
+
+    def script():
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([sample] for sample in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        return converter.convert()
+
+    with intercept(1, verbose=0) as seen:
+        content = script()
+    given = read_model(content)
+    assert "NEG" in [op_type(given, op) for op in given.subgraphs[0].operators]
+    (pipeline,) = seen
+    assert "NEG" not in pipeline.graph.op_types
+    assert pipeline.rewritten
+    with intercept(1, rewrite="off", verbose=0) as seen:
+        script()
+    assert "NEG" in seen[0].graph.op_types
 
 
 def test_float_conversions_can_be_quantised_beside(tmp_path):

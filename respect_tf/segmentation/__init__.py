@@ -17,6 +17,7 @@ from respect_tf.segmentation._stored_arrays import (
     stack_results,
     stored,
 )
+from respect_tf.segmentation._unknown_ops import unknown_ops
 from respect_tf.segmentation._verify import NUM_INPUTS, ParityReport, random_inputs, verify
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "split_samples",
     "stack_results",
     "stored",
+    "unknown_ops",
     "verify",
 ]

@@ -161,8 +161,16 @@ def _stale_borders(segment: Segment, treatment: str) -> tuple[str, ...]:
 
 def _wide_outputs(view: _View) -> list[str]:
     wide = [name for name, kind in view.outputs.items() if kind[0] not in _EDGE_TPU_TYPES]
-    return [
-        f"{view.where}: final output '{name}' is {view.outputs[name][0]}. pycoral's "
-        "pop() returns int8 and uint8 only; convert with inference_output_type='int8'."
-        for name in wide[:1]
-    ]
+    found = []
+    for name in wide[:1]:
+        dtype = view.outputs[name][0]
+        remedy = (
+            "convert with inference_output_type='int8'"
+            if dtype == "float32"
+            else "use another backend, or leave that op out of the model"
+        )
+        found.append(
+            f"{view.where}: final output '{name}' is {dtype}. pycoral's pop() returns int8 and "
+            f"uint8 only; {remedy}."
+        )
+    return found

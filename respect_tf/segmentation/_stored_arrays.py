@@ -63,6 +63,8 @@ def stored(array: Array, spec: TensorSpec, name: str, *, as_values: bool = False
         return array
     if as_values and spec.quantization is not None and array.dtype.kind in "iu":
         return quantize(array.astype(np.float32), spec.dtype, spec.quantization)
+    if as_values and spec.quantization is None and _holds(spec.dtype, array):
+        return array.astype(spec.dtype)
     takes_floats = spec.dtype.startswith("float") or spec.quantization is not None
     if array.dtype.kind != "f" or not takes_floats or not np.isfinite(array).all():
         also = ", or finite floats, which are quantised" if takes_floats else ""
@@ -71,6 +73,15 @@ def stored(array: Array, spec: TensorSpec, name: str, *, as_values: bool = False
             f"{', NaN or infinity among it' if array.dtype.kind == 'f' else ''}."
         )
     return quantize(array, spec.dtype, spec.quantization)
+
+
+def _holds(dtype: str, array: Array) -> bool:
+    """Whether integers of one type are integers of another one, too."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "iu" or array.dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(kind)
+    return not array.size or bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
 def _named(x: Inputs, specs: Mapping[str, TensorSpec]) -> Inputs:
@@ -94,12 +105,13 @@ def stack_results(
     Args:
         rows: For each sample one array per output.
         specs: The model's outputs by name.
-        real: Whether to return floats.
+        real: Whether to return floats; integers without a scale are what they are.
     """
     results = {}
     for position, (name, spec) in enumerate(specs.items()):
         # A segment's output keeps its batch dimension of 1, which becomes the sample's.
         column = [row[position] for row in rows]
         stacked = np.concatenate(column) if spec.shape[:1] == (1,) else np.stack(column)
-        results[name] = dequantize(stacked, spec.quantization) if real else stacked
+        is_count = spec.quantization is None and stacked.dtype.kind in "iub"  # such as a class
+        results[name] = dequantize(stacked, spec.quantization) if real and not is_count else stacked
     return results if len(results) > 1 else next(iter(results.values()))

@@ -21,6 +21,7 @@ from respect_tf._errors import (
 from respect_tf.graph import OpGraph
 from respect_tf.segmentation._copies import ops_of_file
 from respect_tf.segmentation._segment import Segment, TensorSpec
+from respect_tf.segmentation._unknown_ops import provable
 from respect_tf.tflite import Interpreter, read_content, read_model
 
 Array = npt.NDArray[Any]
@@ -61,7 +62,8 @@ def verify(
     """Run the whole model and the chain of segments, and compare every tensor between segments.
 
     Both sides use TFLite's builtin kernels. The chain hands tensors on by name, as the pipeline
-    runner does.
+    runner does. From the first segment on that holds a custom op of another runtime, such as
+    PoseNet's decoder, nothing can be run here.
 
     Args:
         model: Bytes or path of the whole model.
@@ -78,6 +80,7 @@ def verify(
     """
     content = read_content(model)
     graph = graph or OpGraph.from_tflite(content)
+    content, segments = provable(content, segments, graph)
     if inputs is None:
         inputs = random_inputs(graph, NUM_INPUTS, seed=seed)
     for sample in inputs:

@@ -27,6 +27,7 @@ from respect_tf.tflite._interpreter import Interpreter, is_made_here, mark_made_
 from respect_tf.tflite._model_inputs import InputShape
 from respect_tf.tflite._precision import NonInt8Tensor, check_int8, layer_of
 from respect_tf.tflite._preview import int8_preview
+from respect_tf.tflite._quantizer import rewritten_if_quantised
 from respect_tf.tflite._saved_model import check_saved_model
 from respect_tf.tflite._schema import (
     EDGE_TPU_OP,
@@ -84,6 +85,7 @@ __all__ = [
     "read_content",
     "read_model",
     "rewrite",
+    "rewritten_if_quantised",
     "schema",
     "signature_names",
     "silenced",

@@ -56,6 +56,7 @@ from respect_tf.tflite._source import (
 from respect_tf.tflite._static_batch import fix_batch
 from respect_tf.tflite._trace import trace
 from respect_tf.tflite._trust import Trust
+from respect_tf.tflite._wide_inputs import with_float_inputs
 from respect_tf.tflite.rewrites import REWRITE_MODES, RewriteMode
 
 _KEPT_SAMPLES = 8
@@ -135,7 +136,7 @@ def to_int8(
             accuracy = rewriter.compare(result.unpacked, result.content, result.output_names)
     warning = None if accuracy is None else accuracy.warning()
     remarks = (*rewriter.remarks, *([] if warning is None else [warning]))
-    return dataclasses.replace(result, accuracy=accuracy, remarks=remarks)
+    return dataclasses.replace(result, accuracy=accuracy, remarks=remarks, offers=rewriter.remarks)
 
 
 def _converted(
@@ -199,6 +200,10 @@ def _convert_float(
     started = time.perf_counter()
     tell("tracing")
     function, output_names = trace(source)
+    with_floats = source if rewriter.mode == "off" else with_float_inputs(source, function)
+    if with_floats is not source:
+        source = with_floats
+        function, output_names = trace(source)
     shapes = [tensor.shape for tensor in function.graph.structured_outputs]
     if check_interface is not None and all(shape.is_fully_defined() for shape in shapes):
         check_interface(

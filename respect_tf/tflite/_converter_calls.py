@@ -64,6 +64,14 @@ def _run(
 def explained(error: Exception, name: str, layer_names: Sequence[str], chatter: Chatter) -> str:
     """What went wrong, and which ops and layers are to blame."""
     said = "\n".join([str(error), *chatter.lines()])
+    written = re.search(r"passed \w+ from (\S+)/ReadVariableOp/resource", said)
+    if written:
+        layer = layer_of(written.group(1), layer_names) or written.group(1)
+        return (
+            f"'{name}' changes a variable while it computes, in layer '{layer}': random numbers "
+            "drawn with keras.random do so, and counters. An int8 model always computes the same: "
+            "leave the layer out, or let it do that in training only."
+        )
     reasons = dict.fromkeys(re.findall(r"error: (.+)", said)) or {gist(error): None}
     ops = dict.fromkeys(re.findall(r"'(tf\.[A-Z]\w*)' op\b", said))
     paths = re.findall(r'"([\w./;-]+/[\w./;:-]+)"', said)

@@ -21,6 +21,7 @@ from respect_tf.tflite._silence import Chatter, silenced
 from respect_tf.tflite._source import ConfiguredConverter, FloatModel, TFLiteContent, open_source
 from respect_tf.tflite._trace import trace
 from respect_tf.tflite._trust import Trust
+from respect_tf.tflite._wide_inputs import with_float_inputs
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ def float_tflite(
         if isinstance(source, TFLiteContent):
             return _given(source)
         function, output_names = trace(source)
+        with_floats = with_float_inputs(source, function)
+        if with_floats is not source:
+            source = with_floats
+            function, output_names = trace(source)
         found: list[bytes] = []
 
         def capture(content: bytes) -> bytes:

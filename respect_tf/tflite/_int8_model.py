@@ -38,6 +38,7 @@ class Int8Model:
         accuracy: The int8 model against the float model on a few calibration samples; None where
             there was none.
         remarks: What the user has to know of rewriting and of accuracy.
+        offers: Those of them that say what `rewrite="all"` would do.
         kind: What is said of a given file that is quantised in another way than full-integer int8.
         wide: Tensors that are not 8 bit and do not have to be something else.
     """
@@ -54,5 +55,6 @@ class Int8Model:
     rewritten: tuple[Rewritten, ...] = field(default=(), repr=False)
     accuracy: Accuracy | None = field(default=None, compare=False, repr=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    offers: tuple[str, ...] = field(default=(), compare=False, repr=False)
     kind: str | None = field(default=None, compare=False)
     wide: tuple[NonInt8Tensor, ...] = field(default=(), repr=False)

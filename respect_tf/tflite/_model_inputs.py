@@ -13,9 +13,12 @@ InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 """Sizes of an input without the batch, or a dict of them by input name."""
 
 _INPUT_TYPES = (
-    *("float16", "float32", "float64", "bool"),
+    *("float16", "bfloat16", "float32", "float64", "bool"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 )
+
+# What TFLite quantises only as float32.
+_AS_FLOAT32 = ("int8", "uint8", "float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class ModelInput:
         name: The name that users know: the Keras input's, or the signature's.
         shape: All dimensions, the first one is 1.
         dtype: numpy's name of the element type.
-        cast: The type that the model itself takes, where it is an 8-bit integer: here such an
-            input is float32, so that it can be quantised; None elsewhere.
+        cast: The type that the model itself takes, where it is an 8-bit integer, another float, or
+            a wider integer that it only turns into floats: here such an input is float32, so that
+            it can be quantised; None elsewhere.
     """
 
     name: str
@@ -77,13 +81,13 @@ def make_inputs(
                 "A pipeline takes one sample at a time: build the model with a batch of 1 or None."
             )
         sizes = tuple(int(size) for size in shape[1:] if size is not None)
-        eight_bit = leaf.dtype in ("int8", "uint8")
+        as_float32 = leaf.dtype in _AS_FLOAT32
         inputs.append(
             ModelInput(
                 name,
                 (1, *sizes),
-                "float32" if eight_bit else leaf.dtype,
-                leaf.dtype if eight_bit else None,
+                "float32" if as_float32 else leaf.dtype,
+                leaf.dtype if as_float32 else None,
             )
         )
     if not inputs:

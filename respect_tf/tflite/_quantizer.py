@@ -12,6 +12,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from respect_tf._errors import RespectError
+from respect_tf.tflite._flatbuffer import read_model
+from respect_tf.tflite._interpreter import mark_made_here
+from respect_tf.tflite._static_batch import fix_batch
+from respect_tf.tflite.rewrites import RewriteMode, rewrite
+
 
 @contextlib.contextmanager
 def edited_before_quantizing(
@@ -46,3 +52,30 @@ def edited_before_quantizing(
         yield
     finally:
         del converter._quantize
+
+
+@contextlib.contextmanager
+def rewritten_if_quantised(converter: Any, mode: RewriteMode) -> Iterator[list[bool]]:
+    """Find out whether a converter's float model would be rewritten; nothing of it is changed.
+
+    Args:
+        converter: Any of TensorFlow's converters.
+        mode: Which forms count.
+
+    Yields:
+        A list that holds `True` after such a conversion.
+    """
+    found: list[bool] = []
+
+    def look(content: bytes) -> bytes:
+        mark_made_here(content)
+        try:
+            fixed = fix_batch(content, read_model(content))
+        except RespectError:  # said where its pipeline is made
+            return content
+        if rewrite(fixed, mode).applied:
+            found.append(True)
+        return content
+
+    with edited_before_quantizing(converter, look, lambda _: None):
+        yield found

@@ -40,6 +40,7 @@ class Rewriter:
     """Rewrites the float model of one conversion.
 
     Attributes:
+        mode: What is rewritten.
         applied: What was rewritten in the model that was quantised last.
         difference: The largest difference of float outputs that this brought, relative to the
             largest value of each output.
@@ -47,6 +48,7 @@ class Rewriter:
     """
 
     def __init__(self, mode: RewriteMode, verbose: Verbosity) -> None:
+        self.mode: RewriteMode = mode
         self.applied: tuple[Rewritten, ...] = ()
         self.difference = 0.0
         self.remarks: tuple[str, ...] = ()
@@ -54,7 +56,6 @@ class Rewriter:
         self._samples: list[list[Array]] = []
         self._outputs: list[list[Array]] = []
         self._file: IO[bytes] | None = None
-        self._mode: RewriteMode = mode
         self._verbose = verbose
         self._name = "the model"
         self._layer_names: Sequence[str] = ()
@@ -76,11 +77,11 @@ class Rewriter:
         mark_made_here(content)
         self._samples = self._taken()
         self._remember(content)
-        if self._mode == "off":
+        if self.mode == "off":
             return content
         fixed = self._with_fixed_batch(content)
-        found = rewrite(fixed, self._mode, layer_names=self._layer_names)
-        if self._mode == "safe":
+        found = rewrite(fixed, self.mode, layer_names=self._layer_names)
+        if self.mode == "safe":
             self.remarks = _approximations(found.content, self._layer_names)
         if not found.applied:
             return content

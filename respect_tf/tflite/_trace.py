@@ -12,6 +12,9 @@ from respect_tf.tflite._precision import layer_of
 from respect_tf.tflite._source import FloatModel, gist
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+INPUT_CAST = "respect_input_cast"
+"""What the casts of `ModelInput.cast` are called in the traced function."""
+
 _LOOP = re.compile(r"(Stateless)?While|LoopCond")
 
 
@@ -31,7 +34,7 @@ def trace(source: FloatModel) -> tuple[Any, list[str]]:
 
     def inference(*tensors: Any) -> list[Any]:
         cast = [
-            tensor if spec.cast is None else tf.cast(tensor, spec.cast)
+            tensor if spec.cast is None else tf.cast(tensor, spec.cast, name=INPUT_CAST)
             for tensor, spec in zip(tensors, source.inputs, strict=True)
         ]
         outputs = source.call(*cast)

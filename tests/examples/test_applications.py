@@ -1,6 +1,7 @@
 """The offline applications are deterministic, and behave like trained models."""
 
 import hashlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,26 @@ def test_an_unknown_application_is_refused_with_those_that_exist():
         build_application("ResNet51")
     with pytest.raises(ValueError, match="no model 'resnet50'"):
         build_application("resnet50")
+
+
+_CLASSES = sorted(
+    name for name, value in vars(keras.applications).items() if inspect.isfunction(value)
+)
+_FAST = ("MobileNetV3Small",)  # which is of another build than the others: convolutions at the end
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in _FAST else pytest.param(name, marks=pytest.mark.slow) for name in _CLASSES],
+)
+def test_every_application_is_built_and_gives_classes(name):
+    shape = (75, 75, 3)  # the least that all of them take
+    model = build_application(name, input_shape=shape)
+    images = calibration_samples(name, 2, input_shape=shape)
+    found = np.asarray(model(images, training=False))
+    assert found.shape == (2, 1000)
+    assert np.isfinite(found).all()
+    assert not np.array_equal(*found)
 
 
 def test_weights_and_names_follow_the_seed():

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from model_builder import ModelBuilder
 
 import respect_tf
 from respect_tf._errors import (
     ArgumentError,
+    ConversionError,
+    InterpreterError,
     InvalidModelError,
     QuantizationError,
+    ScheduleError,
     UnsupportedModelError,
 )
-from respect_tf.tflite import to_int8
+from respect_tf.tflite import schema, to_int8
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
@@ -101,7 +105,6 @@ def test_argmax_of_keras_3_converts():
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_a_model_that_keras_has_quantised_is_named():
     model = _model(last=lambda x: keras.layers.Dense(3, name="score")(keras.layers.Flatten()(x)))
     model.quantize("int8")
@@ -146,3 +149,95 @@ def test_half_quantised_files_are_named_by_kind():
         to_int8(dynamic, verbose=0)
     with pytest.raises(QuantizationError, match="never quantised"):
         to_int8(_converted(), verbose=0)
+
+
+def test_wide_integers_that_become_floats_are_pictures_too():
+    image = keras.Input((8, 8, 3), dtype="int32", name="image")
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, x)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3))
+    pipeline = respect_tf.convert(model, 1, pixels, compile=False, verbose=0)
+    assert "CAST" not in pipeline.graph.op_types
+    for dtype in ("int32", "int64", "uint8", "float32"):
+        found = pipeline.predict(pixels[:2].astype(dtype))
+        assert np.abs(found - model(pixels[:2]).numpy()).max() < 0.05
+    with pytest.raises(QuantizationError, match="CAST"):
+        to_int8(model, pixels, rewrite="off", verbose=0)
+
+
+def test_integers_that_are_looked_up_stay_integers():
+    words = keras.Input((6,), dtype="int32", name="words")
+    x = keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Embedding(9, 4)(words)))
+    given = np.random.default_rng(0).integers(0, 9, (12, 6))
+    pipeline = respect_tf.convert(keras.Model(words, x), 2, given, compile=False, verbose=0)
+    assert pipeline.inputs["words"].dtype == "int32"
+    found = pipeline.predict(given.astype(np.int64))  # what calibration took
+    np.testing.assert_array_equal(found, pipeline.predict(given.astype(np.int32)))
+    with pytest.raises(ArgumentError, match="must be int32"):
+        pipeline.predict(np.full((1, 6), 2**40))
+
+
+def test_classes_stay_integers():
+    model = _model(last=keras.layers.Lambda(lambda t: tf.argmax(t, axis=-1)))
+    pipeline = respect_tf.convert(model, 2, _SAMPLES, compile=False, verbose=0)
+    assert pipeline.schedule.cpu_stages == (1,)
+    found = pipeline.predict(_SAMPLES[:2])
+    assert found.dtype == np.int64
+    assert np.mean(found == model(_SAMPLES[:2]).numpy()) > 0.9
+    assert not any("inference_output_type" in warning for warning in pipeline.warnings)
+
+
+class _Product(tf.Module):
+    def __init__(self, dtype: str) -> None:
+        weights = np.random.default_rng(0).normal(size=(6, 4))
+        self.weights = tf.Variable(tf.cast(weights, dtype))
+
+    @tf.function
+    def compute(self, x):
+        return {"y": tf.nn.relu(x @ self.weights)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_saved_models_of_other_precisions_run_in_float32(dtype, tmp_path):
+    module = _Product(dtype)
+    function = module.compute.get_concrete_function(tf.TensorSpec((None, 6), dtype, "x"))
+    tf.saved_model.save(module, tmp_path, signatures=function)
+    given = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
+    pipeline = respect_tf.convert(tmp_path, 1, given, compile=False, verbose=0)
+    assert pipeline.warnings == ()
+    expected = np.maximum(given @ tf.cast(module.weights, "float32").numpy(), 0)
+    assert np.abs(pipeline.predict(given) - expected).max() < 0.05 * expected.max()
+
+
+def test_random_numbers_of_a_layer_are_named():
+    class Noisy(keras.layers.Layer):
+        def call(self, x):
+            return x + keras.random.normal(keras.ops.shape(x))
+
+    with pytest.raises(ConversionError, match=r"layer 'noisy': random numbers"):
+        to_int8(_model(last=Noisy(name="noisy")), _SAMPLES, verbose=0)
+
+
+def test_a_refusal_of_gelu_offers_the_approximation_with_its_layers():
+    model = _model(last=keras.layers.Conv2D(4, 1, activation="gelu", name="hidden"))
+    with pytest.raises(ScheduleError, match=r"GELU.*in hidden.*rewrite=\"all\""):
+        respect_tf.convert(model, 1, _SAMPLES, compile=False, verbose=0)
+    pipeline = respect_tf.convert(model, 1, _SAMPLES, rewrite="all", compile=False, verbose=0)
+    assert "GELU" not in pipeline.graph.op_types
+
+
+def test_a_custom_op_of_another_runtime_is_a_stage_that_is_not_proved():
+    builder = ModelBuilder()
+    image = builder.tensor("image", (1, 4, 4, 2))
+    builder.inputs.append(image)
+    heat, poses = builder.tensor("heat", (1, 4, 4, 2)), builder.tensor("poses", (1, 3), "FLOAT32",
+                                                                     scale=None)  # fmt: skip
+    builder.op("ADD", [image, image], [heat], schema().AddOptionsT(), 2)
+    builder.custom_op("DecoderOp", [heat], [poses], b"")
+    content = builder.build([poses])
+    pipeline = respect_tf.convert(content, 2, compile=False, verbose=0)
+    assert pipeline.schedule.cpu_stages == (1,)
+    assert pipeline.parity.num_tensors == 1
+    assert any("does not have DecoderOp" in warning for warning in pipeline.warnings)
+    with pytest.raises(InterpreterError, match="DecoderOp"):
+        pipeline.predict(np.zeros((1, 4, 4, 2), np.int8))

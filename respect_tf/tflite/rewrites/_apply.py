@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from respect_tf.tflite._precision import layer_of
 from respect_tf.tflite.rewrites import (
@@ -90,15 +91,22 @@ def rewrite(
                     continue
                 if not any(other is op for other in graph.ops):  # another's pattern held it
                     continue
-                kind, tensor = graph.kind(op), graph.name(graph.made(op))
+                kind, names = graph.kind(op), _names(graph, op)
                 replaced = rule.apply(graph, op)
                 if replaced:
                     graph.drop_unused()
                     kind = kind if replaced is True else str(replaced)
-                    layer = layer_of(tensor, layer_names)
+                    layers = (layer_of(name, layer_names) for name in names)
+                    layer = next(filter(None, layers), "")
                     applied.append(
                         Rewritten(
-                            rule.name, kind, rule.form, rule.reason, rule.difference, tensor, layer
+                            rule.name,
+                            kind,
+                            rule.form,
+                            rule.reason,
+                            rule.difference,
+                            names[0],
+                            layer,
                         )
                     )
                     tolerance += rule.tolerance
@@ -108,3 +116,8 @@ def rewrite(
         return Rewriting(content)
     tidy(graph)
     return Rewriting(graph.content(), tuple(applied), tolerance)
+
+
+def _names(graph: FloatGraph, op: Any) -> list[str]:
+    """The name of what an op makes, and of what it reads: outputs are named by the converter."""
+    return [graph.name(tensor) for tensor in (graph.made(op), *graph.read(op)) if tensor >= 0]

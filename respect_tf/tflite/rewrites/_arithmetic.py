@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from respect_tf.tflite._trace import INPUT_CAST
 from respect_tf.tflite.rewrites._float_graph import FloatGraph
 from respect_tf.tflite.rewrites._rule import Rule
 
@@ -193,18 +194,16 @@ def _with_constant(graph: FloatGraph, op: Any) -> tuple[int, Any]:
 
 
 def _casts(graph: FloatGraph, op: Any) -> bool:
-    """From float32 to a wider type and back, or bytes that come in as float32: nothing."""
+    """From float32 to a wider type and back, or integers that come in as float32: nothing."""
     before = graph.maker(graph.read(op)[0])
     if before is None or graph.kind(before) != "CAST":
         return False
     x, made = graph.read(before)[0], graph.made(op)
     types = (graph.dtype(x), graph.dtype(graph.made(before)), graph.dtype(made))
     is_wider = types == ("float32", "float64", "float32")
-    is_bytes = x in graph.inputs and types in (
-        ("float32", "uint8", "float32"),
-        ("float32", "int8", "float32"),
-    )
-    if not (is_wider or is_bytes):
+    # Integers by the model's own declaration: `_trace` takes them in as floats.
+    is_input = x in graph.inputs and INPUT_CAST in graph.name(graph.made(before))
+    if not (is_wider or (is_input and types[::2] == ("float32", "float32"))):
         return False
     graph.result(op, x)
     return True

@@ -73,7 +73,7 @@ def describe_rewritten(items: Iterable[Rewritten]) -> tuple[str, ...]:
     lines = []
     for same in kinds.values():
         first = same[0]
-        names = list(dict.fromkeys(item.layer or item.tensor for item in same))
+        names = list(dict.fromkeys(item.layer or item.tensor.split(";")[0] for item in same))
         named = ", ".join(names[:_MOST_NAMED])
         if len(names) > _MOST_NAMED:
             named += f" and {len(names) - _MOST_NAMED} more"
