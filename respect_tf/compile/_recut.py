@@ -184,13 +184,7 @@ def _judged(schedule: Schedule, first: Schedule) -> Schedule:
         getattr(schedule, name) == getattr(first, name)
         for name in ("objective", "device", "optima")
     )
-    bound = first.lower_bound if same else None
-    bound = None if schedule.cost is None or bound is None else min(bound, schedule.cost)
-    return dataclasses.replace(
-        schedule,
-        lower_bound=bound,
-        status="optimal" if bound is not None and bound == schedule.cost else "feasible",
-    )
+    return schedule.with_bound(first.lower_bound if same else None)
 
 
 def _badness(attempt: CutAttempt) -> tuple[int, int, int]:

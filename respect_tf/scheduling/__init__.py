@@ -1,7 +1,7 @@
 """Schedules: which stage each op runs in, what that costs, and how good it can get."""
 
 from respect_tf.scheduling._agreement import check_agreement
-from respect_tf.scheduling._check import check_schedule, stage_costs
+from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
@@ -21,6 +21,7 @@ from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search
 from respect_tf.scheduling._solve import schedule, schedule_by_program, slice_order
+from respect_tf.scheduling._stage_costs import stage_costs
 
 __all__ = [
     "TOO_LATE",

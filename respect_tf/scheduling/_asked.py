@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf.device import EdgeTpu, Hosts
+from respect_tf.graph import OpGraph
 from respect_tf.scheduling._bounded import Bools, BoundedObjective, Floats
 from respect_tf.scheduling._objective import LinearCost, Number, Objective
+from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import StageBatch
-
-if TYPE_CHECKING:
-    from respect_tf.device import EdgeTpu, Hosts
-    from respect_tf.graph import OpGraph
-    from respect_tf.scheduling._problem import Problem
-    from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._stage_costs import stage_costs
 
 # Linear bounds are loosened by this part against rounding.
 _LOOSER = 1 - 1e-12
@@ -92,8 +90,6 @@ class AskedObjective(BoundedObjective):
 
     def schedule_cost(self, graph: OpGraph, schedule: Schedule) -> Number:
         """See `BoundedObjective`."""
-        from respect_tf.scheduling._check import stage_costs
-
         return self._own.total_cost(stage_costs(graph, schedule, self._own))
 
     def stage_value(
@@ -106,13 +102,3 @@ class AskedObjective(BoundedObjective):
         """See `Objective`."""
         del graph
         return dataclasses.replace(self._linear, exact=False)
-
-
-def asked_problem(problem: Problem) -> Problem:
-    """The same problem with an objective that can bound its costs."""
-    if isinstance(problem.objective, BoundedObjective):
-        return problem
-    return dataclasses.replace(
-        problem,
-        objective=AskedObjective(problem.objective, problem.objective.linear_cost(problem.graph)),
-    )

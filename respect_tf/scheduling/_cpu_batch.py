@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._exact_sums import on_grid
 from respect_tf._loops.twins import loop
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
 from respect_tf.graph import Rows, rows_of
-from respect_tf.scheduling._tile_batch import left_out
+from respect_tf.scheduling._tile_batch import layers_in_turn, left_out
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -149,8 +150,6 @@ def _crossing(chip: ChipCosts, mapped: Bools) -> tuple[Floats, Floats]:
 
 def _streamed(chip: ChipCosts, mapped: Bools, entering_bytes: Floats) -> Bools:
     """Ops whose parameters find no room. bool [num_stages, num_ops]."""
-    from respect_tf.scheduling._device_batch import layers_in_turn
-
     device, parameters = chip.device, chip.parameters
     largest = np.where(mapped, chip.largest_tensor, 0).max(axis=1, initial=0)
     in_strips = (mapped & (chip.strip_step > 0)).any(axis=1)
@@ -179,13 +178,9 @@ def _streamed(chip: ChipCosts, mapped: Bools, entering_bytes: Floats) -> Bools:
 
 def _sums(which: Bools, values: npt.NDArray[np.generic]) -> Floats:
     """Sum of some of the values for each row: exact on a grid, whatever a machine's order is."""
-    from respect_tf.scheduling._problem import on_grid
-
-    result: Floats = which.astype(np.float64) @ on_grid("values per op", values, 1)
+    result: Floats = which.astype(np.float64) @ on_grid("values per op", values)
     return result
 
 
 def _columns(*values: npt.NDArray[np.generic]) -> Floats:
-    from respect_tf.scheduling._problem import on_grid
-
-    return np.stack([on_grid("values per op", each, 1) for each in values], axis=1)
+    return np.stack([on_grid("values per op", each) for each in values], axis=1)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from respect_tf._exact_sums import on_grid
 from respect_tf.scheduling._bounded import LinearBound
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Bools, Floats, Problem, on_grid
+from respect_tf.scheduling._problem import Bools, Floats, Problem
 
 # Capacities are whole numbers, in this part of what a stage may cost: so many that rounding them
 # down costs a bound of a thousand ops some 1e-4, so few that their sums stay below 2**31.

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._exact_sums import on_grid
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
 from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._stage_batch import StageBatch
-from respect_tf.scheduling._tile_batch import left_out
+from respect_tf.scheduling._tile_batch import layers_in_turn, left_out
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -143,8 +144,6 @@ def _streamed(
     costs: Sequence[DeviceCosts], stages: StageBatch, room: Floats
 ) -> tuple[Floats, Floats]:
     """Time and bytes of the parameters that are not cached. [len(stages), len(costs)], [...]."""
-    from respect_tf.scheduling._problem import on_grid
-
     chip = costs[0].chip
     parameters, num_tiles = chip.parameters, chip.device.num_tiles
     layers = layers_in_turn(chip)
@@ -156,12 +155,5 @@ def _streamed(
         num_tiles,
     ).astype(np.float64)
     # On a grid, sums do not depend on the order in which a machine adds up.
-    waiting = [on_grid("ms of streaming", one.stream_ms[layers], 1) for one in costs]
+    waiting = [on_grid("ms of streaming", one.stream_ms[layers]) for one in costs]
     return streamed @ np.stack(waiting, axis=1), streamed @ parameters.movable[layers].astype(float)
-
-
-def layers_in_turn(chip: ChipCosts) -> Ints:
-    """Ops with parameters in the order in which they ask for room. [num_layers]."""
-    order = np.argsort(chip.largest_first)
-    layers: Ints = order[chip.parameters.blocks[order] > 0]
-    return layers

@@ -13,7 +13,7 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._host_schedule import host_bound
 from respect_tf.scheduling._resolve import resolve_objective
-from respect_tf.scheduling._schedule import Schedule
+from respect_tf.scheduling._schedule import Schedule, status_of
 
 
 def with_islands(
@@ -51,7 +51,7 @@ def with_islands(
         schedule,
         cost=cost,
         lower_bound=bound,
-        status="optimal" if bound == cost else "feasible",
+        status=status_of(cost, bound),
         optima=final.optima,
         cpu_stages=tuple(islands),
     )

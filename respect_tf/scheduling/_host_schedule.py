@@ -12,7 +12,7 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import DeviceCosts, EdgeTpu, devices_of, predict, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._check import check_schedule, schedule_cost, stage_costs
+from respect_tf.scheduling._check import check_schedule, schedule_cost
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._host_cuts import BlockCutter, Cut, Solve
@@ -20,6 +20,7 @@ from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule, status_of
+from respect_tf.scheduling._stage_costs import stage_costs
 
 Floats = npt.NDArray[np.float64]
 

@@ -21,6 +21,7 @@ from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import Nodes, find_nodes
 from respect_tf.scheduling._problem import Problem, build_problem
+from respect_tf.scheduling._proof import first_schedule, prove_quickly
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
 
@@ -172,7 +173,9 @@ class _Search:
                 self._add(problem, slice_items(problem, order, self._deadline).stages)
             except ScheduleError:  # constraints may leave an order without a cut
                 if is_first:
-                    self._add(problem, _any_stages(problem, self._deadline))
+                    some = prove_quickly(problem, self._deadline)
+                    some = some or first_schedule(problem, self._deadline)
+                    self._add(problem, some.chain.stages)
         known = answer_of(problem, self._good[index])
         left = self._cut_work / 2  # some has to be left for the others
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))
@@ -205,13 +208,6 @@ def _slowness(device: EdgeTpu, objective: DeviceObjective) -> list[float]:
         device.cpu_ms_per_gmac,
         device.cpu_ms_per_mib,
     ]
-
-
-def _any_stages(problem: Problem, deadline: float) -> npt.NDArray[np.int64]:
-    """Stages of items that keep the constraints."""
-    from respect_tf.scheduling._exact import solve_exact
-
-    return solve_exact(problem, deadline).chain.stages
 
 
 def solve_latency(

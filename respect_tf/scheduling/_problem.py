@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf._exact_sums import EXACT, on_grid
 from respect_tf.graph import Links, OpGraph, links_of
 from respect_tf.scheduling._arguments import checked_count
 from respect_tf.scheduling._asked import AskedObjective
@@ -22,9 +23,6 @@ from respect_tf.scheduling._restrict import Restrictions, restrict
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-# Whole numbers up to here are exact in float64, so sums of them are, in any order.
-_EXACT = 2.0**53
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -288,7 +286,7 @@ def build_problem(
         and (graph.tensor_bytes.dtype.kind in "iu" or rate == 0)
         and float(linear.enter).is_integer()
         and float(linear.leave).is_integer()
-        and most < _EXACT,
+        and most < EXACT,
         item_of=item_of,
         edges=edges,
         op_costs=_item_sums(item_of, op_costs, num_items),
@@ -334,16 +332,11 @@ def _checked_linear(graph: OpGraph, objective: Objective) -> LinearCost:
     return linear
 
 
-def on_grid(name: str, values: npt.NDArray[Any], repeats: int) -> Floats:
-    """float64 values whose sums are exact. Fractions are rounded to a power of two."""
-    numbers = values.astype(np.float64)
-    total = float(numbers.sum()) * repeats
-    if values.dtype.kind in "iu":
-        if total >= _EXACT:
-            raise ArgumentError(
-                f"The {name} sum up to {total:.3g}. Expected less than 2**53; use a larger unit."
-            )
-        return numbers
-    exponent = 51 - math.frexp(total)[1]
-    rounded: Floats = np.ldexp(np.rint(np.ldexp(numbers, exponent)), -exponent)
-    return rounded
+def asked_problem(problem: Problem) -> Problem:
+    """The same problem with an objective that can bound its costs."""
+    if isinstance(problem.objective, BoundedObjective):
+        return problem
+    own = problem.objective
+    return dataclasses.replace(
+        problem, objective=AskedObjective(own, own.linear_cost(problem.graph))
+    )

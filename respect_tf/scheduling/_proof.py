@@ -9,7 +9,6 @@ import time
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._asked import asked_problem
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._ideal_search import IdealSearch
@@ -17,7 +16,7 @@ from respect_tf.scheduling._milp import open_variables, search_window
 from respect_tf.scheduling._objective import LinearCost, PeakMemory
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import find_nodes
-from respect_tf.scheduling._problem import Problem
+from respect_tf.scheduling._problem import Problem, asked_problem
 
 # What may be done without a time limit, some seconds of work, the same on every machine: in pairs
 # of ideals, and in the unit of compiled loops, which takes longer.

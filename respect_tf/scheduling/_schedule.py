@@ -139,6 +139,14 @@ class Schedule:
             return 0.0 if self.cost == 0 else math.inf
         return self.cost / self.lower_bound - 1
 
+    def with_bound(self, lower_bound: int | float | None) -> Schedule:
+        """The same with another bound, at most its cost, and the status that follows from it."""
+        if self.cost is None or lower_bound is None:
+            return dataclasses.replace(self, lower_bound=None, status="feasible")
+        bound = min(lower_bound, self.cost)
+        status = status_of(self.cost, bound)
+        return dataclasses.replace(self, lower_bound=bound, status=status)
+
     def with_seconds(self, seconds: float) -> Schedule:
         """The same, with the time that it took."""
         made = copy.copy(self)

@@ -10,14 +10,13 @@ import numpy as np
 
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling._answers import answer_of
-from respect_tf.scheduling._asked import asked_problem
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import cut_order, has_loops
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import IntervalNodes
-from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._problem import Bools, Floats, Problem, asked_problem
 from respect_tf.scheduling._sweep import narrow
 
 # Enough to bring any range of float64 down to one whole number, or to neighbours.

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from respect_tf._exact_sums import on_grid
+from respect_tf.graph import OpGraph
 from respect_tf.scheduling._items import Ints
-
-if TYPE_CHECKING:
-    from respect_tf.graph import OpGraph
-    from respect_tf.scheduling._problem import Problem
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+class ItemsOfGraph(Protocol):
+    """What of a `Problem` matters here."""
+
+    @property
+    def graph(self) -> OpGraph: ...
+
+    @property
+    def num_stages(self) -> int: ...
+
+    @property
+    def num_items(self) -> int: ...
+
+    @property
+    def item_of(self) -> Ints: ...
 
 
 class StageBatch(abc.ABC):
@@ -32,7 +46,7 @@ class StageBatch(abc.ABC):
 
     def __init__(
         self,
-        problem: Problem,
+        problem: ItemsOfGraph,
         entering_bytes: Floats,
         leaving_bytes: Floats,
         leaving_weights: Floats,
@@ -109,16 +123,14 @@ class StageBatch(abc.ABC):
         """Items before a stage, and up to its end. bool [num_items] each."""
 
 
-def item_sums(problem: Problem, values: npt.NDArray[Any]) -> Floats:
+def item_sums(problem: ItemsOfGraph, values: npt.NDArray[Any]) -> Floats:
     """Sums of a value per op over the ops of each item, exact as in `StageBatch.op_sums`."""
-    from respect_tf.scheduling._problem import on_grid
-
-    numbers = on_grid("values per op", values, 1)
+    numbers = on_grid("values per op", values)
     return np.bincount(problem.item_of, numbers, problem.num_items).astype(np.float64)
 
 
 def stage_parts(
-    problem: Problem, before: Bools, after: Bools
+    problem: ItemsOfGraph, before: Bools, after: Bools
 ) -> tuple[list[int], list[int], list[int]]:
     """Ops and tensors of the stage between two ideals, from the definitions.
 

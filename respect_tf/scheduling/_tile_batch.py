@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import fit_blocks
+from respect_tf.device import ChipCosts, fit_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -118,3 +118,10 @@ def fill_tiles(used: Floats, count: Ints, size: Floats) -> Floats:
     full.sort(axis=0)
     full += (np.arange(num_tiles)[:, None] < rest) * size
     return full
+
+
+def layers_in_turn(chip: ChipCosts) -> Ints:
+    """Ops with parameters in the order in which they ask for room. [num_layers]."""
+    order = np.argsort(chip.largest_first)
+    layers: Ints = order[chip.parameters.blocks[order] > 0]
+    return layers

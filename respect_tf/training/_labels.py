@@ -197,8 +197,7 @@ def _better(graph: OpGraph, one: Schedule, two: Schedule, objective: Objective) 
     check_agreement(graph, one, two, objective)
     low = max(one.lower_bound or 0, two.lower_bound or 0)
     best = min((one, two), key=lambda found: (found.cost, -(found.lower_bound or 0)))
-    proved = best.status == "optimal" or best.cost == low
-    return dataclasses.replace(best, lower_bound=low, status="optimal" if proved else "feasible")
+    return best.with_bound(low)
 
 
 def _label_of(task: LabelTask, best: Schedule) -> Label:

@@ -13,13 +13,12 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import ready_orders
 from respect_tf.scheduling import Constraints
 from respect_tf.scheduling._answers import answer_of
-from respect_tf.scheduling._asked import asked_problem
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._compiled_search import anneal, cut_order, search_ideals
 from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._neighbours import neighbours
-from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._problem import asked_problem, build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.training import random_graph
