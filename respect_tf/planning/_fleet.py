@@ -152,8 +152,14 @@ def plan_fleet_of(
         if aim == "devices" and share.load <= 1.0:
             best = share, count
             break
-    if best is None:  # one group on one device is always there
-        raise ArgumentError("No model can run on an Edge TPU alone.")
+    if best is None:  # but for models that cannot share, one group on one device is always there
+        apart = [name for name, alone in zip(graphs, uses.stands_alone, strict=True) if alone]
+        raise ArgumentError(
+            f"{num_devices} Edge TPU(s) are too few. {', '.join(apart)}: Google's compiler refuses "
+            "an op of it, so that parts of it run on the host's CPU, and it shares no device. "
+            f"Expected num_devices={uses.fewest_devices} or more, or models without such ops "
+            "(respect-tf inspect names them)."
+        )
     share, count = best
     groups = tuple(
         uses.group(_models_in(bundles, group), devices, number, count)
@@ -165,7 +171,7 @@ def plan_fleet_of(
         groups=groups,
         bus_load=share.total.bus_load,
         host_load=share.total.host_load,
-        device_bound=max(1, math.ceil(uses.least_work() - 1e-9)),
+        device_bound=max(uses.fewest_devices, math.ceil(uses.least_work() - 1e-9)),
         is_proved=len(bundles) == len(graphs),
         max_devices=num_devices,
         aim=aim,
@@ -201,7 +207,9 @@ def _bundles(uses: FleetUses, num_models: int) -> list[int]:
     """Models that stay together, as bits: one each, and of too many, the lightest."""
     bundles = [1 << model for model in range(num_models)]
     while len(bundles) > _MOST_ITEMS:
-        bundles.sort(key=lambda bundle: (uses.work_of(bundle), bundle))
+        bundles.sort(key=lambda bundle: (uses.is_alone(bundle), uses.work_of(bundle), bundle))
+        if uses.is_alone(bundles[1]):
+            break
         bundles = [bundles[0] | bundles[1], *bundles[2:]]
     return sorted(bundles)
 

@@ -13,7 +13,7 @@ from respect_tf.device import EdgeTpu, PipelinePrediction, predict, with_less_ro
 from respect_tf.graph import OpGraph
 from respect_tf.planning._fleet_search import Use
 from respect_tf.planning._plan import plan_devices
-from respect_tf.scheduling import Schedule
+from respect_tf.scheduling import Schedule, blocked_ops
 
 # Groups of more models are compiled in one order, lightest first, instead of in the best.
 _MOST_ORDERED = 4
@@ -48,8 +48,8 @@ class FleetGroup:
 
     @property
     def num_devices(self) -> int:
-        """Number of devices."""
-        return sum(self.replicas)
+        """Number of devices; stages on the host's CPU take none."""
+        return _devices(self.schedule, self.replicas)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every figure is under `"predicted"`."""
@@ -92,6 +92,10 @@ class _Way:
     def replicas(self) -> tuple[int, ...]:
         return tuple(part.replicas for part in self.parts)
 
+    @property
+    def num_devices(self) -> int:
+        return _devices(self.schedule, self.replicas)
+
     def slowest_ms(self, slowdown: float) -> float:
         return max(part.ms(slowdown) for part in self.parts)
 
@@ -122,6 +126,8 @@ class FleetUses:
         self._graphs = tuple(graphs.values())
         self._rates = tuple(rates[name] / 1000.0 for name in self._names)  # per ms
         self._device = device
+        # Of a model with such an op no file can be compiled, and none together with others.
+        self.stands_alone = tuple(bool(blocked_ops(graph)) for graph in self._graphs)
         self._alone = [self._ways(graph, num_devices, seed) for graph in self._graphs]
         self._shared: dict[tuple[int, int], _Way] = {}
 
@@ -147,6 +153,20 @@ class FleetUses:
             apart_ms={self._names[m]: way.slowest_ms(slowdown) + way.load_ms for m, way in apart},
         )
 
+    def is_alone(self, group: int) -> bool:
+        """Whether a model of a group shares no device with others."""
+        return any(alone and group >> m & 1 for m, alone in enumerate(self.stands_alone))
+
+    @property
+    def fewest_devices(self) -> int:
+        """Devices that the models need at least, however slow."""
+        apart = [
+            min(way.num_devices for way in ways)
+            for ways, alone in zip(self._alone, self.stands_alone, strict=True)
+            if alone
+        ]
+        return sum(apart) + (len(apart) < len(self._graphs))
+
     def work_of(self, group: int) -> float:
         """Devices that a group keeps busy at least, whatever it shares with others."""
         return sum(
@@ -165,7 +185,9 @@ class FleetUses:
         if len(models) == 1:
             (model,) = models
             ways = self._alone[model]
-            return [[(model, way)] for way in ways if sum(way.replicas) == num_devices]
+            return [[(model, way)] for way in ways if way.num_devices == num_devices]
+        if self.is_alone(group):
+            return []
         orders: list[Sequence[int]] = list(itertools.permutations(models))
         if len(models) > _MOST_ORDERED:
             orders = [sorted(models, key=lambda model: (self.work_of(1 << model), model))]
@@ -224,6 +246,10 @@ class FleetUses:
                 predicted = predict(graph, row.schedule, self._device, replicas=row.replicas)
                 ways.append(_way(row.schedule, predicted, self._device))
         return ways
+
+
+def _devices(schedule: Schedule, replicas: Sequence[int]) -> int:
+    return sum(n for stage, n in enumerate(replicas) if stage not in schedule.cpu_stages)
 
 
 def _way(schedule: Schedule, predicted: PipelinePrediction, device: EdgeTpu) -> _Way:

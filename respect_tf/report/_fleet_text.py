@@ -19,7 +19,7 @@ def fleet_text(plan: FleetPlan) -> str:
         for model in group.models:
             cells = [model, number, _way(group), f"{plan.rates[model]:,.1f}"]
             cells += [f"{group.inference_ms[model]:,.3f}"]
-            cells += [f"{group.streamed_bytes[model] / _MIB:,.2f}", f"{group.load:.0%}"]
+            cells += [f"{group.streamed_bytes[model] / _MIB:,.2f}", f"{group.load:,.0%}"]
             apart = group.apart_ms.get(model)
             cells += ["" if apart is None else f"{apart:,.3f}"] if shares else []
             rows.append(cells)
@@ -46,8 +46,8 @@ def _summary(plan: FleetPlan) -> str:
             f"{text}every rate is met{fewest}; {busiest} is busiest, at {plan.load:.0%} (predicted)"
         )
     return (
-        f"{text}the rates are not met: {busiest} would have to work {plan.load:.0%} of the time. "
-        f"All of them at {1 / plan.load:.0%} can be (predicted)"
+        f"{text}the rates are not met: {busiest} would have to work {plan.load:,.0%} of the time. "
+        f"All of them at {100 / plan.load:.2g} % can be (predicted)"
     )
 
 
@@ -55,6 +55,8 @@ def _way(group: FleetGroup) -> str:
     count = group.num_devices
     if len(group.models) > 1:
         return f"{count}, shared"
+    if group.schedule.cpu_stages:
+        return f"{count}, and the host"
     if len(group.replicas) == 1:
         return "1" if count == 1 else f"{count}, copies"
     if count == len(group.replicas):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from respect_tf import ArgumentError, OpGraph
 from respect_tf.device import EdgeTpu, predict
+from respect_tf.graph.lowering import lower
 from respect_tf.planning import plan_fleet_of
 from respect_tf.planning._fleet_search import Use, best_share
 from respect_tf.report import fleet_text
@@ -159,3 +161,44 @@ def test_an_unknown_aim_and_an_unknown_model_are_refused():
     plan = plan_fleet_of({"a": LIGHT}, 1, rates={"a": 1}, device=HOST)
     with pytest.raises(ArgumentError, match="No model is called 'b'"):
         plan.group_of("b")
+
+
+def test_models_that_share_a_device_say_what_switching_would_cost():
+    plan = plan_fleet_of({"a": LIGHT, "b": MIDDLE}, 1, rates={"a": 5.0, "b": 5.0}, device=HOST)
+    (group,) = plan.groups
+    for name, graph in (("a", LIGHT), ("b", MIDDLE)):
+        (stage,) = predict(graph, [0] * graph.num_ops, HOST).stages
+        assert group.apart_ms[name] == pytest.approx(stage.total_ms + stage.load_ms)
+    assert group.apart_ms["b"] > group.inference_ms["b"] + 4 * HOST.link_ms_per_mib * 0.9
+    assert "ms apart" in fleet_text(plan)
+    alone = plan_fleet_of({"a": LIGHT}, 1, rates={"a": 5.0}, device=HOST)
+    assert alone.groups[0].apart_ms == {}
+    assert "ms apart" not in fleet_text(alone)
+
+
+def _with_refused_op():
+    """A graph with an op that stops the compiler, between others."""
+    image = keras.Input((16, 16, 3))
+    tensor = keras.layers.Conv2D(8, 3, activation="gelu")(image)
+    return lower(keras.Model(image, keras.layers.Conv2D(8, 3)(tensor)))
+
+
+def test_a_model_with_an_op_that_the_compiler_refuses_shares_no_device():
+    refused = _with_refused_op()
+    rates = {"refused": 5.0, "light": 5.0}
+    plan = plan_fleet_of({"refused": refused, "light": LIGHT}, 3, rates=rates, device=HOST)
+    group = plan.group_of("refused")
+    assert group.models == ("refused",)
+    assert group.schedule.cpu_stages
+    assert group.num_devices == len(group.replicas) - len(group.schedule.cpu_stages)
+    assert plan.num_devices == plan.device_bound
+    assert "and the host" in fleet_text(plan)
+    with pytest.raises(ArgumentError, match=r"too few. refused: .*num_devices=\d+ or more"):
+        plan_fleet_of({"refused": refused, "light": LIGHT}, 1, rates=rates, device=HOST)
+
+
+def test_a_rate_that_nothing_can_meet_is_said():
+    plan = plan_fleet_of({"a": HEAVY}, 2, rates={"a": 1e7}, device=HOST)
+    assert not plan.is_met
+    assert "the rates are not met" in fleet_text(plan)
+    assert f"All of them at {100 / plan.load:.2g} % can be" in fleet_text(plan)
