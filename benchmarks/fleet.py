@@ -7,9 +7,10 @@ Models are architectures of `keras.applications`, whose graphs `respect_tf.estim
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks._models import TEN_MODELS
@@ -118,17 +119,20 @@ def rivals_row(name: str, rates: Mapping[str, float], most: int) -> dict[str, An
     simulated = fleet.simulate(600.0, arrivals="regular")
     expected = _station_loads(fleet)
     error = max(abs(a / b - 1) for a, b in zip(simulated.busy, expected, strict=True))
-    each = max(_alone(graphs[model]) * rate for model, rate in rates.items())
-    order = sorted(rates, key=lambda model: -_alone(graphs[model]) * rates[model])
-    packed = _first_fit(graphs, rates, order)
-    together = _co_compiled(graphs, rates, order)
+    order = sorted(rates, key=lambda model: -_whole(graphs[model], 0).seconds(1.0) * rates[model])
+    rivals = {
+        "one each": [[model] for model in order],
+        "first fit": _first_fit(graphs, rates, order),
+        "one device": [order],
+    }
     return {
         "fleet": name,
         "planned": _count(fleet.num_devices, fleet.load),
         "at least": fleet.device_bound,
-        "one each": _count(len(rates), each) if len(rates) <= most else "no",
-        "first fit": "no" if packed is None or packed[0] > most else _count(*packed),
-        "one device": _count(1, together),
+        **{
+            rival: "no" if len(held) > most else _count(len(held), _load(graphs, rates, held))
+            for rival, held in rivals.items()
+        },
         "simulated": f"{error:.2%}" if fleet.is_met else "",
     }
 
@@ -151,45 +155,67 @@ def _count(devices: int, load: float) -> str:
     return f"{devices} ({load:.0%})" if load <= 1 else f"no ({load:.0%})"
 
 
-@functools.cache
-def _alone(graph: Any, taken: float = 0.0) -> float:
-    """Seconds of an inference of a whole model on one device, others' parameters beside it."""
-    return _whole(graph, taken)[0]
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """A whole model on one device, in seconds of an inference."""
+
+    own: float
+    transfers: float
+    bus: float
+    kept_bytes: int
+
+    def seconds(self, slowdown: float) -> float:
+        return self.own + self.transfers * slowdown
 
 
 @functools.cache
-def _whole(graph: Any, taken: float) -> tuple[float, int]:
+def _whole(graph: Any, taken: int) -> _Whole:
     from respect_tf import EdgeTpu, predict
     from respect_tf.device import with_less_room
 
-    device = with_less_room(EdgeTpu.preset(_HOST), taken)
-    (stage,) = predict(graph, [0] * graph.num_ops, device).stages
-    return stage.total_ms / 1000.0, stage.cost.cached_bytes
+    host = EdgeTpu.preset(_HOST)
+    (stage,) = predict(graph, [0] * graph.num_ops, with_less_room(host, taken)).stages
+    transfers = stage.cost.input_ms + stage.cost.output_ms
+    return _Whole(
+        (stage.total_ms - transfers) / 1000,
+        transfers / 1000,
+        host.bus_ms_per_mib * stage.cost.moved_bytes / 2**20 / 1000,
+        stage.cost.cached_bytes,
+    )
 
 
-def _co_compiled(graphs: Mapping[str, Any], rates: Mapping[str, float], order: Any) -> float:
-    """Load of one device with these models, compiled together in this order."""
-    load, taken = 0.0, 0
-    for model in order:
-        seconds, kept = _whole(graphs[model], float(taken))
-        load, taken = load + seconds * rates[model], taken + kept
-    return load
+def _load(
+    graphs: Mapping[str, Any], rates: Mapping[str, float], devices: Sequence[Sequence[str]]
+) -> float:
+    """Of the busiest device, or of the bus, if each device has these models, compiled so."""
+    from respect_tf import EdgeTpu
+
+    slowdown = EdgeTpu.preset(_HOST).slowdown(len(devices))
+    loads, bus = [], 0.0
+    for held in devices:
+        taken, load = 0, 0.0
+        for model in held:
+            way = _whole(graphs[model], taken)
+            load += way.seconds(slowdown) * rates[model]
+            bus += way.bus * rates[model]
+            taken += way.kept_bytes
+        loads.append(load)
+    return max(*loads, bus if len(devices) > 1 else 0.0)
 
 
 def _first_fit(
-    graphs: Mapping[str, Any], rates: Mapping[str, float], order: Any
-) -> tuple[int, float] | None:
-    """Devices and the largest load; None where a model is too much for a device of its own."""
+    graphs: Mapping[str, Any], rates: Mapping[str, float], order: Sequence[str]
+) -> list[list[str]]:
+    """Each model onto the first device that it does not overload."""
     devices: list[list[str]] = []
     for model in order:
         for held in devices:
-            if _co_compiled(graphs, rates, [*held, model]) <= 1.0:
+            if _load(graphs, rates, [[*held, model]]) <= 1.0:
                 held.append(model)
                 break
         else:
             devices.append([model])
-    loads = [_co_compiled(graphs, rates, held) for held in devices]
-    return None if max(loads) > 1 else (len(devices), max(loads))
+    return devices
 
 
 def time_row(num_models: int, num_devices: int) -> dict[str, Any]:

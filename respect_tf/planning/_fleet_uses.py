@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from respect_tf.device import EdgeTpu, PipelinePrediction, predict, with_less_room
 from respect_tf.graph import OpGraph
@@ -15,8 +15,12 @@ from respect_tf.planning._fleet_search import Use
 from respect_tf.planning._plan import plan_devices
 from respect_tf.scheduling import Schedule, blocked_ops
 
-# Groups of more models are compiled in one order, lightest first, instead of in the best.
-_MOST_ORDERED = 4
+Floats = npt.NDArray[np.float64]
+
+_ROUND = 1e-12  # of figures that are equal but for rounding
+
+# Of groups of more models two orders of compilation are looked at, instead of all that may be best.
+_MOST_ORDERED = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,11 @@ class _Way:
     def num_devices(self) -> int:
         return _devices(self.schedule, self.replicas)
 
+    @property
+    def cost(self) -> Floats:
+        """Time on a device, on the bus, and bytes that are streamed, of an inference. [3]."""
+        return np.array([self.slowest_ms(1.0), self.bus_ms, float(self.streamed_bytes)])
+
     def slowest_ms(self, slowdown: float) -> float:
         return max(part.ms(slowdown) for part in self.parts)
 
@@ -130,6 +139,7 @@ class FleetUses:
         self.stands_alone = tuple(bool(blocked_ops(graph)) for graph in self._graphs)
         self._alone = [self._ways(graph, num_devices, seed) for graph in self._graphs]
         self._shared: dict[tuple[int, int], _Way] = {}
+        self._orders: dict[int, list[tuple[int, ...]]] = {}
 
     def of(self, group: int, num_devices: int, at_work: int) -> Iterator[Use]:
         """The ways to serve a group by so many devices, while `at_work` of them work in all."""
@@ -188,10 +198,37 @@ class FleetUses:
             return [[(model, way)] for way in ways if way.num_devices == num_devices]
         if self.is_alone(group):
             return []
-        orders: list[Sequence[int]] = list(itertools.permutations(models))
+        if group not in self._orders:
+            self._orders[group] = self._best_orders(models)
+        return [self._together(order) for order in self._orders[group]]
+
+    def _best_orders(self, models: Sequence[int]) -> list[tuple[int, ...]]:
+        """Orders of compilation that no other one beats in time, transfers and streamed bytes.
+
+        Branch and bound: less room makes no inference shorter, so what is still to be compiled
+        takes at least what it would if it came next.
+        """
+        by_work = sorted(models, key=lambda model: (self.work_of(1 << model), model))
         if len(models) > _MOST_ORDERED:
-            orders = [sorted(models, key=lambda model: (self.work_of(1 << model), model))]
-        return [self._together(order) for order in orders]
+            return [tuple(by_work), tuple(by_work[::-1])]
+        best: list[tuple[Floats, tuple[int, ...]]] = []
+
+        def visit(order: tuple[int, ...], taken: int, spent: Floats, left: list[int]) -> None:
+            ways = {model: self._whole(model, taken) for model in left}
+            costs = {m: self._rates[m] * way.cost for m, way in ways.items()}
+            bound = sum(costs.values(), spent)
+            if any((known <= bound * (1 + _ROUND)).all() for known, _ in best):
+                return
+            if not left:
+                best.append((spent, order))
+                return
+            for model in left:
+                rest = [other for other in left if other != model]
+                after = taken + ways[model].cached_bytes
+                visit((*order, model), after, spent + costs[model], rest)
+
+        visit((), 0, np.zeros(3), by_work[::-1])
+        return [order for _, order in best]
 
     def _together(self, order: Sequence[int]) -> list[tuple[int, _Way]]:
         """Whole models on one device: the first keeps what parameters it can, and so on."""

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.device import EdgeTpu, predict
+from respect_tf.device import EdgeTpu, predict, with_less_room
 from respect_tf.graph.lowering import lower
 from respect_tf.planning import plan_fleet_of
 from respect_tf.planning._fleet_search import Use, best_share
+from respect_tf.planning._fleet_uses import FleetUses
 from respect_tf.report import fleet_text
 
 HOST = EdgeTpu.preset("usb3-pi5")
@@ -202,3 +203,21 @@ def test_a_rate_that_nothing_can_meet_is_said():
     assert not plan.is_met
     assert "the rates are not met" in fleet_text(plan)
     assert f"All of them at {100 / plan.load:.2g} % can be" in fleet_text(plan)
+
+
+def test_no_order_of_compilation_is_better():
+    random = np.random.default_rng(0)
+    sizes, rates = random.uniform(0.5, 5.0, 5), random.uniform(1.0, 30.0, 5)
+    graphs = {f"m{i}": _graph(size, 0.3, num_ops=3) for i, size in enumerate(sizes)}
+    uses = FleetUses(graphs, dict(zip(graphs, rates, strict=True)), HOST, 1, 0)
+
+    def spent(order):
+        taken, total = 0, 0.0
+        for model in order:
+            (stage,) = predict(graphs[f"m{model}"], [0, 0, 0], with_less_room(HOST, taken)).stages
+            total += rates[model] * stage.total_ms / 1000
+            taken += stage.cost.cached_bytes
+        return total
+
+    found = min(use.device_load for use in uses.of(0b11111, 1, 1))
+    assert found == pytest.approx(min(map(spent, itertools.permutations(range(5)))))
