@@ -7,22 +7,22 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from respect_tf._errors import DeviceError
-from respect_tf.run.script._advice import fits_google, installed_runtime, what_fits
+from respect_tf.run.script._advice import fits, installed_runtime, what_fits
 from respect_tf.run.script._devices import (
     EdgeTpuDevice,
     RuntimeMissingError,
     attached_nodes,
+    fitting_package,
     list_devices,
     runtime_version,
 )
-from respect_tf.run.script._packages import InterpreterPackage, find_package
+from respect_tf.run.script._packages import InterpreterPackage
 from respect_tf.segmentation import Segment
 
 RunnerBackend = Literal["auto", "litert", "tflite", "tensorflow", "pycoral", "cpu"]
@@ -107,7 +107,7 @@ def list_edge_tpus() -> tuple[EdgeTpuDevice, ...]:
 
 def interpreter_for(backend: RunnerBackend) -> InterpreterPackage | None:
     """The interpreter package that a backend means, if it is installed."""
-    return find_package(_PACKAGES.get(backend))
+    return fitting_package(_PACKAGES.get(backend))
 
 
 def check_interpreter(backend: RunnerBackend = "auto") -> DeviceCheck:
@@ -197,7 +197,7 @@ def fits_together() -> tuple[bool, str, str]:
     Returns:
         Whether they are, what there is, and what to do.
     """
-    runtime, package = installed_runtime(), find_package()
+    runtime, package = installed_runtime(), fitting_package()
     found = f"libedgetpu {runtime or 'unknown'} with {package or 'no interpreter'}"
     if package is None or not runtime:
         return (
@@ -205,13 +205,7 @@ def fits_together() -> tuple[bool, str, str]:
             found,
             f"not known. {what_fits(package)}; what runs is tried first in any case",
         )
-    wanted = re.search(r"TF(\d+\.\d+)", runtime, re.IGNORECASE)
-    if wanted is None:
-        known = fits_google(package)
-    elif package.name == "ai_edge_litert":
-        known = tuple(map(int, wanted[1].split("."))) >= (2, 19)
-    else:
-        known = package.version.startswith(f"{wanted[1]}.")
+    known = fits(package, runtime)
     return known, found, "" if known else what_fits(package)
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from respect_tf.report import examine_devices
 from respect_tf.run import _device_checks, fits_together
+from respect_tf.run._device_checks import interpreter_for
+from respect_tf.run.script import _devices
 from respect_tf.run.script._advice import hint, installed_runtime, what_fits
 from respect_tf.run.script._packages import InterpreterPackage
 
@@ -97,11 +99,36 @@ def test_modules_without_a_driver_are_told_which_fork_builds(root, monkeypatch):
 def test_the_pairs_that_are_known_to_work(monkeypatch, runtime, package, known):
     given = None if package is None else InterpreterPackage(*package)
     monkeypatch.setattr(_device_checks, "installed_runtime", lambda: runtime)
-    monkeypatch.setattr(_device_checks, "find_package", lambda: given)
+    monkeypatch.setattr(_device_checks, "fitting_package", lambda: given)
     works, found, remedy = fits_together()
     assert works == known
     assert (runtime or "unknown") in found
     assert known or "ai-edge-litert" in remedy
+
+
+@pytest.mark.parametrize(
+    ("runtime", "own", "taken"),
+    [
+        ("16.0", "", "tflite_runtime"),
+        ("16.0TF2.19.1-1", "", "ai_edge_litert"),
+        ("16.0TF2.17.1-1", "", "tensorflow"),
+        ("16.0TF2.16.1-1", "", "ai_edge_litert"),
+        ("", "", "ai_edge_litert"),
+        ("16.0", "mine.so", "ai_edge_litert"),
+    ],
+)
+def test_of_several_interpreters_the_one_that_fits_is_taken(monkeypatch, runtime, own, taken):
+    versions = {"ai_edge_litert": "2.1.0", "tflite_runtime": "2.5.0", "tensorflow": "2.17.1"}
+
+    def find(wanted=None):
+        name = wanted or "ai_edge_litert"
+        return InterpreterPackage(name, versions[name])
+
+    monkeypatch.setattr(_devices, "find_package", find)
+    monkeypatch.setattr(_devices, "installed_runtime", lambda: runtime)
+    monkeypatch.setenv("EDGETPU_LIBRARY", own)
+    assert interpreter_for("auto").name == taken
+    assert interpreter_for("tflite").name == "tflite_runtime"
 
 
 def test_the_debian_packages_version_is_read(tmp_path):

@@ -61,6 +61,16 @@ def fits_google(package: InterpreterPackage) -> bool:
     return (2, 5) <= (int(numbers[0]), int(numbers[1])) <= (2, 11)
 
 
+def fits(package: InterpreterPackage, runtime: str) -> bool:
+    """Whether an interpreter is known to work with a version of Debian's libedgetpu."""
+    wanted = re.search(r"TF(\d+\.\d+)", runtime, re.IGNORECASE)
+    if wanted is None:
+        return fits_google(package)
+    if package.name == "ai_edge_litert":
+        return tuple(map(int, wanted[1].split("."))) >= (2, 19)
+    return package.version.startswith(f"{wanted[1]}.")
+
+
 def installed_runtime(status: str = "/var/lib/dpkg/status") -> str:
     """The version of Debian's package libedgetpu1-std or -max; empty if there is none."""
     try:

@@ -9,6 +9,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from respect_tf.run.script._advice import fits, installed_runtime
+from respect_tf.run.script._packages import PACKAGES, InterpreterPackage, find_package
+
 LIBRARY_VARIABLE = "EDGETPU_LIBRARY"
 _LIBRARIES = {
     "Linux": "libedgetpu.so.1",
@@ -74,6 +77,22 @@ def _runtime() -> ctypes.CDLL:
     except (OSError, AttributeError) as error:
         raise RuntimeMissingError(f"the Edge TPU runtime cannot be loaded: {error}") from error
     return library
+
+
+def fitting_package(wanted: str | None = None) -> InterpreterPackage | None:
+    """The interpreter package for Edge TPUs: of several, the first that goes with libedgetpu.
+
+    Where nobody knows what goes with it, the first that is installed.
+
+    Args:
+        wanted: Import name of the one that is to be taken; any if left out.
+    """
+    if wanted is not None or os.environ.get(LIBRARY_VARIABLE):
+        return find_package(wanted)  # Debian's version says nothing of a library of one's own
+    runtime = installed_runtime()
+    found = [one for name, _ in PACKAGES if (one := find_package(name)) is not None]
+    good = [one for one in found if runtime and fits(one, runtime)]
+    return (good or found or [None])[0]
 
 
 def runtime_version() -> str:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from respect_tf.run.script._advice import what_fits
-from respect_tf.run.script._devices import RuntimeMissingError, list_devices, runtime_library
+from respect_tf.run.script._devices import (
+    RuntimeMissingError,
+    fitting_package,
+    list_devices,
+    runtime_library,
+)
 from respect_tf.run.script._folder import Failure, SavedFolder
 from respect_tf.run.script._interpreters import DeviceModel
 from respect_tf.run.script._packages import InterpreterPackage, LoadError, find_package
@@ -60,7 +65,8 @@ class Loader:
         if place.backend == "pycoral":
             self._pycoral = _load_pycoral()
         else:
-            self.package = find_package(BACKENDS.get(place.backend))
+            find = find_package if place.on_cpu else fitting_package
+            self.package = find(BACKENDS.get(place.backend))
         if self.package is None and self._pycoral is None and place.backend == "auto":
             self._pycoral = _load_pycoral()
         if self.package is None and self._pycoral is None:
