@@ -141,15 +141,18 @@ def checked_choice(
 
 
 def checked_num_devices(num_devices: int | Literal["attached"] | None) -> int | None:
+    """A number of Edge TPUs, or None; see `counted_devices`."""
+    return None if num_devices is None else counted_devices(num_devices)
+
+
+def counted_devices(num_devices: int | Literal["attached"]) -> int:
     """A number of Edge TPUs; `"attached"` asks this machine.
 
     Raises:
         ArgumentError: It is none.
         DeviceError: None is attached, or nothing here can tell.
     """
-    if num_devices is None:
-        return None
-    if num_devices == "attached":
+    if isinstance(num_devices, str) and num_devices == "attached":
         num_devices = len(list_edge_tpus())
         if num_devices == 0:
             raise DeviceError(

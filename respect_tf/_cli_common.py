@@ -95,6 +95,14 @@ most_devices_option = click.option(
     show_default=True,
     help="Edge TPUs to plan for at most.",
 )
+planned_devices_option = click.option(
+    "-d",
+    "--num-devices",
+    type=_CountOrAuto("attached"),
+    default=8,
+    show_default=True,
+    help="Edge TPUs to plan for at most; attached: those of this machine.",
+)
 processes_option = click.option(
     "--processes",
     type=click.IntRange(min=1),

@@ -13,8 +13,8 @@ from respect_tf._cli_common import (
     device_option,
     failing,
     json_option,
-    most_devices_option,
     objective_option,
+    planned_devices_option,
     print_json,
     quiet_option,
     say,
@@ -24,7 +24,7 @@ from respect_tf._cli_common import (
 
 @click.command()
 @click.argument("model", type=EXISTING)
-@most_devices_option
+@planned_devices_option
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
@@ -42,7 +42,7 @@ from respect_tf._cli_common import (
 @json_option
 def plan(
     model: Path,
-    num_devices: int,
+    num_devices: Any,
     fps: float | None,
     plot: Path | None,
     objective: str,
@@ -70,5 +70,5 @@ def plan(
             return
         say(str(found))
         if fps is not None:
-            count = f"more than {num_devices}" if enough is None else str(enough)
+            count = f"more than {found.num_devices}" if enough is None else str(enough)
             say(f"{fps:g} frames/s take {count} Edge TPU(s).")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from respect_tf._architecture import Architecture, architecture_of
+from respect_tf._choosing import counted_devices
 from respect_tf._convert import convert
 from respect_tf._errors import ArgumentError
 from respect_tf._manifest_schema import plain_name
@@ -15,7 +16,7 @@ from respect_tf._pipeline import Pipeline
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.planning import DevicePlan, checked_devices, plan_devices, too_large
+from respect_tf.planning import DevicePlan, plan_devices, too_large
 from respect_tf.report import plan_dict, plan_html, plan_text, plot_plan
 from respect_tf.scheduling import Constraints, Objective
 
@@ -98,7 +99,7 @@ class Plan(DevicePlan):
 
 def plan(
     model_or_graph: Any,
-    num_devices: int,
+    num_devices: int | Literal["attached"],
     representative_dataset: Any = None,
     *,
     device: DeviceLike = "usb3",
@@ -122,7 +123,7 @@ def plan(
         model_or_graph: What `respect_tf.convert` takes but for a configured converter, an
             `OpGraph`, or a `Pipeline`. A Keras model of layers that are known is not converted
             for it, and none needs data.
-        num_devices: Number of Edge TPUs at most, replicas included.
+        num_devices: Number of Edge TPUs at most, replicas included; `"attached"` asks the machine.
         representative_dataset: Samples to calibrate with, for `Plan.convert`.
         device: The host, see `respect_tf.schedule`. Of several, the way is best whose interval on a
             host, divided by the least that as many devices can have there, is least where it is
@@ -139,9 +140,10 @@ def plan(
 
     Raises:
         ArgumentError: An argument is out of range, such as no devices.
+        DeviceError: No Edge TPU is attached, where the machine is asked.
         RespectError: The model cannot be read or converted.
     """
-    num_devices = checked_devices(num_devices)
+    num_devices = counted_devices(num_devices)
     found = architecture_of(model_or_graph, verbose=verbose)
     options: dict[str, Any] = {
         "device": device,

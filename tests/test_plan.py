@@ -127,9 +127,12 @@ def test_attached_asks_the_machine(model, monkeypatch):
         model, num_devices="attached", device="usb3-pi5", compile=False, verbose=0
     )
     assert 1 <= sum(pipeline.replicas) <= 2
+    assert respect_tf.plan(model, "attached", device="usb3-pi5", verbose=0).num_devices == 2
     monkeypatch.setattr("respect_tf._choosing.list_edge_tpus", tuple)
     with pytest.raises(DeviceError, match="No Edge TPU is attached"):
         respect_tf.convert(model, num_devices="attached", compile=False, verbose=0)
+    with pytest.raises(DeviceError, match="No Edge TPU is attached"):
+        respect_tf.plan(model, "attached", verbose=0)
 
 
 @pytest.mark.parametrize("scheduler", ["slicing", "compiler", "policy-greedy", "exact"])

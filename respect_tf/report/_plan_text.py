@@ -77,9 +77,10 @@ def plan_lines(plan: DevicePlan) -> list[str]:
     lines = [choice(plan)]
     fewest = next(row for row in plan.rows[1:] if row.frames_per_second * _WORTH >= _most(plan))
     if fewest.num_used < plan.num_devices:
+        few, verb = _devices(fewest.num_used), "gives" if fewest.num_used == 1 else "give"
         lines.append(
-            f"{_devices(fewest.num_used)} give {fewest.frames_per_second:,.1f} frames/s: more of "
-            f"them add less than {_WORTH - 1:.0%}."
+            f"{few} {verb} {fewest.frames_per_second:,.1f} frames/s: more of them add less than "
+            f"{_WORTH - 1:.0%}."
         )
     if plan.too_large is not None:
         lines.append(pictures(plan.too_large))

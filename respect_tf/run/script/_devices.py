@@ -92,7 +92,7 @@ def fitting_package(wanted: str | None = None) -> InterpreterPackage | None:
     runtime = installed_runtime()
     found = [one for name, _ in PACKAGES if (one := find_package(name)) is not None]
     good = [one for one in found if runtime and fits(one, runtime)]
-    return (good or found or [None])[0]
+    return next(iter([*good, *found]), None)
 
 
 def runtime_version() -> str:
