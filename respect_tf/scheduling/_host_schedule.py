@@ -15,6 +15,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._check import check_schedule, schedule_cost
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._host_bounds import chip_bound, host_bound
 from respect_tf.scheduling._host_cuts import BlockCutter, Cut, Solve
 from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
@@ -23,9 +24,6 @@ from respect_tf.scheduling._schedule import Schedule, status_of
 from respect_tf.scheduling._stage_costs import stage_costs
 
 Floats = npt.NDArray[np.float64]
-
-# Bounds are loosened by so much against rounding.
-_LOOSER = 1 - 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,9 +101,8 @@ def schedule_with_host(
     if isinstance(objective, DeviceObjective) and objective.needs_optima:
         final = objective.with_optima(optima.tolist())
     cost = schedule_cost(split.graph, best.schedule, final)
-    bound = None
-    if isinstance(final, DeviceObjective):
-        bound = min(host_bound(split.graph, final, num_stages, split.on_host), cost)
+    bound = _bound(split, best.schedule, final, num_stages)
+    bound = None if bound is None else min(bound, cost)
     made = Schedule(
         best.schedule.stages,
         num_stages,
@@ -120,6 +117,17 @@ def schedule_with_host(
     )
     check_schedule(split.graph, made, final, constraints)
     return made
+
+
+def _bound(
+    split: HostSplit, found: Schedule, objective: Objective, num_stages: int
+) -> int | float | None:
+    if isinstance(objective, DeviceObjective):
+        return host_bound(split.graph, objective, num_stages, split.on_host, split.item_of)
+    if bool((np.isin(found.stages, found.cpu_stages) != split.on_host).any()):
+        return None  # more is on the host than has to be
+    turns = min(sum(phase.on_host for phase in phases) for phases in split.layerings)
+    return chip_bound(split.graph, objective, num_stages - turns, split.on_host, split.item_of)
 
 
 def _worst(costs: Floats, optima: Floats) -> float:
@@ -296,33 +304,3 @@ class _Maker:
         """What of a sum over a block's stages is the host's, which counts once for all blocks."""
         is_part = self._objective.combine == "sum" and block.num_stages > 1
         return device.stage_ms * block.num_stages if is_part else 0.0
-
-
-def host_bound(
-    graph: OpGraph,
-    objective: DeviceObjective,
-    num_stages: int,
-    on_host: npt.NDArray[np.bool_] | None = None,
-) -> float:
-    """What no schedule is below that may have stages on the host.
-
-    Every op takes its time, on an Edge TPU or on the host, and the stages share that.
-
-    Args:
-        graph: The graph.
-        objective: What is minimised, with its optima where it is relative to some.
-        num_stages: Number of stages.
-        on_host: bool [num_ops], ops that have to be on the host; none if left out.
-    """
-    found = []
-    for device in objective.devices:
-        prices = Prices.of(DeviceCosts.of(graph, device, num_stages), num_stages)
-        least = np.minimum(prices.device_ms, prices.host_ms)
-        if on_host is not None:
-            least = np.where(on_host, prices.host_ms, least)
-        total = math.fsum(least.tolist())
-        dispatch = device.stage_ms * num_stages if num_stages > 1 else 0.0
-        is_max = objective.combine == "max"
-        found.append(max(total / num_stages, dispatch) if is_max else total + dispatch)
-    optima = np.ones(1) if objective.optima is None else np.array(objective.optima)
-    return _LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())

@@ -221,6 +221,24 @@ def test_no_schedule_is_below_the_bound(kinds, objective):
         assert found.cost >= least * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("kinds", ["cgc", "cgcg", "ccgcc", "cccgc"])
+def test_memory_has_a_bound_for_what_has_to_be_on_the_host(kinds):
+    graph = _chain(kinds)
+    for num_stages in range(3, graph.num_ops + 1):
+        found = respect_tf.schedule(graph, num_stages, objective="memory")
+        blocked = set(_blocked(graph))
+        costs = [
+            max(stage_costs(graph, one, respect_tf.PeakMemory()))
+            for one in _every_schedule(graph, num_stages)
+            if {op for op in range(graph.num_ops) if one.stages[op] in one.cpu_stages} == blocked
+        ]
+        if found.lower_bound is None:
+            continue  # more is on the host
+        assert found.lower_bound <= min(costs) <= found.cost
+        assert found.lower_bound > 0
+    assert found.status == "optimal"
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_random_models_with_blocking_ops(data):
