@@ -46,8 +46,8 @@ def host_bound(
     found = []
     for device in objective.devices:
         costs = DeviceCosts.of(graph, device, num_stages)
-        host: Floats = np.bincount(items, costs.cpu_ms)
-        chip: Floats = np.bincount(items, least_busy(costs))
+        host = np.bincount(items, costs.cpu_ms).astype(np.float64)
+        chip = np.bincount(items, least_busy(costs)).astype(np.float64)
         chip[np.bincount(items, forced) > 0] = math.inf
         dispatch = device.stage_ms * num_stages if num_stages > 1 else 0.0
         if objective.combine == "max":
