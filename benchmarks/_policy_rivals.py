@@ -38,12 +38,12 @@ _WORK = 100_000  # intervals, to begin with, of the refinement that has no netwo
 PROPOSAL_NOTES = f"""
 Gaps to the best schedule known (a search of 300 moves per op, or what else was found), mean and in
 brackets the worst, in %; the last lines are the mean gap as a part of the rule's. "file order": its
-best cut. "rule": the structural order with the best quick cut, the first of the policy's orders.
+best cut. "rule": the structural order with the best quick cut.
 "structural": the best of all {len(ORDERS)} structural orders, each cut as well as it can be cut.
 "noise": the best of the rule's order and as many random-priority copies of it, normally distributed
 by three tenths of the order, as fit into the policy's own time on that graph; "noisy orders" says
 how many that were in the median, and the time of the structural orders themselves is not charged.
-"no network": the policy's own refinement after the rule's order alone, as many orders as fit into
+"no network": the policy's own refinement after the structural orders, as many orders as fit into
 the same time. "policy": the best of up to 8 orders, as `propose` returns them, each cut with the
 best so far as the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after
 that; "rule, same time" has as many moves after the rule's cut as fit into the time of the policy

@@ -8,6 +8,8 @@ i64 respect_run_ready_orders(const Array *a, const double *scalars);
 /* Draws of one order are so far from those of the one before, and those that say where an op goes
    from those that say whether it goes anywhere. */
 enum { STEP = 40503, APART = 9973 };
+/* Making an order takes as long as looking at so many intervals for each op. */
+enum { ORDER_WORK = 4 };
 static const double FOREVER = 1e18;
 
 /* A problem without constraints whose ops make a tensor each; what a byte costs is in `sent`. */
@@ -71,6 +73,7 @@ EXPORT i64 respect_refine(const Array *a, const double *scalars) {
       }
       Array made[5] = {a[0], a[1], a[4], {keys, 1, n}, {order, 1, n}};
       if (respect_run_ready_orders(made, scalars) != FOUND) goto end;
+      work += ORDER_WORK * n;
     }
     i64 is_found = slice_order(&problem, order, limit, 0, NULL, FOREVER, stages, quality, &work);
     if (is_found == NO_MEMORY) goto end;

@@ -53,7 +53,7 @@ def evaluate(
     tasks: Sequence[LabelTask | Label],
     weights: Weights | None = None,
     *,
-    num_noisy: int = 24,
+    num_noisy: int = 64,
     seed: int = 0,
     search_seconds: float | None = None,
 ) -> list[OrderCosts]:
@@ -62,8 +62,8 @@ def evaluate(
     Args:
         tasks: Graphs, with labels or without.
         weights: The network; the shipped one if left out.
-        num_noisy: How many noisy copies of the rule's order there are: 24 take about as long as
-            the network.
+        num_noisy: How many noisy copies of the rule's order there are: 64 take about as long as
+            the policy.
         seed: Of the noise.
         search_seconds: How long to search for each graph's schedule; no search if left out.
 

@@ -73,6 +73,11 @@ def test_shipped_weights_propose_several_orders_where_there_are_several(family: 
     orders = propose(graph, 4, transfer_cost=2.0)
     check_orders(graph, orders)
     assert len(orders) == MOST_ORDERS
+    cuts = OrderCuts(graph, 4, PeakMemory(1.0))
+    costs = [cuts.cost(order) for order in orders]
+    assert costs[0] == min(costs)
+    view = view_of(graph_features(graph, 4, transfer_cost=2.0), 4)
+    assert view.rule.tolist() in orders[:2].tolist()
     with_costs = propose(graph, 4, op_costs=np.ones(90))
     check_orders(graph, with_costs)
 
