@@ -9,7 +9,7 @@ import numpy as np
 
 from respect_tf.device import DeviceLike, EdgeTpu, first_device, predict, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling import Schedule
+from respect_tf.scheduling import Schedule, blocked_ops
 from respect_tf.scheduling import schedule as choose_schedule
 
 
@@ -30,14 +30,20 @@ class Comparison:
     compiler_ms: float
 
 
-def compare_speed(graph: OpGraph, schedule: Schedule, device: DeviceLike) -> Comparison:
+def compare_speed(graph: OpGraph, schedule: Schedule, device: DeviceLike) -> Comparison | None:
     """How fast a model would be otherwise. This runs a scheduler.
 
     Args:
         graph: The model's graph.
         schedule: Its stages.
         device: What to predict for; of several the first one.
+
+    Returns:
+        `None` where an op stops the compilation of the whole model, and of every file that it is
+        in: neither one Edge TPU nor the compiler's own cut can run it.
     """
+    if blocked_ops(graph):
+        return None
     host = first_device(resolve_device(device))
     count = schedule.num_stages
     alone = predict(graph, np.zeros(graph.num_ops, np.int64), host)

@@ -238,6 +238,14 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
                 f"the compiler's own cut ({stock:,.1f}; {speed.source})",
             )
         ]
+    elif _cpu_stage_lines(report):
+        gains = [
+            (
+                "speed-up",
+                "over one Edge TPU or the compiler's own cut: none to tell where the compiler "
+                "refuses the whole model",
+            )
+        ]
     each = [host.frames_per_second for host in speed.by_host]
     over = f"; {min(each):,.1f} to {max(each):,.1f} on the hosts above" if len(each) > 1 else ""
     return [
