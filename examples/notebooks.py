@@ -1,10 +1,11 @@
-"""Run the notebooks of this folder as CI does, or clean them before a commit.
+"""Run the notebooks of this folder as CI does, or write what they show into them for a commit.
 
     python -m examples.notebooks                # run all; what they show goes to out/notebooks
     python -m examples.notebooks quickstart     # run some
-    python -m examples.notebooks --clean        # remove outputs and number the cells
+    python -m examples.notebooks --keep         # run, and keep the outputs in the notebooks
 
-Notebooks are committed without outputs, so that a change of theirs can be read.
+Notebooks are committed with their outputs, so that whoever only looks sees results. Nothing
+compares outputs: times and last digits differ from machine to machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import copy
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ import nbformat
 HERE = Path(__file__).resolve().parent
 RESULTS = Path("out") / "notebooks"
 _CELL_SECONDS = 600
+_CHATTER = re.compile(r"WARNING: All log messages before absl|[IWE]0000 00:00:|[IWE]\d{4} \d\d:")
 
 
 def notebooks(names: Sequence[str] = ()) -> list[Path]:
@@ -53,6 +56,60 @@ def cleaned(notebook: Any) -> Any:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return clean
+
+
+def tidied(notebook: Any) -> Any:
+    """A notebook that has run, without what is about the machine or the moment.
+
+    Lines that were written over are gone, as on a screen, and so are colours, identities of
+    objects and the places of temporary folders. Anything but texts, pictures and pages is left out.
+    """
+    tidy = cleaned(notebook)
+    for number, (cell, ran) in enumerate(zip(tidy.cells, notebook.cells, strict=True), 1):
+        if cell.cell_type != "code":
+            continue
+        cell.execution_count = number
+        for output in ran.outputs:
+            kept = copy.deepcopy(output)
+            if kept.output_type == "stream":
+                before = cell.outputs[-1] if cell.outputs else None
+                if before is not None and before.output_type == "stream":
+                    before.text += kept.text
+                    continue
+                kept.name = "stdout"
+            elif "data" in kept:
+                kept.data = {
+                    kind: _as_seen(value) if kind.startswith("text/") else value
+                    for kind, value in kept.data.items()
+                    if kind in ("text/plain", "text/html", "image/png")
+                }
+                if {"text/html", "image/png"} & {*kept.data}:
+                    kept.data["text/plain"] = "(see the picture or table)"
+                kept.metadata = {}
+                if kept.output_type == "execute_result":
+                    kept.execution_count = number
+            cell.outputs.append(kept)
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                output.text = _as_seen(output.text)
+        cell.outputs = [output for output in cell.outputs if output.get("text", "some").strip()]
+    return tidy
+
+
+def _as_seen(text: str) -> str:
+    """What a screen shows of a text in the end."""
+    text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text)
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        if not _CHATTER.match(shown):
+            lines.append(shown.rstrip())
+    text = "\n".join(lines)
+    text = text.replace(str(HERE.parent), "respect_tf").replace(str(Path.home()), "~")
+    text = re.sub(re.escape(tempfile.gettempdir()) + r"/tmp\w+", "/tmp/folder", text)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def read(path: Path) -> Any:
@@ -98,19 +155,15 @@ def execute(path: Path, folder: Path = RESULTS) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run or clean notebooks."""
+    """Run notebooks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("names", nargs="*", help="which; all if left out")
-    parser.add_argument("--clean", action="store_true", help="remove outputs, number the cells")
+    parser.add_argument("--keep", action="store_true", help="keep the outputs in the notebooks")
     options = parser.parse_args(arguments)
     try:
         paths = notebooks(options.names)
     except ValueError as error:
         parser.error(str(error))
-    if options.clean:
-        for path in paths:
-            write(cleaned(read(path)), path)
-        return
     # Kernels find this package in a clone that is not installed, and show no log of TensorFlow.
     root = str(HERE.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -119,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{path.name} ...", end=" ", flush=True)
         try:
             print(f"{execute(path):.0f} s", flush=True)
+            if options.keep:
+                write(tidied(read(RESULTS / path.name)), path)
         except nbclient.exceptions.CellExecutionError as error:
             print("failed")
             sys.exit(re.sub(r"\x1b\[[\d;]*m", "", str(error)))  # without colours
