@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,45 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", make_result_pages)
     app.connect("source-read", link_result_pages)
     app.connect("autodoc-skip-member", skip_what_has_a_page)
+    app.connect("build-finished", mend_pages)
+
+
+# What Sphinx and its theme write, and what readers who do not see the page need instead; a list
+# inside the head of a definition is no list at all in HTML.
+_MENDED = (
+    (
+        re.compile('<p class="caption" role="heading">'),
+        '<p class="caption" role="heading" aria-level="2">',
+    ),
+    (
+        re.compile('<aside class="sidebar-drawer">'),
+        '<aside class="sidebar-drawer" aria-label="All pages">',
+    ),
+    (
+        re.compile('<aside class="toc-drawer'),
+        '<aside aria-label="On this page" class="toc-drawer',
+    ),
+    (re.compile('<table class="docutils'), '<table tabindex="0" class="docutils'),
+    (re.compile('<dl>\n(?=<dd><em class="sig-param)'), '<span class="sig-list">\n'),
+    (
+        re.compile(r'<dd>(<em class="sig-param">.*?</em>,?)</dd>\n(?:</dl>\n)?'),
+        lambda found: (
+            f'<span class="sig-item">{found[1]}</span>\n'
+            + ("</span>\n" if found[0].endswith("</dl>\n") else "")
+        ),
+    ),
+)
+
+
+def mend_pages(app: Any, error: Exception | None) -> None:
+    """Make the pages ones that screen readers can follow."""
+    if error is not None:
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text("utf-8")
+        for wrong, right in _MENDED:
+            text = wrong.sub(right, text)
+        page.write_text(text, "utf-8")
 
 
 def make_result_pages(app: Any) -> None:

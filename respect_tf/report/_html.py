@@ -36,7 +36,7 @@ def html_page(report: Report) -> str:
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,">\n<title>{title}</title>\n</head>\n'
-        f'<body style="margin:0">\n{_body(report, graph=True)}\n</body>\n</html>\n'
+        f'<body style="margin:0">\n<main>\n{_body(report, graph=True)}\n</main>\n</body>\n</html>\n'
     )
 
 

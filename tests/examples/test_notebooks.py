@@ -1,16 +1,18 @@
-"""Notebooks are committed clean, and whoever runs them hears of failures."""
+"""Notebooks are committed with outputs, and whoever runs them hears of failures."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
 
-from examples.notebooks import cleaned, execute, notebooks, read
+from examples.notebooks import cleaned, execute, notebooks, read, tidied
 
 _NOTEBOOKS = notebooks()
 
@@ -19,22 +21,34 @@ def _names(path):
     return path.stem
 
 
-def test_the_seven_notebooks_are_there():
+def test_the_notebooks_are_there():
     assert [path.stem for path in _NOTEBOOKS] == [
         "callbacks",
         "compare_schedulers",
         "deploy_to_coral",
+        "detection",
         "how_many_edge_tpus",
         "quickstart",
+        "segmentation",
         "train_policy",
+        "trained_model",
         "your_measurements",
     ]
 
 
 @pytest.mark.parametrize("path", _NOTEBOOKS, ids=_names)
-def test_notebooks_are_committed_clean(path):
+def test_notebooks_are_committed_with_small_outputs_that_tell_nothing_of_a_machine(path):
     notebook = read(path)
-    assert notebook == cleaned(notebook), "run: python -m examples.notebooks --clean"
+    assert notebook == tidied(notebook), "run: python -m examples.notebooks --keep"
+    assert path.stat().st_size < 400_000
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [output for cell in codes for output in cell.outputs]
+    assert len(shown) >= 3
+    assert not [output for output in shown if output.output_type == "error"]
+    text = json.dumps(notebook)
+    assert str(Path.home()) not in text
+    assert tempfile.gettempdir() + "/tmp" not in text
+    assert "site-packages" not in text
 
 
 @pytest.mark.parametrize("path", _NOTEBOOKS, ids=_names)
@@ -65,6 +79,28 @@ def test_cleaning_removes_outputs_and_keeps_sources():
     assert clean.cells[0].execution_count is None
     assert cell.outputs  # the given notebook stays as it is
     assert cleaned(clean) == clean
+
+
+def test_outputs_are_kept_as_a_screen_shows_them_in_the_end():
+    noise = "I0000 00:00:1.2 noise\nWork ... 2 s"
+    cell = nbformat.v4.new_code_cell("work()", execution_count=7)
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text=noise),
+        nbformat.v4.new_output("stream", name="stderr", text="\r            \r"),
+        nbformat.v4.new_output("stream", text="\x1b[1mdone\x1b[0m in 3 s\n"),
+        nbformat.v4.new_output(
+            "execute_result",
+            {"image/svg+xml": "<svg/>", "text/plain": "<A at 0x7f00>"},
+            execution_count=7,
+        ),
+    ]
+    tidy = tidied(nbformat.v4.new_notebook(cells=[cell]))
+    nbformat.validate(tidy)
+    stream, result = tidy.cells[0].outputs
+    assert stream.text == "done in 3 s\n"
+    assert result.data == {"text/plain": "<A>"}
+    assert tidy.cells[0].execution_count == 1
+    assert tidied(tidy) == tidy
 
 
 def test_unknown_notebooks_are_refused():

@@ -3,11 +3,9 @@
 import dataclasses
 import html.parser
 import json
-import os
 import re
-import shutil
-import subprocess
 
+import browser
 import pytest
 from model_builder import ModelBuilder
 
@@ -148,10 +146,7 @@ def test_the_page_is_saved_with_the_pipeline_and_always_the_same(pipeline, tmp_p
 
 @pytest.fixture(scope="module")
 def chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
-    return pytest.skip("no Chromium is installed")
+    return browser.chromium()
 
 
 # The page in a frame of the given width; its parent measures it and writes down what it found.
@@ -177,36 +172,38 @@ def test_a_browser_shows_the_page_without_errors_requests_or_overflow(
 ):
     page = html.escape(pipeline.report.to_html())
     (tmp_path / "frame.html").write_text(_FRAME.format(width=width, page=page), "utf-8")
-    done = subprocess.run(
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser's own requests
-            "--window-size=1500,1000",
-            "--virtual-time-budget=2000",
-            "--dump-dom",
-            (tmp_path / "frame.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "CONSOLE" not in done.stderr
-    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', done.stdout)[1]))
+    shown, said = browser.dump(chromium, tmp_path / "frame.html")
+    assert "CONSOLE" not in said
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', shown)[1]))
     assert found["scroll"] <= width
     assert found["wide"] == []
     assert found["smallest"] >= 11
     assert found["requests"] == []
+
+
+# What a reader does, and what the page shows then.
+_FIND = """<script>
+const box = document.querySelector("input"), buttons = document.querySelectorAll(".tools button");
+const svg = document.querySelector(".tools + div svg"), before = svg.width.baseVal.value;
+box.value = "ADD"; box.dispatchEvent(new Event("input"));
+buttons[1].click();
+document.documentElement.dataset.found = JSON.stringify({
+  said: document.querySelector(".tools output").textContent,
+  marked: svg.querySelectorAll(".found").length,
+  hidden: document.querySelector(".tools").hidden,
+  larger: svg.width.baseVal.value / before});
+</script></body>"""
+
+
+def test_ops_are_found_by_name_and_the_picture_zooms(pipeline, chromium, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(pipeline.report.to_html().replace("</body>", _FIND), "utf-8")
+    shown, said = browser.dump(chromium, page)
+    assert "CONSOLE" not in said
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', shown)[1]))
+    count = sum(kind == "ADD" for kind in pipeline.graph.op_types)
+    assert count > 1
+    assert found["marked"] == count
+    assert found["said"] == f"{count} of {pipeline.graph.num_ops} ops"
+    assert found["hidden"] is False
+    assert found["larger"] == pytest.approx(1.25)
