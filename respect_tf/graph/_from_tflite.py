@@ -190,8 +190,9 @@ def _check_data_flow(
     for tensor in ints(subgraph.outputs):
         if tensor in made:
             continue
+        why = "a constant, made by no op" if constant[tensor] else "made by no op"
         raise UnsupportedModelError(
-            f"The model output '{names[tensor]}' (tensor {tensor}) is made by no op. A pipeline "
+            f"The model output '{names[tensor]}' (tensor {tensor}) is {why}. A pipeline "
             "returns what its ops compute: remove the output, or put an op before it."
         )
     return constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 INPUT_CAST = "respect_input_cast"
 """What the casts of `ModelInput.cast` are called in the traced function."""
 
+_NO_ROOT = "is not a valid root scope name"
 _LOOP = re.compile(r"(Stateless)?While|LoopCond")
 
 
@@ -33,6 +35,10 @@ def trace(source: FloatModel) -> tuple[Any, list[str]]:
     names: list[str] = []
 
     def inference(*tensors: Any) -> list[Any]:
+        with tf.name_scope(scope) if scope else contextlib.nullcontext():
+            return called(*tensors)
+
+    def called(*tensors: Any) -> list[Any]:
         cast = [
             tensor if spec.cast is None else tf.cast(tensor, spec.cast, name=INPUT_CAST)
             for tensor, spec in zip(tensors, source.inputs, strict=True)
@@ -45,8 +51,15 @@ def trace(source: FloatModel) -> tuple[Any, list[str]]:
         tf.TensorSpec(spec.shape, spec.dtype, name=placeholder(number))
         for number, spec in enumerate(source.inputs)
     ]
+    scope = ""
     try:
-        function = tf.function(inference).get_concrete_function(*specs)
+        try:
+            function = tf.function(inference).get_concrete_function(*specs)
+        except ValueError as error:
+            if _NO_ROOT not in str(error):
+                raise
+            scope = "model"  # a model called `_net` cannot be the outermost scope
+            function = tf.function(inference).get_concrete_function(*specs)
     except (MemoryError, RespectError):
         raise
     except Exception as error:

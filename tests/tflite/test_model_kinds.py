@@ -241,3 +241,18 @@ def test_a_custom_op_of_another_runtime_is_a_stage_that_is_not_proved():
     assert any("does not have DecoderOp" in warning for warning in pipeline.warnings)
     with pytest.raises(InterpreterError, match="DecoderOp"):
         pipeline.predict(np.zeros((1, 4, 4, 2), np.int8))
+
+
+def test_a_private_class_is_a_model_too():
+    class _Private(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.last(x)
+
+    model = _Private()
+    samples = _SAMPLES.reshape(12, -1)
+    model(samples)
+    assert to_int8(model, samples, verbose=0).accuracy.is_good

@@ -408,6 +408,36 @@ def test_means_over_channels(channels, seed):
     checked(builder.content(made), [values(seed, shape)], rules)
 
 
+@_CHEAP
+@given(shape=st.tuples(_sizes, _sizes), count=st.integers(2, 9), axis=st.integers(1, 2),
+       seed=_seeds)  # fmt: skip
+def test_repetition(shape, count, axis, seed):
+    """As RepeatVector makes it: one row, or one column, over all."""
+    one = [1, *shape]
+    one[axis] = 1
+    made = list(one)
+    made[axis] = count
+    times = [1, 1, 1]
+    times[axis] = count
+    builder = FloatModel()
+    tiled = builder.make("TILE", [builder.given(one), builder.number(times, "INT32")], made,
+                         options="Tile")  # fmt: skip
+    found = rewrite(builder.content(tiled))
+    rules = {item.rule for item in found.applied}
+    assert rules <= {"repetition", "nearest-upsampling", "channel-order", "depth-to-space"}
+    checked(builder.content(tiled), [values(seed, one)], rules)
+
+
+@_CHEAP
+@given(seed=_seeds, epsilon=st.floats(2**-20, 1, width=32))
+def test_roots_of_what_is_above_zero(seed, epsilon):
+    builder = FloatModel()
+    squares = builder.make("SQUARE", [builder.given((1, 5))], (1, 5), options="Square")
+    inner = builder.make("ADD", [squares, builder.number(epsilon)], (1, 5), options="Add")
+    made = builder.make("SQRT", [inner], (1, 5))
+    checked(builder.content(made), [values(seed, (1, 5))], ["root", "square"])
+
+
 def test_fused_activations_stand_alone():
     builder = FloatModel()
     size = builder.number((1, 8, 8, 4), "INT32")

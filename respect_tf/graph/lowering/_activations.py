@@ -143,8 +143,8 @@ def _tanh_gelu(form: Form, value: Value) -> Value:
 
 def _hard_swish(form: Form, value: Value) -> Value:
     gate = form.op("ADD", [value, form.weights(())], value.shape, fused_activation="RELU6")
-    gate = form.op("MUL", [gate, form.weights(())], value.shape)
-    return form.op("MUL", [value, gate], value.shape)
+    scaled = form.op("MUL", [value, form.weights(())], value.shape)
+    return form.op("MUL", [gate, scaled], value.shape)
 
 
 def elu(form: Form, value: Value) -> Value:

