@@ -150,15 +150,7 @@ class PredictedPipeline:
     def plot_memory(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw what each stage caches, streams and computes with, against the room on its chip.
 
-        Args:
-            ax: matplotlib axes to draw into; a new figure if left out.
-            path: A file to write (.png, .svg, .pdf).
-
-        Returns:
-            The `matplotlib.figure.Figure`.
-
-        Raises:
-            DependencyError: matplotlib is not installed.
+        `ax`, `path`, result and errors are those of `plot_schedule`.
         """
         placed = self._placed
         stages = stages_on_device(placed.prediction, self.segments)
@@ -179,21 +171,21 @@ class PredictedPipeline:
             first: The input to begin with: 0 shows how the pipeline fills. Left out, it is in its
                 steady state.
             num_inputs: How many inputs to show; left out, enough to see one pass through.
-            ax: matplotlib axes to draw into; a new figure if left out.
-            path: A file to write (.png, .svg, .pdf).
-
-        Returns:
-            The `matplotlib.figure.Figure`.
+            ax: As for `plot_schedule`, and so are `path`, result and errors.
+            path: See `ax`.
 
         Raises:
             ArgumentError: A number is out of its range.
-            DependencyError: matplotlib is not installed.
         """
         gantt = draw_gantt(self._placed.prediction, first=first, num_inputs=num_inputs)
         return draw_figure(pipeline_picture(gantt), title=self.name, ax=ax, path=path)
 
     def to_chrome_trace(self, path: str | os.PathLike[str], num_inputs: int = 50) -> Path:
         """Write the simulated pipeline as a trace for https://ui.perfetto.dev or chrome://tracing.
+
+        Each inference is a bar, and the parts that the device model predicts for its stage are bars
+        within it: waiting, input, instructions, streaming, compute, ops on the CPU, output,
+        overhead. They are as long as the inference together.
 
         Args:
             path: The file to write (.json).
@@ -206,7 +198,7 @@ class PredictedPipeline:
             ArgumentError: `num_inputs` is no number from 1.
             SavedPipelineError: The file cannot be written.
         """
-        trace = chrome_trace(self.simulate(num_inputs), name=self.name)
+        trace = chrome_trace(self.simulate(num_inputs), self.prediction, name=self.name)
         return write_file(path, trace.encode())
 
     def to_model_explorer(self, path: str | os.PathLike[str]) -> dict[str, Path]:

@@ -1,6 +1,5 @@
 """Running a pipeline."""
 
-from respect_tf.device import StageTimes, stage_times
 from respect_tf.run._bundle import RUN_README, RUN_SCRIPT, run_readme, run_script
 from respect_tf.run._chain import SegmentChain
 from respect_tf.run._create_runner import RunnerDevice, create_runner
@@ -41,7 +40,6 @@ __all__ = [
     "SegmentChain",
     "Simulation",
     "StageStatistics",
-    "StageTimes",
     "Station",
     "check_edge_tpus",
     "check_interpreter",
@@ -56,6 +54,5 @@ __all__ = [
     "run_script",
     "simulate",
     "simulate_fleet",
-    "stage_times",
     "stream",
 ]

@@ -1,6 +1,7 @@
 """Figures, layout, trace and overlays."""
 
 import dataclasses
+import itertools
 import json
 import xml.etree.ElementTree as ET
 
@@ -10,7 +11,7 @@ from model_builder import ModelBuilder
 
 from respect_tf import ArgumentError, OpGraph, SavedPipelineError
 from respect_tf._convert import segment_at
-from respect_tf.device import EdgeTpu
+from respect_tf.device import EdgeTpu, StageTimes
 from respect_tf.report import (
     PlacedGraph,
     draw_figure,
@@ -21,7 +22,7 @@ from respect_tf.report import (
 from respect_tf.report._colours import stage_colour, text_colour
 from respect_tf.report._gantt import bus_bars
 from respect_tf.report._layout import _spread, lay_out
-from respect_tf.run import StageTimes, simulate
+from respect_tf.run import simulate
 
 
 def _model():
@@ -213,7 +214,7 @@ def test_the_bus_is_replayed_as_the_simulator_played_it():
 def test_the_trace_holds_every_inference_in_microseconds(pipeline, tmp_path):
     path = pipeline.to_chrome_trace(tmp_path / "new" / "trace.json", 5)
     events = json.loads(path.read_text())["traceEvents"]
-    bars = [event for event in events if event["ph"] == "X"]
+    bars = [event for event in events if event.get("cat") == "inference"]
     assert len(bars) == 5 * 3
     simulation = pipeline.simulate(5)
     for event in bars:
@@ -228,6 +229,28 @@ def test_the_trace_holds_every_inference_in_microseconds(pipeline, tmp_path):
                 b for b in bars if b["tid"] == event["tid"] and b["args"]["input"] == event["id"]
             ]
             assert bar["ts"] <= event["ts"] <= bar["ts"] + bar["dur"]
+
+
+def test_the_parts_of_an_inference_fill_its_bar(pipeline, tmp_path):
+    path = pipeline.to_chrome_trace(tmp_path / "trace.json", 4)
+    events = json.loads(path.read_text())["traceEvents"]
+    bars = [event for event in events if event.get("cat") == "inference"]
+    parts = [event for event in events if event.get("cat") == "part"]
+    assert {"input", "compute", "output"} <= {part["name"] for part in parts}
+    for bar in bars:
+        end = bar["ts"] + bar["dur"]
+        own = [
+            part
+            for part in parts
+            if part["tid"] == bar["tid"] and bar["ts"] - 1e-6 <= part["ts"] < end - 1e-6
+        ]
+        assert sum(part["dur"] for part in own) == pytest.approx(bar["dur"])
+        assert own[0]["ts"] == pytest.approx(bar["ts"])
+        for before, after in itertools.pairwise(own):
+            assert after["ts"] == pytest.approx(before["ts"] + before["dur"])
+        cost = pipeline.prediction.stages[bar["tid"]].cost
+        compute = [part["dur"] for part in own if part["name"] == "compute"]
+        assert compute == pytest.approx([1000 * cost.compute_ms] if cost.compute_ms else [])
 
 
 def test_a_trace_that_cannot_be_written_is_an_error_of_ours(pipeline, tmp_path):

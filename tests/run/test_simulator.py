@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from model_builder import ModelBuilder
 
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.device import EdgeTpu, play, predict
-from respect_tf.run import GanttBar, StageTimes, simulate, stage_times
+from respect_tf.device import EdgeTpu, StageTimes, play, predict, stage_times
+from respect_tf.run import GanttBar, simulate
 
 
 def _times(busy, alone=None, **others):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from respect_tf._errors import ArgumentError
-from respect_tf.device import EdgeTpu, _events, predict, under_load
+from respect_tf.device import EdgeTpu, StageTimes, _events, predict, under_load
 from respect_tf.graph import OpGraph
 from respect_tf.planning import plan_devices
-from respect_tf.run import StageTimes, simulate
+from respect_tf.run import simulate
 
 MIB = 1 << 20
 
