@@ -75,7 +75,7 @@ def _summary(found: dict[str, list[Row]]) -> str:
     """What `docs/measured.md` says: the tables without their details."""
     names = ("random", "structured", "milp", "proposals")
     tables = [
-        f"{SECTIONS[name][0]} ([policy_{name}.md](benchmarks/results/policy_{name}.md)):\n\n"
+        f"{SECTIONS[name][0]} ([policy_{name}.md](../benchmarks/results/policy_{name}.md)):\n\n"
         + markdown([row for row in found[name] if row.get("family", "all") == "all"])
         for name in names
     ]
@@ -85,7 +85,7 @@ def _summary(found: dict[str, list[Row]]) -> str:
     slowest = max(row["slowest s"] for row in models)
     return (
         f'On the ten models, "policy" finds the proved optimum in {equal} of {graphs} cases, in at '
-        f"most {slowest:.2g} s ([policy_models.md](benchmarks/results/policy_models.md)).\n\n"
+        f"most {slowest:.2g} s ([policy_models.md](../benchmarks/results/policy_models.md)).\n\n"
         + "\n\n".join(tables)
         + f"\n\n{environment()}"
     )
