@@ -9,11 +9,11 @@ import pytest
 
 from respect_tf import PeakMemory, _loops, schedule
 from respect_tf._loops import _build
-from respect_tf.device import ChipCosts, EdgeTpu
+from respect_tf.device import ChipCosts, EdgeTpu, _batch_cpu
+from respect_tf.device._batch_cpu import mapped_ops
 from respect_tf.graph import _features, _masses, _quick_cuts, _structural
 from respect_tf.policy import _forward, propose
-from respect_tf.scheduling import _cpu_batch, check_schedule
-from respect_tf.scheduling._cpu_batch import mapped_ops
+from respect_tf.scheduling import check_schedule
 from respect_tf.scheduling._orders import orders_by_name
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.training import random_graph
@@ -43,7 +43,7 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
         ]
 
     fast = results()
-    for module in (_masses, _quick_cuts, _structural, _forward, _cpu_batch):
+    for module in (_masses, _quick_cuts, _structural, _forward, _batch_cpu):
         monkeypatch.setattr(module, "loop", lambda function: function)
     slow = results()
     assert len(fast) == len(slow)

@@ -1,4 +1,4 @@
-/* Which ops of stages are on the Edge TPU: the twin of `run_mapped_ops` of `_cpu_batch.py`. */
+/* Which ops of stages are on the Edge TPU: the twin of `run_mapped_ops` of `device/_batch_cpu.py`. */
 #include "plain.h"
 
 /* Arrays: rows of makers of ops (offsets, makers), a topological order, which ops are supported, and

@@ -1,5 +1,6 @@
 """The Edge TPU as a model: memory, time, supported ops."""
 
+from respect_tf.device._batch import Stages, batch_stages, rooms_of, unstreamed
 from respect_tf.device._calibrate import Calibration, calibrate
 from respect_tf.device._chip import ChipCosts, with_less_room
 from respect_tf.device._costs import DeviceCosts, StageCost
@@ -56,6 +57,8 @@ __all__ = [
     "StageCost",
     "StagePrediction",
     "StageTimes",
+    "Stages",
+    "batch_stages",
     "blocking_reason",
     "blocking_remarks",
     "calibrate",
@@ -75,11 +78,13 @@ __all__ = [
     "play",
     "predict",
     "resolve_device",
+    "rooms_of",
     "size_reason",
     "stage_tensors",
     "stage_times",
     "under_load",
     "unmapped_ops",
+    "unstreamed",
     "unsupported_reason",
     "version_warning",
     "with_less_room",

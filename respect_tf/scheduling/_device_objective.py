@@ -16,13 +16,15 @@ from respect_tf.device import (
     EdgeTpu,
     Hosts,
     PipelinePrediction,
+    batch_stages,
     devices_of,
     predict,
     resolve_device,
+    rooms_of,
+    unstreamed,
 )
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._bounded import Bools, BoundedObjective, Floats
-from respect_tf.scheduling._device_batch import batch_stages, rooms_of, unstreamed
 from respect_tf.scheduling._device_bounds import (
     PRICES,
     least_busy,

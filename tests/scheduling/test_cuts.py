@@ -8,11 +8,11 @@ from schedule_reference import graphs, make_graph
 from test_device_objectives import best_schedules, classifier, devices, hosts, loaded_graphs
 
 from respect_tf.device import DeviceCosts, EdgeTpu
+from respect_tf.device._batch_cpu import cpu_stages
 from respect_tf.scheduling import Latency, PeakMemory, Throughput, check_schedule, schedule
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._closure import closure_of
-from respect_tf.scheduling._cpu_batch import cpu_stages
 from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork

@@ -1,7 +1,7 @@
 import numpy as np
 
+from respect_tf.device._batch_tiles import fill_tiles, left_out
 from respect_tf.device._tiles import fit_blocks
-from respect_tf.scheduling._tile_batch import fill_tiles, left_out
 
 
 def draw(rng):

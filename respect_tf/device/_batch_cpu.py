@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from respect_tf._exact_sums import on_grid
 from respect_tf._loops.twins import loop
-from respect_tf.device import MIB, ChipCosts, DeviceCosts
+from respect_tf.device._batch_tiles import layers_in_turn, left_out
+from respect_tf.device._chip import ChipCosts
+from respect_tf.device._costs import DeviceCosts
+from respect_tf.device._edge_tpu import MIB
 from respect_tf.graph import Rows, rows_of
-from respect_tf.scheduling._tile_batch import layers_in_turn, left_out
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

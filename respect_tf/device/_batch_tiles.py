@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import ChipCosts, fit_blocks
+from respect_tf.device._chip import ChipCosts
+from respect_tf.device._tiles import fit_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._exact_sums import on_grid
-from respect_tf.device import MIB, ChipCosts, DeviceCosts
-from respect_tf.scheduling._cpu_batch import cpu_stages
-from respect_tf.scheduling._stage_batch import StageBatch
-from respect_tf.scheduling._tile_batch import layers_in_turn, left_out
+from respect_tf.device._batch_cpu import cpu_stages
+from respect_tf.device._batch_tiles import layers_in_turn, left_out
+from respect_tf.device._chip import ChipCosts
+from respect_tf.device._costs import DeviceCosts
+from respect_tf.device._edge_tpu import MIB
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -20,7 +22,28 @@ Bools = npt.NDArray[np.bool_]
 _MAX_CELLS = 1 << 21
 
 
-def batch_stages(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+class Stages(Protocol):
+    """Many stages at once; see `respect_tf.scheduling`. Arrays are [num_stages]."""
+
+    entering_bytes: Floats
+    leaving_weights: Floats  # requests that bring back what leaves
+
+    def __len__(self) -> int: ...
+
+    def select(self, which: Bools) -> Stages:
+        """Some of the stages."""
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum of a value per op, 0 or more, over the ops of each stage."""
+
+    def op_maxima(self, values: npt.NDArray[Any]) -> Floats:
+        """The largest of a value per op."""
+
+    def contains(self, ops: Ints) -> Bools:
+        """Whether each stage holds each of some ops, [num_stages, num_ops_asked]."""
+
+
+def batch_stages(costs: Sequence[DeviceCosts], stages: Stages) -> tuple[Floats, Floats, Floats]:
     """What `DeviceCosts.stage` gives, up to rounding.
 
     Args:
@@ -43,7 +66,7 @@ def batch_stages(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floa
     return total, moved, streamed
 
 
-def _part(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+def _part(costs: Sequence[DeviceCosts], stages: Stages) -> tuple[Floats, Floats, Floats]:
     chip = costs[0].chip
     total, moved = unstreamed(costs, stages, np.ones(len(stages)))
     room, fit = rooms_of(chip, stages, stages.op_sums(chip.asked_bytes))
@@ -68,7 +91,7 @@ def _part(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Flo
 
 
 def unstreamed(
-    costs: Sequence[DeviceCosts], stages: StageBatch, num_parts: Floats
+    costs: Sequence[DeviceCosts], stages: Stages, num_parts: Floats
 ) -> tuple[Floats, Floats]:
     """What stages without ops on the CPU take and move if all parameters are cached.
 
@@ -99,7 +122,7 @@ def unstreamed(
     return total, stages.entering_bytes + returned + instructions + own
 
 
-def rooms_of(chip: ChipCosts, stages: StageBatch, held: Floats) -> tuple[Floats, Bools]:
+def rooms_of(chip: ChipCosts, stages: Stages, held: Floats) -> tuple[Floats, Bools]:
     """Room for parameters in stages without ops on the CPU, and where all of them surely fit.
 
     They fit where a block more fits into each tile: the tile with most room is never fuller than
@@ -140,9 +163,7 @@ def rooms_of(chip: ChipCosts, stages: StageBatch, held: Floats) -> tuple[Floats,
     return room, fit
 
 
-def _streamed(
-    costs: Sequence[DeviceCosts], stages: StageBatch, room: Floats
-) -> tuple[Floats, Floats]:
+def _streamed(costs: Sequence[DeviceCosts], stages: Stages, room: Floats) -> tuple[Floats, Floats]:
     """Time and bytes of the parameters that are not cached. [len(stages), len(costs)], [...]."""
     chip = costs[0].chip
     parameters, num_tiles = chip.parameters, chip.device.num_tiles
