@@ -22,6 +22,8 @@ def lower_operation(
 ) -> list[Value] | None:
     """Add the ops of a call of one of these; None for one that is not known."""
     kind, layer, shape = type(call.layer).__name__, call.layer, shapes[0]
+    if type(layer).__module__.startswith("tf_keras"):
+        return None  # its layers of these names make other ops
     if kind == "Split":
         return _split(form, layer, values[0], shapes)
     if len(shapes) > 1:
@@ -234,14 +236,17 @@ def _instance_normalization(form: Form, layer: Any, x: Value) -> Value | None:
 def _attention(form: Form, call: Call, values: Sequence[Value], shape: Shape) -> Value | None:
     """MultiHeadAttention over sequences, without masks."""
     layer = call.layer
-    options = {name: value for name, value in call.kwargs.items() if name not in ("value", "key")}
-    given = [value for value in options.values() if value not in (None, False)]
-    tensors = len(values)
-    if given or tensors not in (1, 2, 3) or any(len(v.shape) != 3 for v in values):
+    value_of = dict(zip(map(id, call.inputs), values, strict=True))
+    given = dict(zip(("query", "value", "key"), call.args, strict=False)) | call.kwargs
+    read = [value_of.get(id(given.get(name))) for name in ("query", "value", "key")]
+    query, value, key = read[0], read[1], read[2] or read[1]
+    masks = [name for name in given if name not in ("query", "value", "key")]
+    if query is None or value is None or key is None or getattr(layer, "_use_gate", False):
         return None
-    # Keras takes query, value and key; a tensor that is given twice is listed twice.
-    query, value = values[0], values[min(1, tensors - 1)]
-    key = values[2] if tensors == 3 else value
+    if any(given[name] is not None and given[name] is not False for name in masks):
+        return None
+    if len(call.args) > 3 or any(len(v.shape) != 3 for v in (query, value, key)):
+        return None
     heads, size, width = layer._num_heads, layer._key_dim, layer._value_dim
     bias = bool(layer._use_bias) and form.trained
     parts = []
@@ -254,8 +259,8 @@ def _attention(form: Form, call: Call, values: Sequence[Value], shape: Shape) ->
     scores = form.op("BATCH_MATMUL", [left, right], (1, heads, places, seen))
     scores = form.op("MUL", [scores, form.weights(())], scores.shape)
     scores = form.op("SOFTMAX", [scores], scores.shape)
-    read = transpose(form, parts[2], (0, 2, 1, 3), (1, heads, seen, width))
-    made = form.op("BATCH_MATMUL", [scores, read], (1, heads, places, width))
+    content = transpose(form, parts[2], (0, 2, 1, 3), (1, heads, seen, width))
+    made = form.op("BATCH_MATMUL", [scores, content], (1, heads, places, width))
     made = transpose(form, made, (0, 2, 1, 3), (1, places, heads, width))
     return projection(form, made, heads * width, shape[-1], shape, has_bias=bias)
 
