@@ -189,7 +189,8 @@ def projection(
 
 
 def _dot(form: Form, layer: Any, values: Sequence[Value], shape: Shape) -> Value | None:
-    if any(len(value.shape) != 2 for value in values):
+    # A function of `keras.ops` has this name, too.
+    if not hasattr(layer, "normalize") or any(len(value.shape) != 2 for value in values):
         return None
     if layer.normalize:
         values = [form.op("L2_NORMALIZATION", [value], value.shape) for value in values]
