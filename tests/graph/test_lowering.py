@@ -87,6 +87,7 @@ def _reduced():
         )
     )
     tensor = ops.abs(tensor) * ops.sigmoid(gate)
+    tensor = layers.ReLU(3.0)(tensor - ops.mean(tensor, axis=(1, 2, 3), keepdims=True))
     return keras.Model(start, layers.Dense(2)(ops.sum(tensor, axis=(1, 2))))
 
 

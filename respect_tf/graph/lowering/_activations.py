@@ -166,5 +166,6 @@ def lower_relu_layer(form: Form, layer: Any, value: Value) -> Value | None:
         return form.op("RELU", [value], value.shape)
     if float(largest) == 6.0:
         return form.op("RELU6", [value], value.shape)
-    small = form.op("MINIMUM", [value, form.weights(())], value.shape)
+    small = form.op("RELU", [value], value.shape)
+    small = form.op("MINIMUM", [small, form.weights(())], value.shape)
     return form.op("RELU", [small], value.shape)

@@ -154,10 +154,10 @@ def _merge(form: Form, kind: str, call: Call, values: Sequence[Value]) -> Value 
 def _rescaling(form: Form, layer: Any, value: Value) -> Value:
     """A product, and a sum where there is an offset. A list makes them per channel."""
     size = _size(layer.scale)
-    if size or float(layer.scale) != 1.0:
+    if np.any(np.asarray(layer.scale) != 1.0):
         value = scale(form, value, size)
     offset = _size(layer.offset)
-    if offset or float(layer.offset) != 0.0:
+    if np.any(np.asarray(layer.offset) != 0.0):
         value = form.op("BIAS", [value, form.weights(offset)], value.shape)
     return value
 

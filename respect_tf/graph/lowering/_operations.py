@@ -65,7 +65,7 @@ def lower_operation(
         made = _attention(form, call, values, shape)
     elif kind == "Embedding" and x.dtype == "int32":
         made = _embedding(form, layer, x, shape)
-    elif kind == "CenterCrop":
+    elif kind == "CenterCrop" and all(n >= m for n, m in zip(x.shape, shape, strict=True)):
         begin = [(n - m) // 2 for n, m in zip(x.shape, shape, strict=True)]
         made = strided_slice(form, x, begin, [1] * len(begin), shape)
     return None if made is None else [made]
@@ -75,6 +75,8 @@ def mean(form: Form, x: Value, axes: Sequence[int], shape: Shape) -> Value:
     """MEAN; over channels that an Edge TPU does not take, a 1x1 convolution."""
     over = {axis % len(x.shape) for axis in axes}
     channels = x.shape[-1]
+    if over == {1, 2, 3} and len(x.shape) == 4 and channels % _NUMBERS_OF_4:
+        x, over = form.op("MEAN", [x, form.setting(1, 2)], (1, 1, 1, channels)), {3}
     if over == {3} and len(x.shape) == 4 and channels % _NUMBERS_OF_4:
         weights = [form.weights((1, 1, 1, channels)), form.weights((1,), "int32")]
         made = form.op("CONV_2D", [x, *weights], (*x.shape[:3], 1), padding="VALID")
@@ -154,8 +156,19 @@ def _reduction(form: Form, kind: str, layer: Any, x: Value, shape: Shape) -> Val
 
 def _is_positive(form: Form, x: Value) -> bool:
     """Whether a number was added to it: rewriting asks for a positive one."""
-    maker = next((op for op in form.ops if op.made is x), None)
+    maker = _maker(form, x)
     return maker is not None and maker.kind == "BIAS"
+
+
+def _maker(form: Form, x: Value) -> Op | None:
+    return next((op for op in form.ops if op.made is x), None)
+
+
+def _swaps_last(op: Op) -> bool:
+    """Whether an op is a TRANSPOSE of the last two axes alone."""
+    rank = len(op.made.shape)
+    order = (*range(rank - 2), rank - 1, rank - 2)
+    return op.kind == "TRANSPOSE" and op.inputs[1].settings == order
 
 
 def _product(form: Form, call: Call, values: Sequence[Value], shape: Shape) -> Value | None:
@@ -163,6 +176,12 @@ def _product(form: Form, call: Call, values: Sequence[Value], shape: Shape) -> V
         left, right = values
         if 1 in (shape[-1], shape[-2], left.shape[-1]) or len(shape) != len(left.shape):
             return None
+        makers = [_maker(form, value) for value in values]
+        turned = [maker is not None and _swaps_last(maker) for maker in makers]
+        if turned[0]:
+            return None
+        if turned[1] and makers[1] is not None:  # an option of the product
+            right = makers[1].inputs[0]
         return form.op("BATCH_MATMUL", [left, right], shape)
     others = [a for a in (*call.args, *call.kwargs.values()) if hasattr(a, "shape")]
     constants = [a for a in others if not any(a is t for t in call.inputs)]

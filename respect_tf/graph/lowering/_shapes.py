@@ -98,7 +98,7 @@ def resize(form: Form, value: Value, shape: Shape, *, way: str) -> Value | None:
     while way == "nearest" and max(factors) > _MOST_STEP:  # in steps that the Edge TPU takes
         steps = [_step(factor) for factor in factors]
         if max(steps) == 1:
-            break
+            return None
         sizes = [size * step for size, step in zip(sizes, steps, strict=True)]
         factors = [factor / step for factor, step in zip(factors, steps, strict=True)]
         value = form.op(kinds[way], [value, form.setting(*sizes)], (1, *sizes, shape[3]))
