@@ -71,10 +71,17 @@ def converted(name: str, model: Any, samples: Any, *, strict: bool = True) -> Pa
 
 def application(name: str) -> tuple[Any, Any]:
     """A Keras application and samples to calibrate it with."""
-    from examples.applications import build_application, calibration_samples
+    from examples.applications import build_application
 
     model = build_application(name)
-    return model, calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
+    return model, application_samples(name, model)
+
+
+def application_samples(name: str, model: Any) -> Any:
+    """Samples to calibrate a Keras application with."""
+    from examples.applications import calibration_samples
+
+    return calibration_samples(name, _NUM_SAMPLES, input_shape=model.input_shape[1:])
 
 
 def _content_hash(model: Any, samples: Any) -> str:

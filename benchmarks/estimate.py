@@ -30,7 +30,11 @@ _NUM_DEVICES = 4
 
 def main() -> None:
     """Compare, several models in a process, and write `results/estimate.md`."""
-    rows = _rows([*_architectures(), *FAMILIES])
+    write_table(_rows([*_architectures(), *FAMILIES]))
+
+
+def write_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Write `results/estimate.md` and the block of `docs/measured.md`."""
     known = [row for row in rows if row["derived"] == "yes"]
     equal = [row for row in known if row["equal"]]
     near = [
@@ -88,9 +92,7 @@ def compare(name: str) -> dict[str, Any]:
     from respect_tf import OpGraph
     from respect_tf.graph.lowering import UnknownLayerError, lower
 
-    model, samples = _model(name)
-    path = converted(name.replace(" ", "_"), model, samples, strict=False)
-    graph_of_file = OpGraph.from_tflite(path)
+    model = _model(name)
     started = time.process_time()
     try:
         graph = lower(model, trained=False)
@@ -100,6 +102,8 @@ def compare(name: str) -> dict[str, Any]:
     started = time.process_time()
     found = respect_tf.estimate(model, _NUM_DEVICES, device=_HOST, verbose=0)
     estimated = time.process_time() - started
+    path = converted(name.replace(" ", "_"), model, _samples(name, model), strict=False)
+    graph_of_file = OpGraph.from_tflite(path)
     planned = respect_tf.plan(graph_of_file, _NUM_DEVICES, device=_HOST, verbose=0)
     graphs = (graph, graph_of_file)
     equal = sorted(graph.op_types) == sorted(graph_of_file.op_types) and all(
@@ -119,20 +123,27 @@ def compare(name: str) -> dict[str, Any]:
     }
 
 
-def _model(name: str) -> tuple[Any, Any]:
-    """A model and samples to calibrate it with."""
+def _model(name: str) -> Any:
     import keras
 
     from benchmarks._models import application
+
+    if name in FAMILIES:
+        return application(name)[0]
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    return _architectures()[name]()
+
+
+def _samples(name: str, model: Any) -> Any:
+    """What to calibrate a model with."""
+    from benchmarks._models import application_samples
     from respect_tf._architecture import random_samples
     from respect_tf.tflite import open_source
 
     if name in FAMILIES:
-        return application(name)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(0)
-    model = _architectures()[name]()
-    return model, random_samples(open_source(model))
+        return application_samples(name, model)
+    return random_samples(open_source(model))
 
 
 def _architectures() -> dict[str, Any]:
