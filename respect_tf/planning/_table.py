@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from respect_tf.device import EdgeTpu, Hosts
+from respect_tf.device import MIB, EdgeTpu, Hosts
 from respect_tf.scheduling import Throughput
 from respect_tf.scheduling.parts import Budget, Floats, Ints, Nodes
 
@@ -98,7 +98,7 @@ class StageTable:
         self.known = np.zeros(num_pairs, bool)
         self._closely = np.zeros(num_pairs, bool)
         self.streamed = np.zeros(num_pairs)
-        self._moved = np.zeros(num_pairs)
+        self._moved = np.zeros(num_pairs)  # MiB
         self._totals = [np.zeros((len(distinct), num_pairs)) for _ in self._objectives]
         self._glanced: tuple[int, bytes, Column] | None = None
         self._bound(np.arange(num_pairs), closely=False)
@@ -125,7 +125,8 @@ class StageTable:
         self._budget.spend_pairs(_VALUE_WORK * len(which))
         batch = self.nodes.batch(self.pairs.select(which))
         for objective, totals in zip(self._objectives, self._totals, strict=True):
-            total, self._moved[which], self.streamed[which] = objective.batch_values(batch)
+            total, moved, self.streamed[which] = objective.batch_values(batch)
+            self._moved[which] = moved / MIB
             totals[:, which] = total.T
         self.known[which] = True
 
@@ -140,7 +141,7 @@ class StageTable:
 
     def moved_mib(self, which: Ints | slice) -> Floats:
         """MiB that cross the bus. [num_asked]."""
-        mib: Floats = self._moved[which] / 2.0**20
+        mib: Floats = self._moved[which]
         return mib
 
     def column(self, which: Ints | slice, num_devices: int, scales: Floats) -> Column:
@@ -158,13 +159,15 @@ class StageTable:
             if scales[host] > scales[other]:
                 dearest[self._row_of[host]] = host
         for host in dearest.values():
-            part = self.times(host, which, num_devices) * scales[host]
+            part = self.times(host, which, num_devices)
+            part = part if scales[host] == 1.0 else part * scales[host]
             costs = np.maximum(costs, part) if len(costs) else part
         if num_devices == 1:
             return Column(costs, np.zeros(len(costs)), 0.0)
         rate = max(one.bus_ms_per_mib * scale for one, scale in self._scaled(scales))
         stage = max(one.stage_ms * scale for one, scale in self._scaled(scales))
-        return Column(costs, rate * self.moved_mib(which), stage, rate)
+        loads = rate * self.moved_mib(which) if rate else np.zeros(len(costs))
+        return Column(costs, loads, stage, rate)
 
     def glance(self, num_devices: int, scales: Floats) -> Column:
         """`column` of all stages, with bounds that may be older and lower ones."""
@@ -182,8 +185,8 @@ class StageTable:
             total, moved, streamed, exact = objective.batch_bounds(batch, closely=closely)
             totals[:, which] = np.maximum(totals[:, which], total.T * LOOSER)
             totals[:, which[exact]] = total[exact].T
-        self._moved[which] = np.maximum(self._moved[which], moved * LOOSER)
-        self._moved[which[exact]] = moved[exact]
+        self._moved[which] = np.maximum(self._moved[which], moved / MIB * LOOSER)
+        self._moved[which[exact]] = moved[exact] / MIB
         self.streamed[which] = np.maximum(self.streamed[which], streamed)
         self.known[which[exact]] = True
 
