@@ -15,6 +15,7 @@ import respect_tf  # noqa: E402 - it is found by the line above
 
 project = "respect_tf"
 author = "the respect_tf authors"
+copyright = author
 version = release = respect_tf.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

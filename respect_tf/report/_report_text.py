@@ -247,7 +247,7 @@ def _speed_lines(report: Report) -> list[tuple[str, str]]:
             )
         ]
     each = [host.frames_per_second for host in speed.by_host]
-    over = f"; {min(each):,.1f} to {max(each):,.1f} on the hosts above" if len(each) > 1 else ""
+    over = f"; {min(each):,.1f} to {max(each):,.1f} over all hosts" if len(each) > 1 else ""
     return [
         (
             "throughput",
