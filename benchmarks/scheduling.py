@@ -69,7 +69,7 @@ def _section_row(name: str, rows: list[Row]) -> Row:
     proved = sum(row["status"] == "optimal" for row in rows)
     worst = max(_number(row["gap"]) for row in rows)
     summary = {
-        "instances": f"[{name}](benchmarks/results/scheduling_{name}.md)",
+        "instances": f"[{name}](../benchmarks/results/scheduling_{name}.md)",
         "proved": f"{proved} of {len(rows)}",
         "largest gap": f"{worst:.1f} %",
         "median s": float(np.median([row["s"] for row in rows])),

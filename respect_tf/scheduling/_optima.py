@@ -52,19 +52,16 @@ class Prepared:
     Attributes:
         objective: The objective, with the optimum of each device where there are several.
         doubt: The least part of an optimum that is proved; 1 where all are.
+        floor: What no schedule costs less than; 1 where the optima were found here.
     """
 
     objective: Objective
     doubt: float = 1.0
+    floor: float = 0.0
 
     def bound(self, lower: float) -> float:
-        """A bound relative to true optima, from one that is relative to the best cuts known.
-
-        Relative to optima, no schedule costs less than 1.
-        """
-        objective = self.objective
-        is_relative = isinstance(objective, DeviceObjective) and objective.optima is not None
-        return max(lower, 1.0 if is_relative else 0.0) * self.doubt
+        """A bound relative to true optima, from one that is relative to the best cuts known."""
+        return max(lower, self.floor) * self.doubt
 
 
 def prepare(
@@ -98,7 +95,7 @@ def prepare(
         for device in objective.devices
     ]
     search = _Search(objective.for_stages(num_stages), problems, limit)
-    return Prepared(objective.with_optima(search.run()), search.doubt)
+    return Prepared(objective.with_optima(search.run()), search.doubt, floor=1.0)
 
 
 class _Search:
@@ -133,7 +130,7 @@ class _Search:
             lower[index] = lower[faster].max()
             best = self._best[index]
             # Where a faster one stayed without a proof, this one would, too: its bound has to do.
-            proved = (lower / self._best)[looked_at & faster]
+            proved = (lower / np.maximum(self._best, math.ulp(0.0)))[looked_at & faster]
             in_vain = bool((lower[index] >= _GOOD * best * proved[proved < _PROVED]).any())
             if lower[index] < _PROVED * best and not in_vain:
                 lower[index] = max(lower[index], self._look(index, nodes))

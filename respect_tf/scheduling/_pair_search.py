@@ -24,8 +24,6 @@ from respect_tf.scheduling._pair_values import PairValues, bounded_objective
 from respect_tf.scheduling._pair_windows import (
     find_windows,
     pairs_of_stages,
-    reached_windows,
-    rough_pairs,
     stage_windows,
 )
 from respect_tf.scheduling._pairs import Nodes
@@ -119,10 +117,7 @@ class _PairSearch:
         self.best: Ints | None = None
         self.lower = 0.0
         nodes, windows = _used(nodes, find_windows(nodes, upper))
-        allowed = rough_pairs(nodes, windows, upper)
-        windows = reached_windows(windows, allowed)
-        allowed &= stage_windows(windows)
-        pairs = nodes.pairs(allowed, budget)
+        pairs = nodes.pairs(np.triu(stage_windows(windows), 1), budget)
         self._nodes = nodes
         self._values = PairValues(nodes, pairs, budget)
         self.rounding = self._values.rounding

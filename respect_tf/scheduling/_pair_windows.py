@@ -12,9 +12,6 @@ from respect_tf.scheduling._pair_values import LOOSER, bounded_objective, split_
 from respect_tf.scheduling._pairs import Nodes, Pairs
 from respect_tf.scheduling._problem import Bools
 
-# Rough bounds are loosened by this part against rounding.
-_SLACK = 1e-9
-
 
 def find_windows(nodes: Nodes, upper: float) -> Bools:
     """Which nodes can be which boundary. [num_stages + 1, num_nodes].
@@ -48,19 +45,6 @@ def find_windows(nodes: Nodes, upper: float) -> Bools:
     return windows
 
 
-def rough_pairs(nodes: Nodes, windows: Bools, upper: float) -> Bools:
-    """Which nodes may begin and end a stage, by rough bounds. [num_nodes, num_nodes]."""
-    problem, allowed = nodes.problem, np.triu(stage_windows(windows), 1)
-    if upper < math.inf and problem.combine == "max":
-        for bound in bounded_objective(problem).linear_bounds(problem.graph):
-            if bound.is_shared or bound.is_first:
-                continue
-            sums = nodes.op_sums(bound.ops)
-            limit = upper - bound.rest + _SLACK * (upper + abs(bound.rest))
-            allowed &= sums <= sums[:, None] + limit
-    return allowed
-
-
 def stage_windows(windows: Bools) -> Bools:
     """Nodes that windows allow to begin and end a stage. [num_nodes, num_nodes]."""
     num_nodes = windows.shape[1]
@@ -69,16 +53,6 @@ def stage_windows(windows: Bools) -> Bools:
         rows, columns = _span(starts), _span(ends)
         allowed[rows, columns] |= starts[rows, None] & ends[columns]
     return allowed
-
-
-def reached_windows(windows: Bools, allowed: Bools) -> Bools:
-    """The nodes of windows that chains of allowed stages get to from both ends. Like `windows`."""
-    near: Bools = windows.copy()
-    for k in range(len(near) - 1):
-        near[k + 1] &= allowed[near[k]].any(axis=0)
-    for k in reversed(range(len(near) - 1)):
-        near[k] &= allowed[:, near[k + 1]].any(axis=1)
-    return near
 
 
 def pairs_of_stages(nodes: Nodes, pairs: Pairs, windows: Bools) -> list[Ints]:

@@ -467,3 +467,14 @@ def test_schedulers_of_all_kinds_serve_several_hosts():
         assert found.optima == pytest.approx(best.optima)
         assert found.lower_bound <= best.cost <= found.cost * (1 + 1e-9)
         assert improve(graph, found).cost <= found.cost * (1 + 1e-9)
+
+
+def test_optima_of_ones_own_may_be_above_the_true_ones():
+    graph = make_graph([MIB] * 6, [50_000] * 6, [(op, op + 1) for op in range(5)])
+    true = schedule(graph, 2, device="usb3")
+    generous = Throughput("usb3", optima=tuple(3 * ms for ms in true.optima))
+    found = schedule(graph, 2, objective=generous)
+    assert found.cost == pytest.approx(true.cost / 3)
+    assert found.lower_bound <= found.cost
+    worse = schedule(graph, 2, "compiler", objective=generous)
+    assert worse.lower_bound <= found.cost * (1 + 1e-9)
