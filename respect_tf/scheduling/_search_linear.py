@@ -16,6 +16,7 @@ from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proof import first_schedule
 from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_rounds import Rounds
+from respect_tf.scheduling._slicing import SWEPT
 
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
@@ -32,6 +33,9 @@ _THOROUGH = 1000
 
 # Rounds after which moves are over if none of them found anything better.
 _PATIENCE, _QUICKLY = 10, 8
+# Of more items than are cut at once: with 8, 10,000 ops in random layers end 1.10 % above the bound
+# in place of 1.18 %, after twice the time.
+_HASTILY = 3
 
 # The part of the time left that is spent on few moves, on a proof (more where that is quick), on
 # more moves, and on the last proof.
@@ -97,6 +101,8 @@ class LinearSearch:
         """
         rounds, deadline, stale = self._rounds, self._part_of_time(share), 0
         patience = _PATIENCE if self._is_thorough else _QUICKLY
+        if self._problem.num_items > SWEPT and not self._is_limited:
+            patience = _HASTILY
         while not rounds.is_solved and (self._is_limited or stale < patience):
             if time.perf_counter() > deadline or (not self._is_limited and num_moves <= 0):
                 return
