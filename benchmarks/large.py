@@ -1,8 +1,8 @@
 """Graphs of up to 100,000 ops, and up to 64 stages, through "policy".
 
-Run one section by name: `python -m benchmarks.large memory` (`throughput`, `stages`). Each graph has
-a process of its own, whose rows are kept in a folder of temporary files: a run that was stopped goes
-on.
+Run one section by name: `python -m benchmarks.large memory` (`throughput`, `stages`). Each graph
+has a process of its own, whose rows are kept in a folder of temporary files: a run that was stopped
+goes on.
 """
 
 from __future__ import annotations
