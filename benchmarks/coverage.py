@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks._models import TEN_MODELS
 from benchmarks._same_bytes import SIZE
-from benchmarks._tables import RESULTS, write_results
+from benchmarks._tables import RESULTS, environment, markdown, update_page, write_results
 
 _SECONDS, _BYTES = 600, 16 * 2**30
 _WAIT = 10  # times as long on the clock: the machine may be busy
@@ -31,6 +31,7 @@ _FAMILIES = (
     "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny",
 )  # fmt: skip
 _MODES = ("off", "safe", "all")
+_ON_THE_PAGE = ("model", "CPU ops, off", "safe", "all", "error, off", "error, safe", "error, all")
 _OFFER = 'rewrite="all"'  # in a warning, where there is an approximation
 _LEFT = "left out"  # in a row's file: the model was not measured
 _TOGETHER = 12  # small models per process
@@ -60,16 +61,15 @@ def main() -> None:
         for mode in _MODES
     }
     said = ", ".join(f'"{mode}" {share:.0%}' for mode, share in shares.items())
-    write_results(
-        "coverage",
-        "Models that map completely",
-        [_table_row(row) for row in rows],
+    summary = (
         (f"Left out of this run: {', '.join(left)}. " if left else "")
         + f"Of {len(placed)} models that have a place on an Edge TPU, mapped completely: {said}."
-        + "\n\n"
-        + _told_of_bytes()
-        + _NOTES,
+        + f"\n\n{_told_of_bytes()}"
     )
+    table = [_table_row(row) for row in rows]
+    write_results("coverage", "Models that map completely", table, f"{summary}{_NOTES}")
+    page = [{key: row[key] for key in _ON_THE_PAGE} for row in table]
+    update_page("coverage", f"{summary}\n{markdown(page)}\n\n{environment()}")
 
 
 def _told_of_bytes() -> str:
@@ -84,8 +84,8 @@ def _told_of_bytes() -> str:
         if not json.loads(file.read_text()):
             changed.append(name)
     told = (
-        f"The ten models of the RESPECT paper, {SIZE}x{SIZE} pictures, random weights: "
-        'rewrite="all" gives the bytes of rewrite="off" '
+        f"The ten models of the RESPECT paper ({SIZE}x{SIZE} pictures, random weights): the float "
+        'model that is quantised has the same bytes with rewrite="all" as with "off" '
     )
     return told + (f"but for {', '.join(changed)}.\n" if changed else "for every one.\n")
 

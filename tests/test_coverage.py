@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks._models import TEN_MODELS
+from benchmarks._same_bytes import same_bytes
 from benchmarks.coverage import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -27,3 +29,14 @@ def test_what_only_an_approximation_maps_is_told_apart():
     assert row["safe"] == "no: GELU"
     assert row["all"] == "all"
     assert row["cpu_all"] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "ResNet50" else pytest.param(name, marks=pytest.mark.slow)
+        for name in TEN_MODELS
+    ],
+)
+def test_the_models_of_the_paper_stay_as_they_are(name):
+    assert same_bytes(name)
