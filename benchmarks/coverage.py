@@ -14,6 +14,7 @@ import json
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def main() -> None:
         + f"Of {len(placed)} models that have a place on an Edge TPU, mapped completely: {said}."
         + f"\n\n{_told_of_bytes()}"
     )
+    made_with = collections.Counter(row["made_with"] for row in rows)
+    if len(made_with) > 1:  # an environment that changed between rows
+        told = ", ".join(f"{count} with {what}" for what, count in made_with.items())
+        summary += f"\nOf the rows, {told}.\n"
     table = [_table_row(row) for row in rows]
     write_results("coverage", "Models that map completely", table, f"{summary}{_NOTES}")
     page = [{key: row[key] for key in _ON_THE_PAGE} for row in table]
@@ -132,7 +137,14 @@ def _in_a_process(names: list[str]) -> str:
 
 def _failed(name: str, said: str) -> dict[str, Any]:
     reason = said.strip().splitlines()[-1][:160] if said.strip() else "killed, or out of time"
-    return {"name": name, "place": True, "off": reason, "safe": reason, "all": reason}
+    return {
+        "name": name,
+        "place": True,
+        "made_with": "",
+        "off": reason,
+        "safe": reason,
+        "all": reason,
+    }
 
 
 def _table_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +175,8 @@ def measure(name: str) -> dict[str, Any]:
     from respect_tf.tflite import to_int8
 
     model, samples, place = _built(name)
-    row: dict[str, Any] = {"name": name, "place": place, "rules": {}}
+    made_with = f"tensorflow {version('tensorflow')}"
+    row: dict[str, Any] = {"name": name, "place": place, "made_with": made_with, "rules": {}}
     # Nothing rewritten with "safe" leaves what "off" makes, and "all" differs only where "safe"
     # says that it would.
     safe: Any = None

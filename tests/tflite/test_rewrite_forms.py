@@ -5,11 +5,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from float_models import FloatModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rewrite_checks import checked, kinds, values
 
+from respect_tf import OpGraph
+from respect_tf.device import unsupported_reason
 from respect_tf.tflite import to_int8
 from respect_tf.tflite.rewrites import rewrite
 
@@ -266,3 +269,30 @@ def test_an_extreme_leaves_other_readers_their_range():
         errors[mode] = max(output.relative_error for output in found.outputs)
     assert errors["off"] > 0.4
     assert errors["safe"] < 0.05
+
+
+@_CHEAP
+@given(kind=st.sampled_from(["MEAN", "SUM", "REDUCE_MAX"]), shape=st.tuples(_sizes, _sizes, _sizes),
+       axes=st.sampled_from([(0, 1, 2), (0, 1), (0,), (0, 2), (0, -3)]), keep=st.booleans(),
+       seed=_seeds)  # fmt: skip
+def test_reductions_over_a_batch_of_one(kind, shape, axes, keep, seed):
+    given_shape = (1, *shape)
+    over = {axis % 4 for axis in axes}
+    made = [1 if a in over else n for a, n in enumerate(given_shape) if keep or a not in over]
+    builder = FloatModel()
+    read = [builder.given(given_shape), builder.number(axes, "INT32")]
+    made = builder.make(kind, read, made, options="Reducer", keepDims=keep)
+    checked(builder.content(made), [values(seed, given_shape)], ["batch-reduction"])
+
+
+@pytest.mark.parametrize("layer", ["LayerNormalization", "GroupNormalization"])
+@pytest.mark.parametrize("shape", [(4, 4, 8), (6, 8)])
+def test_norms_of_tf_keras_map(layer, shape):
+    given = tf_keras.Input(shape)
+    made = {"groups": 2} if layer == "GroupNormalization" else {}
+    model = tf_keras.Model(given, getattr(tf_keras.layers, layer)(**made)(given))
+    samples = values(0, (12, *shape))
+    result = to_int8(model, samples, verbose=0)
+    assert result.accuracy.is_good
+    graph = OpGraph.from_tflite(result.content)
+    assert [unsupported_reason(graph, op) for op in range(graph.num_ops)] == [None] * graph.num_ops

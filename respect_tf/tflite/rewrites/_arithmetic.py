@@ -229,6 +229,24 @@ def _channel_mean(graph: FloatGraph, op: Any) -> bool:
     return True
 
 
+def _over_batch(graph: FloatGraph, op: Any) -> bool:
+    """A reduction over a batch of 1 and other axes, as in tf_keras's norms, is one over these."""
+    x, axes = graph.read(op)
+    shape, axis = graph.shape(x), graph.constant(axes)
+    if axis is None or len(shape) < 2 or shape[0] != 1:
+        return False
+    over = sorted({int(a) % len(shape) for a in axis.reshape(-1)})
+    if 0 not in over:
+        return False
+    made, y = graph.shape(graph.made(op)), x
+    if over[1:]:
+        kept = graph.add_constant(np.array(over[1:], np.int32), f"{graph.name(axes)}/kept")
+        reduced = [1 if a in over else size for a, size in enumerate(shape)]
+        y = graph.add(op, graph.kind(op), [x, kept], reduced, keepDims=True)
+    graph.result(op, y if graph.shape(y) == made else graph.reshape(op, y, made))
+    return True
+
+
 def _product_with_vector(graph: FloatGraph, op: Any) -> bool:
     """BATCH_MATMUL where one side is a vector: products and their sum."""
     left, right = graph.read(op)
@@ -281,6 +299,11 @@ RULES = (
         _ROUNDING, 1e-6, _division,
     ),
     Rule("root", ("SQRT",), "MUL(x, RSQRT(x))", _NO_KERNEL, _ROUNDING, 1e-6, _root),
+    Rule(
+        "batch-reduction", ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"),
+        "the same without the batch", "reductions over the batch are not mapped", "none", 0.0,
+        _over_batch,
+    ),
     Rule(
         "channel-mean", ("MEAN",), "CONV_2D 1x1", "not mapped unless a multiple of 4",
         _ROUNDING, 1e-6, _channel_mean,

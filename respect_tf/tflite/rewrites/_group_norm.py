@@ -7,6 +7,7 @@ elementwise ops stay what they are, and the mean over a group is a 1x1 convoluti
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from respect_tf.tflite.rewrites._float_graph import FloatGraph, Shape
 from respect_tf.tflite.rewrites._rule import Rule
 
+_STATISTICS = ("MEAN", "SUM")  # of Keras 3, and of tf_keras
 _ELEMENTWISE = {
     "ADD", "SUB", "MUL", "DIV", "NEG", "SQUARE", "SQUARED_DIFFERENCE", "RSQRT", "SQRT", "MAXIMUM",
 }  # fmt: skip
@@ -46,8 +48,8 @@ def _group_norm(graph: FloatGraph, op: Any) -> bool:
     # New ops go where the old ones are, so that the order stays topological.
     for inner in region.inner:
         read = [new.get(t, -1) for t in graph.read(inner)]
-        if graph.kind(inner) == "MEAN":
-            new[graph.made(inner)] = _group_mean(graph, inner, read[0], region.shape)
+        if graph.kind(inner) in _STATISTICS:
+            new[graph.made(inner)] = _statistic(graph, inner, read[0], region.shape)
             continue
         for position, tensor in enumerate(graph.read(inner)):
             value = graph.constant(tensor)
@@ -86,7 +88,7 @@ def _region(graph: FloatGraph, op: Any) -> _Region | None:
             continue
         if made in graph.outputs:
             return None
-        if kind == "MEAN":
+        if kind in _STATISTICS:
             if not _is_group_mean(graph, other, shape):
                 return None
             has_mean = True
@@ -127,8 +129,8 @@ def _constant(graph: FloatGraph, op: Any, value: Any, shape: Shape, ones: Shape)
     return graph.add_constant(np.array(spread, np.float32).reshape(*ones, -1), name)
 
 
-def _group_mean(graph: FloatGraph, op: Any, x: int, shape: Shape) -> int:
-    """The mean over all positions, then over each group, once for each channel: [1, ..., c]."""
+def _statistic(graph: FloatGraph, op: Any, x: int, shape: Shape) -> int:
+    """The mean or sum over all positions and each group, once for each channel: [1, ..., c]."""
     groups, width = shape[-2:]
     channels = groups * width
     plain = graph.shape(x)
@@ -136,9 +138,10 @@ def _group_mean(graph: FloatGraph, op: Any, x: int, shape: Shape) -> int:
         np.arange(1, len(plain) - 1, dtype=np.int32), f"{graph.name(graph.made(op))}/axes"
     )
     over_map = graph.add(op, "MEAN", [x, axes], (*[1] * (len(plain) - 1), channels), keepDims=True)
+    count = math.prod(shape[1:-2]) * width if graph.kind(op) == "SUM" else 1
     if width == 1:
-        return over_map
-    averages = np.kron(np.eye(groups), np.full((width, width), 1 / width))
+        return over_map if count == 1 else graph.binary(op, "MUL", over_map, float(count))
+    averages = np.kron(np.eye(groups), np.full((width, width), count / width))
     row = graph.reshape(op, over_map, (1, 1, 1, channels))
     mean = graph.conv(op, row, averages.astype(np.float32).reshape(channels, 1, 1, channels))
     return graph.reshape(op, mean, graph.shape(over_map))
