@@ -29,21 +29,24 @@ from respect_tf.scheduling._pair_windows import (
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Bools, Floats
 
-# A first look at so many nodes, in so many rounds, bounds the cost from above.
+# A first look at so many nodes, in so many rounds, bounds the cost from above. Without it, 36 proofs
+# of six models on one, four and twenty hosts take 1.3 to 2 times as long.
 _FEW, _FEW_ROUNDS = 32, 4
 
 # Nodes that can be looked at in pairs.
 _MAX_NODES = 2000
 
 # True values asked for in a first round to prove the optimum, and for the first look; twice as many
-# in each of some more rounds.
+# in each of some more rounds. With those of the best chain alone, the same proofs take 1.8 to 2.3
+# times as long.
 _ROUND, _FEW_ASKED, _MOST_DOUBLED = 150, 50, 3
 
 # Costs are equal up to this factor; rounds that a tie may take where the search took fewer.
 _TIE = 1 + 1e-9
 _LEAST_TIE_ROUNDS = 8
 
-# Of more pairs than these, such a part is looked at closely before the others.
+# Of more pairs than these, such a part is looked at closely before the others. Without closer bounds,
+# the same proofs take 1.1 to 1.2 times as long.
 _MANY, _SHARE = 4000, 0.2
 
 
