@@ -29,8 +29,8 @@ from respect_tf.scheduling._pair_windows import (
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Bools, Floats
 
-# A first look at so many nodes, in so many rounds, bounds the cost from above. Without it, 36 proofs
-# of six models on one, four and twenty hosts take 1.3 to 2 times as long.
+# A first look at so many nodes, in so many rounds, bounds the cost from above. Without it, 36
+# proofs of six models on one, four and twenty hosts take 1.3 to 2 times as long.
 _FEW, _FEW_ROUNDS = 32, 4
 
 # Nodes that can be looked at in pairs.
@@ -45,8 +45,8 @@ _ROUND, _FEW_ASKED, _MOST_DOUBLED = 150, 50, 3
 _TIE = 1 + 1e-9
 _LEAST_TIE_ROUNDS = 8
 
-# Of more pairs than these, such a part is looked at closely before the others. Without closer bounds,
-# the same proofs take 1.1 to 1.2 times as long.
+# Of more pairs than these, such a part is looked at closely before the others. Without closer
+# bounds, the same proofs take 1.1 to 1.2 times as long.
 _MANY, _SHARE = 4000, 0.2
 
 

@@ -17,8 +17,8 @@ def find_windows(nodes: Nodes, upper: float) -> Bools:
     """Which nodes can be which boundary. [num_stages + 1, num_nodes].
 
     What is before a boundary after k stages costs at most k times what a stage may, and what is
-    after it as often as there are stages left. Without this, 36 proofs of six models take 1.4 to 1.8
-    times as long.
+    after it as often as there are stages left. Without this, 36 proofs of six models take 1.4 to
+    1.8 times as long.
 
     Args:
         nodes: The nodes.
