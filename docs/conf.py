@@ -70,6 +70,7 @@ _MENDED = (
         re.compile('<aside class="toc-drawer'),
         '<aside aria-label="On this page" class="toc-drawer',
     ),
+    (re.compile('<div class="highlight"><pre>'), '<div class="highlight"><pre tabindex="0">'),
     (re.compile('<table class="docutils'), '<table tabindex="0" class="docutils'),
     (re.compile('<dl>\n(?=<dd><em class="sig-param)'), '<span class="sig-list">\n'),
     (

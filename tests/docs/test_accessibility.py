@@ -13,6 +13,8 @@ _DOCS = Path(__file__).resolve().parents[2] / "out" / "docs"
 _PAGES = (
     "index.html",
     "concepts.html",
+    "command_line.html",
+    "deploying.html",
     "measured.html",
     "troubleshooting.html",
     "reference/converting.html",
