@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 import signal
 import sys
 import threading
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 import respect_tf
-from respect_tf._errors import ArgumentError, RespectError
+from respect_tf._errors import RespectError
 from respect_tf._fields import finite
 from respect_tf._reporting import in_words, make_room, printable, progress, speaking
 from respect_tf._words import command_words
@@ -319,37 +317,6 @@ def save_pipeline(
         print_json({"folder": str(saved), **pipeline.report.to_dict()})
     else:
         say(f"{pipeline.report}\nsaved to {saved}")
-
-
-def read_arrays(path: Path) -> Any:
-    from respect_tf._sample_files import read_samples
-
-    try:
-        return read_samples(path)
-    except ArgumentError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    import numpy as np
-
-    from respect_tf._files import write_file
-
-    content = io.BytesIO()
-    if path.suffix == ".npz":
-        # Not `savez`, which takes names for arguments: an output may be called "file".
-        with zipfile.ZipFile(content, "w") as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)  # type: ignore[no-untyped-call, unused-ignore]
-    elif path.suffix == ".npy" and len(arrays) == 1:
-        np.save(content, next(iter(arrays.values())), allow_pickle=False)
-    else:
-        raise click.BadParameter(
-            f"The pipeline has the outputs {', '.join(arrays)}. Expected a file named .npz"
-            f"{' or .npy' if len(arrays) == 1 else ''}. Received: '{path}'."
-        )
-    write_file(path, content.getvalue())
 
 
 def print_json(value: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import respect_tf
+from respect_tf._cli_arrays import read_arrays, save_arrays
 from respect_tf._cli_common import (
     DEVICE_HELP,
     EXISTING,
@@ -19,8 +20,6 @@ from respect_tf._cli_common import (
     one_or_several,
     print_json,
     quiet_option,
-    read_arrays,
-    save_arrays,
     say,
     seed_option,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import respect_tf
+from respect_tf._cli_arrays import read_arrays
 from respect_tf._cli_common import (
     EXISTING_FILE,
     NEW_FOLDER,
@@ -17,7 +18,6 @@ from respect_tf._cli_common import (
     overwrite_option,
     print_json,
     quiet_option,
-    read_arrays,
     say,
 )
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from respect_tf._at_hand import replicas_at_hand
 from respect_tf._choosing import frames_told
-from respect_tf._errors import DeviceError
 from respect_tf._folder import write_folder
 from respect_tf._manifest import pipeline_files
 from respect_tf._predicted_pipeline import PredictedPipeline
@@ -18,7 +18,7 @@ from respect_tf._reporting import Verbosity, counted, progress
 from respect_tf.compile import compile_segments, require_compiler
 from respect_tf.device import EdgeTpu, Hosts, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.planning import DeviceCount, share_out
+from respect_tf.planning import DeviceCount
 from respect_tf.report import (
     Comparison,
     compare_speed,
@@ -30,7 +30,6 @@ from respect_tf.run import (
     RunnerDevice,
     SegmentChain,
     create_runner,
-    list_edge_tpus,
     stream,
 )
 from respect_tf.scheduling import Schedule
@@ -292,7 +291,7 @@ class Pipeline(PredictedPipeline):
             device=device,
             backend=backend,
             devices=devices,
-            replicas=self._replicas_at_hand(device, backend, devices, reset_states=reset_states)
+            replicas=replicas_at_hand(self, device, backend, devices, reset_states=reset_states)
             if replicas is None
             else replicas,
             rebalance=rebalance,
@@ -306,29 +305,6 @@ class Pipeline(PredictedPipeline):
             output_queue_size=output_queue_size,
             verbose=verbose,
         )
-
-    def _replicas_at_hand(
-        self, device: str, backend: str, devices: Any, *, reset_states: bool
-    ) -> tuple[int, ...]:
-        """Replicas as planned, as far as there are Edge TPUs for them and a runner can have any."""
-        most = sum(self.replicas) - len(self.schedule.cpu_stages)
-        least = len(self.segments) - len(self.schedule.cpu_stages)
-        if most == least or backend == "pycoral" or not reset_states:
-            return (1,) * len(self.segments)
-        if devices is not None:
-            num_devices = len(devices) if isinstance(devices, Sequence) else most
-        elif device == "cpu" or backend == "cpu":
-            num_devices = most
-        else:
-            try:
-                num_devices = len(list_edge_tpus())
-            except DeviceError:
-                if device == "edgetpu":
-                    raise
-                num_devices = most  # the runner says why, and takes the CPU
-        if least <= num_devices < most:
-            return share_out(self.graph, self.device, self.schedule, num_devices)
-        return self.replicas
 
     def save(
         self,

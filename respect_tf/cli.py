@@ -13,6 +13,7 @@ import click
 
 import respect_tf
 from respect_tf import _cli_cut, _cli_device, _cli_fleet, _cli_plan, _cli_policy, _cli_sweep
+from respect_tf._cli_arrays import read_arrays
 from respect_tf._cli_common import (
     EXISTING,
     EXISTING_FILE,
@@ -27,7 +28,6 @@ from respect_tf._cli_common import (
     output_option,
     overwrite_option,
     quiet_option,
-    read_arrays,
     save_pipeline,
     scheduler_option,
     seed_option,

@@ -386,7 +386,7 @@ def test_labels_that_are_no_text_are_wrong_usage(model, tmp_path):
 
 @pytest.mark.parametrize("name", ["made.npy", "made.npz"])
 def test_results_are_written_whole_or_not_at_all(tmp_path, name):
-    from respect_tf._cli_common import save_arrays
+    from respect_tf._cli_arrays import save_arrays
 
     save_arrays(tmp_path / name, {"file": np.arange(3)})
     loaded = np.load(tmp_path / name)

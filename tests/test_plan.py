@@ -177,7 +177,7 @@ def test_runners_have_the_replicas_that_there_are_devices_for(model, monkeypatch
         "respect_tf._pipeline.create_runner",
         lambda *args, replicas, **options: seen.append(tuple(replicas)),
     )
-    monkeypatch.setattr("respect_tf._pipeline.list_edge_tpus", lambda: ("usb:0", "usb:1", "usb:2"))
+    monkeypatch.setattr("respect_tf._at_hand.list_edge_tpus", lambda: ("usb:0", "usb:1", "usb:2"))
     for options in (
         {},
         {"device": "cpu"},
@@ -195,7 +195,7 @@ def test_without_the_edge_tpu_runtime_auto_means_the_cpu(model, monkeypatch):
     def absent():
         raise DeviceError("libedgetpu cannot be loaded")
 
-    monkeypatch.setattr("respect_tf._pipeline.list_edge_tpus", absent)
+    monkeypatch.setattr("respect_tf._at_hand.list_edge_tpus", absent)
     pipeline = respect_tf.convert(model, num_devices=2, device=FAST_HOST, compile=False, verbose=0)
     assert pipeline.replicas == (2,)
     x = np.zeros((3, 4, 4, 8), np.int8)

@@ -9,14 +9,8 @@ from respect_tf._reporting import printable
 from respect_tf.report._advice import GLOSSARY
 from respect_tf.report._gantt import draw_gantt
 from respect_tf.report._html_parts import SCRIPT, STYLE, TOOLS
-from respect_tf.report._report_text import (
-    SOURCES,
-    WORTH,
-    ReportTable,
-    report_lines,
-    report_tables,
-    report_title,
-)
+from respect_tf.report._report_tables import ReportTable, report_tables, report_title
+from respect_tf.report._report_text import SOURCES, WORTH, report_lines
 from respect_tf.report._schedule_picture import schedule_picture
 from respect_tf.report._stage_pictures import memory_picture, pipeline_picture
 from respect_tf.report._svg import picture_html

@@ -8,7 +8,7 @@ from typing import Any
 from respect_tf._reporting import printable
 from respect_tf.device import MARGINS, devices_of, first_device
 from respect_tf.planning import DevicePlan, PlanRow, TooLarge
-from respect_tf.report._report_text import ReportTable, spread
+from respect_tf.report._report_tables import ReportTable, spread
 from respect_tf.report._text import table
 
 # More devices are worth a line if they give so much more.

@@ -9,7 +9,7 @@ from respect_tf.device import devices_of, first_device
 from respect_tf.planning import DevicePlan
 from respect_tf.report._colours import stage_colour
 from respect_tf.report._figure import finish, new_axes
-from respect_tf.report._report_text import spread
+from respect_tf.report._report_tables import spread
 
 
 def plot_plan(
