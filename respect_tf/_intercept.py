@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import copy
 import functools
 import os
 import threading
@@ -79,15 +78,15 @@ class Intercepted(Sequence[Pipeline]):
         """
         if self._data is None or converter.representative_dataset is not None:
             return None
-        copied = copy.copy(converter)
-        copied.target_spec = copy.copy(converter.target_spec)
+        copied = _copy_of(converter)
+        copied.target_spec = _copy_of(converter.target_spec)
         TFLiteConverter(copied)  # sets it up
         copied.representative_dataset = self._data
         return copied
 
     def _copied(self, converter: Any) -> Any:
         """A copy of a converter that quantises, to convert once more; None for others."""
-        return None if converter.representative_dataset is None else copy.copy(converter)
+        return None if converter.representative_dataset is None else _copy_of(converter)
 
     def _seen(self, converter: Any) -> contextlib.AbstractContextManager[list[bool]]:
         """Look at whether the float model of a conversion inside would be rewritten."""
@@ -214,6 +213,13 @@ def _remove(block: Intercepted) -> None:
             for cls, original in _originals.items():
                 cls.convert = original  # type: ignore[attr-defined]
             _originals.clear()
+
+
+def _copy_of(value: Any) -> Any:
+    """What `copy.copy` makes, which would leave a note of its own on TensorFlow's class."""
+    copied = object.__new__(type(value))
+    vars(copied).update(vars(value))
+    return copied
 
 
 def _derived(cls: type) -> Iterator[type]:
