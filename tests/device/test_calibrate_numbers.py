@@ -31,7 +31,7 @@ def test_times_are_not_too_short_to_divide_by(tmp_path, tiny):
 
 
 def test_the_largest_and_the_smallest_numbers_end_in_a_fit_or_an_error(tmp_path):
-    values = ["1e-6", "5", "9e15"]
+    values = ["1e-6", "9e15"]
     for number, (ms, macs, moved) in enumerate(itertools.product(values, values, values)):
         row = [ms, macs, moved, moved, moved, moved]
         common = ["3", "1e9", "1000", "0", "1000", "1000"]

@@ -36,7 +36,7 @@ def test_random_models_and_schedules_are_bit_exact_and_obey_the_runner(data):
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=750, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_many_random_models_and_schedules_are_bit_exact(data):
     model = data.draw(models(max_ops=20))
