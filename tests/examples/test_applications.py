@@ -64,7 +64,7 @@ _CLASSES = {
 _SMALL = (
     "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
     "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50",
-    "ResNet50V2", "VGG16", "Xception",
+    "ResNet50V2", "VGG16", "VGG19", "Xception",
 )  # fmt: skip
 # The larger classes of a family are built of the same layers: EVERY_APPLICATION=1 tries them, too.
 _NAMES = sorted(_CLASSES) if os.environ.get("EVERY_APPLICATION") else _SMALL
