@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from respect_tf._errors import SavedPipelineError
 from respect_tf._fields import FieldError, finite
 from respect_tf._manifest_fields import SCHEMA_VERSION
 from respect_tf._manifest_schema import MANIFEST, check_name, parse_manifest
+from respect_tf._provenance import installed_version
 from respect_tf.compile import files_to_compile_elsewhere
 from respect_tf.device import devices_dict
 from respect_tf.run import (
@@ -95,7 +95,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "name": pipeline.name,
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES},
         "inputs": [
             _interface(name, spec) | known
             for (name, spec), known in zip(
@@ -223,10 +223,3 @@ def tensor_properties(spec: TensorSpec) -> dict[str, Any]:
         "zero_point": None if affine is None else list(affine.zero_point),
         "axis": None if affine is None else affine.axis,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,19 @@ def provenance(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     from respect_tf import __version__
 
     versions = [f"respect_tf {__version__}"]
-    versions += [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
+    versions += [f"{name} {installed_version(name) or 'unknown'}" for name in _PACKAGES]
     asked = [
         f"{name}={_shown(value)}" for name, value in options.items() if value != defaults[name]
     ]
     return "; ".join([f"{_today()} by {', '.join(versions)}", ", ".join(asked) or "no options"])
+
+
+def installed_version(package: str) -> str | None:
+    """A package's version; that of its module where it came by another name (tensorflow-cpu)."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return getattr(sys.modules.get(package), "__version__", None)
 
 
 def _today() -> str:
