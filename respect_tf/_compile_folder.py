@@ -78,7 +78,7 @@ def compile_folder(
 
 def _adopted(folder: Path, segment: Segment, verbose: Verbosity) -> Segment:
     """A segment with the compiled model that lies in the folder; as it is if there is none."""
-    path = folder / f"{segment.name}_edgetpu.tflite"
+    path = folder / segment.compiled_file
     if segment.compiled is not None or segment.on_cpu or not os.path.lexists(path):
         return segment
     try:

@@ -296,6 +296,6 @@ def _compile_group(
     lines = [f"edgetpu_compiler -s -o . {' '.join(map(shlex.quote, files))}"]
     for name in group.models:
         for segment in made.pipelines[name].segments:
-            compiled = shlex.quote(f"{segment.name}_edgetpu.tflite")
+            compiled = shlex.quote(segment.compiled_file)
             lines.append(f"mv ./{compiled} ./{folders[name]}/")
     return lines

@@ -109,7 +109,7 @@ def inspect(
             for segment in pipeline.segments
         ),
         files=tuple(
-            f"{segment.name}{'' if segment.compiled is None else '_edgetpu'}.tflite"
+            f"{segment.name}.tflite" if segment.compiled is None else segment.compiled_file
             for segment in pipeline.segments
         ),
         replicas=tuple(

@@ -62,7 +62,7 @@ def _files(pipeline: Pipeline) -> dict[str, bytes]:
     for segment in pipeline.segments:
         files[f"{segment.name}.tflite"] = segment.content
         if segment.compiled is not None:
-            files[f"{segment.name}_edgetpu.tflite"] = segment.compiled
+            files[segment.compiled_file] = segment.compiled
         if segment.compile_log is not None:
             files[f"{segment.name}_edgetpu.log"] = segment.compile_log.encode()
     uncompiled = [
@@ -164,7 +164,7 @@ def _manifest(pipeline: Pipeline, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _segment(pipeline: Pipeline, segment: Segment) -> dict[str, Any]:
-    compiled = None if segment.compiled is None else f"{segment.name}_edgetpu.tflite"
+    compiled = None if segment.compiled is None else segment.compiled_file
     log = None if segment.compile_log is None else f"{segment.name}_edgetpu.log"
     return {
         "index": segment.index,

@@ -8,12 +8,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device._bus import PipelineTime
+from respect_tf.device._chip import ChipStage
 from respect_tf.device._compute import array_ms
 from respect_tf.device._costs import DeviceCosts
 from respect_tf.device._edge_tpu import MIB
@@ -156,7 +157,9 @@ def _measurement(where: str, folder: Path, row: Mapping[str, Any]) -> Measuremen
     ms = number("ms")
     if "model" in row:
         [model] = _listed(row["model"])
-        return _of_model(_graph(where, folder, model), ms, reload=reload)
+        whole = _whole(where, folder, model)
+        cost = whole.costs.time(whole.stage)
+        return measurement_of(whole.costs.chip, cost, whole.leaving, ms, reload=reload)
     macs, cached, streamed, read, made = (number(name) for name in _WORK)
     instructions = number(_INSTRUCTIONS) if row.get(_INSTRUCTIONS) not in (None, "") else 0.0
     return Measurement(
@@ -175,9 +178,8 @@ def _pipeline(
     ms = _number(where, row, "ms")
     segments = []
     for model, count in counts:
-        graph = _graph(where, folder, model)
-        whole = _any_costs(graph).chip.stage(range(graph.num_ops), *_tensors(graph))
-        segments.append((graph, whole, count))
+        whole = _whole(where, folder, model)
+        segments.append((whole.costs.graph, whole.stage, count))
     return PipelineTime(ms, tuple(segments))
 
 
@@ -186,8 +188,15 @@ def _shown(given: Any) -> str:
     return text if len(text) <= 100 else f"{text[:100]} ..."
 
 
-def _graph(where: str, folder: Path, model: Any) -> OpGraph:
-    """The graph of a model that is mapped as a whole."""
+class _Whole(NamedTuple):
+    """A model that is mapped as a whole, as one stage of it; on any host, as chips are alike."""
+
+    costs: DeviceCosts
+    stage: ChipStage
+    leaving: Sequence[int]
+
+
+def _whole(where: str, folder: Path, model: Any) -> _Whole:
     if isinstance(model, bytes):
         name, content = "the model", model
     else:
@@ -209,26 +218,12 @@ def _graph(where: str, folder: Path, model: Any) -> OpGraph:
             f"{where}, column model: {name} is compiled, so its layers cannot be read. Expected "
             "the model that it was compiled from."
         )
-    costs = _any_costs(graph)
-    left = costs.stage(range(graph.num_ops), *_tensors(graph)).cpu_ops
-    if left:
+    costs = DeviceCosts.of(graph, preset_of(preset_names()[0], "std"))
+    entering, leaving = stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)
+    stage = costs.chip.stage(range(graph.num_ops), entering, leaving)
+    if stage.on_cpu:
         raise ArgumentError(
-            f"{where}, column model: {graph.describe_op(left[0])} of {name} stays on the "
+            f"{where}, column model: {graph.describe_op(stage.on_cpu[0])} of {name} stays on the "
             "CPU, which the fit does not cover. Expected a segment that is mapped as a whole."
         )
-    return graph
-
-
-def _of_model(graph: OpGraph, ms: float, *, reload: bool) -> Measurement:
-    costs, (entering, leaving) = _any_costs(graph), _tensors(graph)
-    cost = costs.stage(range(graph.num_ops), entering, leaving)
-    return measurement_of(costs.chip, cost, leaving, ms, reload=reload)
-
-
-def _any_costs(graph: OpGraph) -> DeviceCosts:
-    """On any host: the chip is the same everywhere, and so is what it holds."""
-    return DeviceCosts.of(graph, preset_of(preset_names()[0], "std"))
-
-
-def _tensors(graph: OpGraph) -> tuple[Sequence[int], Sequence[int]]:
-    return stage_tensors(graph, np.zeros(graph.num_ops, np.int64), 0)
+    return _Whole(costs, stage, leaving)

@@ -57,3 +57,8 @@ class Segment:
     def label(self) -> str:
         """How messages name it; its name has the model's in it."""
         return f"segment {self.index} '{self.name}'"
+
+    @property
+    def compiled_file(self) -> str:
+        """The name that Google's compiler gives its compiled model."""
+        return f"{self.name}_edgetpu.tflite"
