@@ -93,10 +93,11 @@ def _labelled(
 
 
 def _listed(models: Any) -> list[Any]:
-    """The models of a row: one, or those of a pipeline."""
+    """The models of a row: one, or those of a pipeline; None for what names none."""
     if isinstance(models, str) and _SEPARATOR in models:
         return models.split(_SEPARATOR)
-    return list(models) if isinstance(models, list | tuple) else [models]
+    given = list(models) if isinstance(models, list | tuple) else [models]
+    return [one if isinstance(one, str | bytes | os.PathLike) else None for one in given] or [None]
 
 
 def _read_file(path: Path) -> list[tuple[str, Mapping[str, Any]]]:

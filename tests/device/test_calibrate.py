@@ -216,6 +216,8 @@ def test_a_calibrated_device_is_saved_and_taken_as_a_base_again(tmp_path):
         ([{"ms": "x", "model": "a.tflite"}], "row 0, column ms"),
         ([{"ms": 1.0, "model": None}], "row 0, column model"),
         ([{"ms": 10**400, "model": "a"}], "row 0, column ms"),
+        ([{"ms": 1.0, "model": []}], "row 0, column model"),
+        ([{"ms": 1.0, "model": [["a"], {}]}], "row 0, column model"),
     ],
 )
 def test_rows_that_make_no_sense_are_refused(rows, message):
