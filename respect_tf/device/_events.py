@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf._loops.twins import loop
+from respect_tf._reals import is_real
 from respect_tf.device._prediction import PipelinePrediction
 
 Floats = npt.NDArray[np.float64]
@@ -53,11 +54,7 @@ class StageTimes:
             )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float | np.integer | np.floating)
-                or not (math.isfinite(value) and value >= 0)
-            ):
+            if not is_real(value) or not (math.isfinite(value) and value >= 0):
                 raise ArgumentError(
                     f"A stage's {field.name} must be a finite number of ms, 0 or more. "
                     f"Received: {value!r}."

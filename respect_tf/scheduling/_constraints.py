@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf._reals import is_real
 from respect_tf.graph import OpGraph
 
 
@@ -157,13 +158,9 @@ def _room(value: Any) -> float | tuple[float, ...] | None:
 
 
 def _number(value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or math.isnan(value)
-        or value < 0
-    ):
+    if not is_real(value) or math.isnan(value) or value < 0:
         raise ArgumentError(
             f"stage_bytes must be numbers, 0 or more, or None for no limit. Received: {value!r}."
         )
-    return value.item() if isinstance(value, np.generic) else value
+    number: float = value.item() if isinstance(value, np.generic) else value
+    return number

@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf._reals import is_real
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._compiler import compiler_stages, partition_order
 from respect_tf.scheduling._items import Ints
@@ -108,11 +109,7 @@ class _Stopwatch:
         if (start, stop) not in self._known:
             ops = np.flatnonzero((self._position >= start) & (self._position < stop))
             measured = self._measure(ops)
-            if (
-                isinstance(measured, bool)
-                or not isinstance(measured, int | float | np.integer | np.floating)
-                or not (math.isfinite(measured) and measured >= 0)
-            ):
+            if not is_real(measured) or not (math.isfinite(measured) and measured >= 0):
                 raise ArgumentError(
                     f"measure returned {measured!r} for the segment of the ops "
                     f"{ops[:8].tolist()}{'...' if len(ops) > 8 else ''}. Expected milliseconds, a "
