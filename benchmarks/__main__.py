@@ -32,9 +32,11 @@ BENCHMARKS = (
 
 def main() -> None:
     """Run the benchmarks that the command line names, or all."""
-    for name in sys.argv[1:] or BENCHMARKS:
+    asked = sys.argv[1:] or BENCHMARKS
+    for name in asked:
         if name not in BENCHMARKS:
             sys.exit(f"No benchmark is named {name!r}. There are: {', '.join(BENCHMARKS)}.")
+    for name in asked:
         importlib.import_module(f"benchmarks.{name}").main()
 
 

@@ -177,7 +177,10 @@ def _rows(item: Item, found: Architecture, device: str) -> list[Item]:
         time_limit=item["time_limit"],
         seed=item["seed"],
     )
-    cpu = plan.cpu.frames_per_second
+    copies, pipelines = (
+        {row.num_devices: row.frames_per_second for row in rows}
+        for rows in (plan.copies, plan.pipelines)
+    )
     return [
         {
             "model": item["model"].removeprefix(_APPLICATION),
@@ -191,13 +194,15 @@ def _rows(item: Item, found: Architecture, device: str) -> list[Item]:
             "first_ms": row.first_ms,
             "streamed_bytes": row.streamed_bytes,
             "limited_by": row.limited_by,
-            "copies_frames_per_second": copies.frames_per_second,
-            "pipeline_frames_per_second": pipeline.frames_per_second,
-            "cpu_frames_per_second": cpu,
+            # None, an empty cell, where ops on the CPU leave no such way.
+            "copies_frames_per_second": copies.get(row.num_devices),
+            "pipeline_frames_per_second": pipelines.get(row.num_devices),
+            "cpu_frames_per_second": plan.cpu.frames_per_second,
             "is_proved": plan.is_proved,
             "origin": found.origin,
         }
-        for row, copies, pipeline in zip(plan.rows[1:], plan.copies, plan.pipelines, strict=True)
+        for row in plan.rows
+        if row.kind != "cpu"
     ]
 
 

@@ -54,6 +54,21 @@ def test_every_model_has_a_row_per_host_and_number_of_devices(done, tmp_path):
     assert {row["origin"] for row in rows} == {"architecture"}
 
 
+def test_a_model_with_ops_on_the_cpu_has_its_rows_too(tmp_path):
+    one, other = keras.Input((8, 16)), keras.Input((8, 16))
+    product = layers.Dot(axes=(2, 2))([one, other])  # BATCH_MATMUL stays on the CPU
+    model = keras.Model([one, other], layers.Dense(4)(layers.Dense(8)(product)))
+    model.save(tmp_path / "product.keras")
+    models = [str(tmp_path / "product.keras")]
+    found = sweep(models, str(tmp_path / "work"), devices=("usb3-pi5",), num_devices=3, verbose=0)
+    assert found.failures == {}
+    assert found.rows
+    assert {row["pipeline_frames_per_second"] for row in found.rows} == {None}
+    write_table(found, tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open() as file:
+        assert {row["pipeline_frames_per_second"] for row in csv.DictReader(file)} == {""}
+
+
 def test_what_fails_is_kept_with_the_reason(done):
     _, work, found = done
     assert sorted(found.failures) == [0]
