@@ -13,6 +13,7 @@ BENCHMARKS = (
     "estimate",
     "fleet",
     "hosts",
+    "installation",
     "kills",
     "labels",
     "large",
