@@ -114,8 +114,7 @@ def _size_rows(found: dict[str, Any]) -> list[Row]:
     """TensorFlow with all that it brings, this package, and the largest of the others."""
     sizes, brought = found["sizes"], set(found["tensorflow"])
     own = sizes.pop("respect-tf")
-    for name in ("pip", "setuptools"):  # the environment's own
-        sizes.pop(name, None)
+    sizes.pop("pip", None)  # the environment's own
     beside = {name: size for name, size in sizes.items() if name not in brought}
     largest = sorted(beside, key=lambda name: -beside[name])[:4]
     rest = sum(beside.values()) - sum(beside[name] for name in largest)
