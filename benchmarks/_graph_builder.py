@@ -10,6 +10,9 @@ import numpy as np
 
 from respect_tf.graph import OpAttributes, OpGraph, Quantization
 
+CLASSES = 1000
+SLIM_CLASSES = 1001  # Google's networks of 2019 have one for "none of these"
+
 _SIZES = {"int8": 1, "int32": 4}
 
 Pair = int | tuple[int, int]
@@ -144,6 +147,19 @@ class GraphBuilder:
         """
         shape = self.shape(tensor) if made is None else tuple(made)
         return self._op(kind, [tensor], shape)
+
+    def classified(self, tensor: int, classes: int = CLASSES) -> OpGraph:
+        """The graph, with a dense layer of classes at its end."""
+        self.plain("SOFTMAX", self.dense(tensor, classes))
+        return self.graph()
+
+    def slim_end(self, tensor: int) -> OpGraph:
+        """The graph, with the mean over all pixels, and classes as a 1x1 convolution."""
+        window = self.shape(tensor)[1]
+        pooled = self.average_pool(tensor, window, 1, padding="VALID")
+        here = self.conv(pooled, SLIM_CLASSES)
+        self.plain("SOFTMAX", self.plain("RESHAPE", here, (1, SLIM_CLASSES)))
+        return self.graph()
 
     def graph(self, outputs: Sequence[int] = ()) -> OpGraph:
         """The graph; what the last op makes is the model's output where none are named."""

@@ -8,115 +8,23 @@ the same ops, shapes and bytes: `tests/device/test_compute.py` compares them.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from benchmarks._graph_builder import GraphBuilder
+from benchmarks._graph_builder import CLASSES, SLIM_CLASSES, GraphBuilder
+from benchmarks._mobilenets import (
+    mobilenet_v1,
+    mobilenet_v2,
+    ssd_mobilenet_v1,
+    ssd_mobilenet_v2,
+    unet_mobilenet_v2,
+)
 from respect_tf.graph import OpGraph
-
-_CLASSES = 1000
-_SLIM_CLASSES = 1001  # Google's networks of 2019 have one for "none of these"
 
 
 @functools.cache
 def network(name: str) -> OpGraph:
     """The op graph of a network, by its name in `NETWORKS`; each is built once."""
     return NETWORKS[name]()
-
-
-def mobilenet_v1(size: int = 224, alpha: float = 1.0) -> OpGraph:
-    """MobileNet v1."""
-    net = GraphBuilder((size, size, 3), per_channel=False)
-    return _slim_end(net, _mobilenet_v1_body(net, alpha)[-1])
-
-
-def _mobilenet_v1_body(net: GraphBuilder, alpha: float = 1.0) -> list[int]:
-    """The last map of each size."""
-    here = net.conv(net.image, int(32 * alpha), 3, 2)
-    made = []
-    for filters, stride in [
-        (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2),
-        (1024, 1),
-    ]:  # fmt: skip
-        if stride == 2:
-            made.append(here)
-        here = net.conv(net.depthwise(here, 3, stride), int(filters * alpha))
-    return [*made, here]
-
-
-def mobilenet_v2(size: int = 224, classes: int = _SLIM_CLASSES) -> OpGraph:
-    """MobileNet v2."""
-    net = GraphBuilder((size, size, 3), per_channel=False)
-    here = _mobilenet_v2_body(net)[-1]
-    here = net.average_pool(net.conv(here, 1280), size // 32, 1, padding="VALID")
-    return _classified(net, here, classes)
-
-
-def _mobilenet_v2_body(net: GraphBuilder) -> list[int]:
-    """What the network makes: the widest map of each size, and the last narrow one."""
-    here = net.conv(net.image, 32, 3, 2)
-    here = net.conv(net.depthwise(here), 16)
-    wide = []
-    for filters, count, stride in [
-        (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1),
-    ]:  # fmt: skip
-        for block in range(count):
-            first = block == 0
-            expanded = net.conv(here, 6 * net.shape(here)[-1])
-            if first and stride == 2:
-                wide.append(expanded)
-            made = net.conv(net.depthwise(expanded, 3, stride if first else 1), filters)
-            here = made if first else net.add(here, made)
-    return [*wide, here]
-
-
-def unet_mobilenet_v2(size: int = 128, classes: int = 3) -> OpGraph:
-    """The U-Net of TensorFlow's tutorial on segmentation: MobileNet v2 and upsampling."""
-    net = GraphBuilder((size, size, 3))
-    *skips, here = _mobilenet_v2_body(net)
-    for filters, skip in zip((512, 256, 128, 64), reversed(skips), strict=True):
-        here = net.concatenate([net.transpose_conv(here, filters), skip])
-    net.transpose_conv(here, classes)
-    return net.graph()
-
-
-_ANCHORS = (3, 6, 6, 6, 6, 6)
-_DETECTED = 91  # COCO's classes and "none"
-
-
-def _ssd(net: GraphBuilder, sources: Sequence[int]) -> OpGraph:
-    """SSD's heads on maps of six sizes: boxes and scores leave, the rest is for the CPU."""
-    boxes, scores = [], []
-    for anchors, source in zip(_ANCHORS, sources, strict=True):
-        for values, made in ((4, boxes), (_DETECTED, scores)):
-            head = net.conv(source, anchors * values)
-            count = math.prod(net.shape(head)[1:]) // values
-            made.append(net.plain("RESHAPE", head, (1, count, values)))
-    named = net.stack(boxes), net.plain("LOGISTIC", net.stack(scores))
-    return net.graph(named)
-
-
-def _ssd_ends(net: GraphBuilder, here: int) -> list[int]:
-    made = []
-    for narrow, wide in ((256, 512), (128, 256), (128, 256), (64, 128)):
-        here = net.conv(net.conv(here, narrow), wide, 3, 2)
-        made.append(here)
-    return made
-
-
-def ssd_mobilenet_v1(size: int = 300) -> OpGraph:
-    """SSD on MobileNet v1, with the classes of COCO."""
-    net = GraphBuilder((size, size, 3), per_channel=False)
-    *_, middle, here = _mobilenet_v1_body(net)
-    return _ssd(net, [middle, here, *_ssd_ends(net, here)])
-
-
-def ssd_mobilenet_v2(size: int = 300) -> OpGraph:
-    """SSD on MobileNet v2, with the classes of COCO."""
-    net = GraphBuilder((size, size, 3), per_channel=False)
-    *_, middle, here = _mobilenet_v2_body(net)
-    here = net.conv(here, 1280)
-    return _ssd(net, [middle, here, *_ssd_ends(net, here)])
 
 
 def densenet121(size: int = 224) -> OpGraph:
@@ -130,7 +38,7 @@ def densenet121(size: int = 224) -> OpGraph:
         for _ in range(count):
             made = net.conv(net.conv(net.scale(here), 128), 32, 3)
             here = net.concatenate([here, made])
-    return _classified(net, net.mean(net.scale(here)))
+    return net.classified(net.mean(net.scale(here)))
 
 
 def resnet(counts: tuple[int, ...], size: int = 224) -> OpGraph:
@@ -144,7 +52,7 @@ def resnet(counts: tuple[int, ...], size: int = 224) -> OpGraph:
             shortcut = here if unit else net.conv(here, 4 * width, 1, stride)
             made = net.conv(net.conv(here, width, 1, stride), width, 3)
             here = net.add(shortcut, net.conv(made, 4 * width))
-    return _classified(net, net.mean(here))
+    return net.classified(net.mean(here))
 
 
 def resnet_v2(counts: tuple[int, ...], size: int = 224) -> OpGraph:
@@ -168,7 +76,7 @@ def resnet_v2(counts: tuple[int, ...], size: int = 224) -> OpGraph:
             else:
                 made = net.conv(net.pad(made, 1, 1), width, 3, stride, padding="VALID")
             here = net.add(shortcut, net.conv(made, 4 * width))
-    return _classified(net, net.mean(net.scale(here)))
+    return net.classified(net.mean(net.scale(here)))
 
 
 def vgg(counts: tuple[int, ...], size: int = 224) -> OpGraph:
@@ -179,7 +87,7 @@ def vgg(counts: tuple[int, ...], size: int = 224) -> OpGraph:
         for _ in range(count):
             here = net.conv(here, min(512, 64 << block), 3)
         here = net.max_pool(here, 2, 2)
-    return _classified(net, net.dense(net.dense(here, 4096), 4096))
+    return net.classified(net.dense(net.dense(here, 4096), 4096))
 
 
 def squeezenet(size: int = 224) -> OpGraph:
@@ -191,7 +99,7 @@ def squeezenet(size: int = 224) -> OpGraph:
         narrow = net.conv(here, squeeze)
         here = net.concatenate([net.conv(narrow, 4 * squeeze), net.conv(narrow, 4 * squeeze, 3)])
         here = net.max_pool(here, 3, 2, padding="VALID") if pools else here
-    here = net.mean(net.conv(here, _CLASSES))
+    here = net.mean(net.conv(here, CLASSES))
     net.plain("SOFTMAX", here)
     return net.graph()
 
@@ -212,7 +120,7 @@ def inception_v1(size: int = 224) -> OpGraph:
         if modules is not _INCEPTION_V1[-1]:
             window = 3 if modules is _INCEPTION_V1[0] else 2
             here = net.max_pool(here, window, 2)
-    return _slim_end(net, here)
+    return net.slim_end(here)
 
 
 _INCEPTION_V1 = (
@@ -286,7 +194,7 @@ def inception_v4(size: int = 299) -> OpGraph:
         ])  # fmt: skip
     window = net.shape(here)[1]
     here = net.average_pool(here, window, 1, padding="VALID")
-    return _classified(net, here, _SLIM_CLASSES)
+    return net.classified(here, SLIM_CLASSES)
 
 
 def inception_resnet_v2(size: int = 299) -> OpGraph:
@@ -326,7 +234,7 @@ def inception_resnet_v2(size: int = 299) -> OpGraph:
     for _ in range(10):
         long = net.conv(net.conv(net.conv(here, 192), 224, (1, 3)), 256, (3, 1))
         here = _residual(net, here, [net.conv(here, 192), long])
-    return _classified(net, net.mean(net.conv(here, 1536)))
+    return net.classified(net.mean(net.conv(here, 1536)))
 
 
 def _residual(net: GraphBuilder, here: int, branches: list[int]) -> int:
@@ -354,7 +262,7 @@ def efficientnet_edgetpu(depth: float = 1.0, size: int = 224, width: float = 1.0
             here = net.add(here, made) if block else made
     here = net.conv(here, _eighths(1280 * width))
     here = net.average_pool(here, net.shape(here)[1], 1, padding="VALID")
-    return _classified(net, here, _SLIM_CLASSES)
+    return net.classified(here, SLIM_CLASSES)
 
 
 def _eighths(filters: float) -> int:
@@ -363,23 +271,10 @@ def _eighths(filters: float) -> int:
     return rounded + 8 if rounded < 0.9 * filters else rounded
 
 
-def _slim_end(net: GraphBuilder, here: int) -> OpGraph:
-    """The mean over all pixels, and classes as a 1x1 convolution."""
-    window = net.shape(here)[1]
-    here = net.conv(net.average_pool(here, window, 1, padding="VALID"), _SLIM_CLASSES)
-    net.plain("SOFTMAX", net.plain("RESHAPE", here, (1, _SLIM_CLASSES)))
-    return net.graph()
-
-
 def _stem(net: GraphBuilder) -> int:
     """How ResNets and DenseNets begin: a convolution of 7x7 and a pool, padded as Keras does."""
     here = net.conv(net.pad(net.image, 3, 3), 64, 7, 2, padding="VALID")
     return net.max_pool(net.pad(here, 1, 1), 3, 2, padding="VALID")
-
-
-def _classified(net: GraphBuilder, here: int, classes: int = _CLASSES) -> OpGraph:
-    net.plain("SOFTMAX", net.dense(here, classes))
-    return net.graph()
 
 
 NETWORKS: dict[str, Callable[[], OpGraph]] = {

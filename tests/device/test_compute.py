@@ -10,9 +10,10 @@ from random_models import models
 
 from benchmarks._device_networks import impossible
 from benchmarks._graph_builder import GraphBuilder
+from benchmarks._mobilenets import mobilenet_v1, mobilenet_v2
 from benchmarks._network_fit import Design, host_ranges, known_constants
 from benchmarks._network_runs import network_runs, probe_runs
-from benchmarks.networks import NETWORKS, mobilenet_v1, mobilenet_v2, network
+from benchmarks.networks import NETWORKS, network
 from respect_tf.device import op_parameters
 from respect_tf.device._compute import PRICES, array_ms, chip_ms, op_work, padded_macs
 from respect_tf.graph import OpGraph
