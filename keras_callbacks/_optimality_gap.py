@@ -48,7 +48,7 @@ class OptimalityGap(KerasCallback):
 
         Args:
             labels: Graphs that training does not see, with their best schedules:
-                `respect_tf.training.load_labels` or `make_labels`.
+                `respect_tf.training.load_labels`.
             target: The mean gap at which training stops; None to go on.
             every: Epochs between measurements.
             verbose: `"auto"` reports why training stops, 0 nothing.

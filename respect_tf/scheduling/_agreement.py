@@ -64,41 +64,22 @@ def is_below(cost: float, lower_bound: float) -> bool:
 
 
 def save_evidence(graph: OpGraph, schedules: Sequence[dict[str, Any]]) -> str:
-    """Write a graph and what is said about schedules for it to a JSON file.
+    """Write a graph and what is said about schedules for it to a new file for temporary ones.
 
-    The file is a new one in the folder for temporary files.
-
-    Args:
-        graph: The graph.
-        schedules: Names and values that JSON knows, for each schedule.
-
-    Returns:
-        What to tell the user about it.
+    Names and values of schedules have to be such as JSON knows. Returns what to tell the user.
     """
-    content = json.dumps({"graph": _graph_arrays(graph), "schedules": list(schedules)})
+    names = (
+        *("parameter_bytes", "input_offsets", "input_tensors", "output_offsets", "output_tensors"),
+        *("tensor_bytes", "is_constant", "model_inputs", "model_outputs", "colocated"),
+    )
+    arrays = {name: getattr(graph, name).tolist() for name in names}
     try:
         handle, path = tempfile.mkstemp(prefix="respect_tf_disagreement_", suffix=".json")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
+            json.dump({"graph": arrays, "schedules": list(schedules)}, file)
     except OSError as error:
         return f"Please report it; the schedules could not be saved ({error})."
     return f"Please report it with '{path}', which holds the graph and the schedules."
-
-
-def _graph_arrays(graph: OpGraph) -> dict[str, Any]:
-    names = (
-        "parameter_bytes",
-        "input_offsets",
-        "input_tensors",
-        "output_offsets",
-        "output_tensors",
-        "tensor_bytes",
-        "is_constant",
-        "model_inputs",
-        "model_outputs",
-        "colocated",
-    )
-    return {name: getattr(graph, name).tolist() for name in names}
 
 
 def _fields(schedule: Schedule) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._stage_batch import stage_parts
 
 
@@ -31,53 +30,38 @@ class Answer:
 
 
 def answer_of(problem: Problem, stages: Ints) -> Answer:
-    """A schedule of items with the lower bound that needs no search.
-
-    Args:
-        problem: The problem.
-        stages: int64 [num_items], a valid schedule.
-    """
-    costs, crossing = costs_of(problem, stages)
-    cost = float(costs.max() if problem.combine == "max" else costs.sum())
-    cost = max(cost, shared_load(problem, stages))
-    return Answer(Chain(stages, cost, crossing), min(problem.lower_bound(), cost))
-
-
-def true_stage_value(problem: Problem, before: Bools, after: Bools) -> tuple[float, float]:
-    """What the objective says that a stage costs, and adds to a load that all stages share.
-
-    Args:
-        problem: The problem.
-        before: bool [num_items], the ideal that the stage begins with.
-        after: bool [num_items], the larger ideal that it ends with.
-    """
-    parts = stage_parts(problem, before, after)
-    objective = problem.objective
-    if isinstance(objective, BoundedObjective):
-        cost, load = objective.stage_value(problem.graph, *parts)
-        return float(cost), float(load)
-    return float(objective.stage_cost(problem.graph, *parts)), 0.0
-
-
-def shared_load(problem: Problem, stages: Ints) -> float:
-    """What all stages put on what they share; 0 where the objective knows no such thing."""
-    if not isinstance(problem.objective, BoundedObjective):
-        return 0.0
-    every = range(problem.num_stages)
-    return math.fsum(
-        true_stage_value(problem, stages < stage, stages <= stage)[1] for stage in every
-    )
-
-
-def costs_of(problem: Problem, stages: Ints) -> tuple[Floats, float]:
-    """Cost of each stage [num_stages], and crossing bytes of all stages together."""
+    """A valid schedule, int64 [num_items], with the lower bound that needs no search."""
     op_costs, entering, leaving = stage_sums(problem, stages)
     crossing = float(entering.sum() + leaving.sum())
     if problem.linear.exact:
-        return problem.cost(op_costs, entering, leaving), crossing
-    every = range(problem.num_stages)
-    costs = [true_stage_value(problem, stages < stage, stages <= stage)[0] for stage in every]
-    return np.array(costs), crossing
+        costs = problem.cost(op_costs, entering, leaving)
+        cost = float(costs.max() if problem.combine == "max" else costs.sum())
+    else:
+        cost = true_cost(problem, stages)
+    return Answer(Chain(stages, cost, crossing), min(problem.lower_bound(), cost))
+
+
+def true_cost(problem: Problem, stages: Ints) -> float:
+    """What an objective that can bound its costs says that a valid schedule of items costs."""
+    objective = bounded_objective(problem)
+    values = [
+        objective.stage_value(problem.graph, *stage_parts(problem, stages < k, stages <= k))
+        for k in range(problem.num_stages)
+    ]
+    return float(objective.combined_cost(*zip(*values, strict=True)))
+
+
+def bounded_objective(problem: Problem) -> BoundedObjective:
+    """The objective of a problem that is known to be one that bounds its costs."""
+    if not isinstance(problem.objective, BoundedObjective):
+        raise TypeError(problem.objective)
+    return problem.objective
+
+
+def linear_cost(problem: Problem, stages: Ints) -> float:
+    """The linear form of the cost: less than the cost where that is not linear."""
+    costs = problem.cost(*stage_sums(problem, stages))
+    return float(costs.max() if problem.combine == "max" else costs.sum())
 
 
 def stage_sums(problem: Problem, stages: Ints) -> tuple[Floats, Floats, Floats]:
@@ -87,9 +71,7 @@ def stage_sums(problem: Problem, stages: Ints) -> tuple[Floats, Floats, Floats]:
     made_in = np.where(problem.tensor_items >= 0, stages[problem.tensor_items], -1)
     read_in = stages[problem.reader_items]
     later = read_in > made_in[tensors]
-    pairs = np.unique(
-        tensors[later] * num_stages + read_in[later]
-    )  # (tensor, stage) that it enters
+    pairs = np.unique(tensors[later] * num_stages + read_in[later])  # of a tensor and a stage
     left = np.unique(tensors[later & problem.tensor_leaves[tensors]])
     sizes = problem.tensor_bytes
 

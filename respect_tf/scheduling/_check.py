@@ -116,26 +116,8 @@ def _check_edges(graph: OpGraph, stages: npt.NDArray[np.int32]) -> None:
         )
 
 
-def checked_cost(
-    graph: OpGraph, schedule: Schedule, objective: Objective, constraints: Constraints | None
-) -> Number:
-    """`schedule_cost` of a schedule that says no cost itself, once it is known to be valid.
-
-    Raises:
-        ScheduleError: See `check_schedule`.
-    """
-    check_schedule(graph, schedule, constraints=constraints)
-    return schedule_cost(graph, schedule, objective)
-
-
 def schedule_cost(graph: OpGraph, schedule: Schedule, objective: Objective) -> Number:
-    """The cost of a valid schedule, straight from the definitions.
-
-    Args:
-        graph: The graph.
-        schedule: A valid schedule for it.
-        objective: Whose cost to compute.
-    """
+    """The cost of a valid schedule, straight from the definitions."""
     if isinstance(objective, BoundedObjective):
         return objective.schedule_cost(graph, schedule)
     return objective.total_cost(stage_costs(graph, schedule, objective))

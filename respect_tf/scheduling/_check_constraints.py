@@ -17,13 +17,7 @@ def check_constraints(
     constraints: Constraints,
     cpu_stages: Collection[int] = (),
 ) -> None:
-    """Check that a valid schedule keeps constraints.
-
-    Args:
-        graph: The graph.
-        stages: The stage of each op.
-        constraints: The constraints, of ops and tensors of the graph.
-        cpu_stages: Stages on the host, which have room for any parameters.
+    """Check that a valid schedule keeps constraints; CPU stages have room for any parameters.
 
     Raises:
         ScheduleError: It does not. The message names the ops, tensor or stage.

@@ -42,22 +42,11 @@ def anneal(
     draws: Floats,
     random: int,
 ) -> Chain:
-    """Simulated annealing over schedules: see `respect_anneal` in `_loops/anneal.c`.
+    """Simulated annealing over schedules by linear cost: `respect_anneal` in `_loops/anneal.c`.
 
-    Args:
-        problem: The problem. Where its linear cost is not exact, that is what is lowered.
-        stages: int64 [num_items], a valid schedule.
-        scale: The unit of costs in the energy.
-        bound: What costs no more is not improved.
-        num_steps: Number of temperatures.
-        moves_per_step: Moves at each of them.
-        heats: The first and the last one, as parts of the energy.
-        powers: The powers of costs at first and at last.
-        draws: Exponentially distributed numbers, a power of two of them.
-        random: State of the random numbers.
-
-    Returns:
-        The best schedule seen, with its linear cost.
+    `scale` is the unit of costs in the energy, and what costs no more than `bound` is not improved.
+    Heats, as parts of the energy, and powers of costs are those of the first and of the last of
+    `num_steps` temperatures; draws are exponentially distributed, a power of two of them.
     """
     best = np.array(stages, np.int64)
     quality = np.empty(2)
@@ -88,22 +77,10 @@ def cut_order(
     allowed: Bools | None = None,
     deadline: float = math.inf,
 ) -> Chain | None:
-    """The best cut of an order by linear cost.
+    """The best cut of an order, int64 [num_items], by linear cost; `None` if none keeps the limit.
 
-    Args:
-        problem: The problem.
-        order: int64 [num_items], a topological order.
-        limit: What it may cost.
-        by_crossing: Whether the best is that of fewest crossing bytes; not for costs that are added
-            up.
-        allowed: bool [num_stages + 1, num_items + 1], positions that boundaries may have.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-
-    Returns:
-        `None` if none keeps the limit and the constraints.
-
-    Raises:
-        BudgetExceededError: The deadline passed.
+    `by_crossing` asks for the fewest crossing bytes instead, not where costs are added up;
+    `allowed` says which positions boundaries may have, bool [num_stages + 1, num_items + 1].
     """
     stages = np.zeros(problem.num_items, np.int64)
     quality = np.empty(2)
@@ -133,20 +110,13 @@ def sweep_order(
 ) -> tuple[Floats, float]:
     """How far chains of intervals within a limit get: see `respect_sweep` in `_loops/sweep.c`.
 
-    Args:
-        events: Where those of each stop begin, spans of starts, and changes of cost.
-        sums: Weight and bytes before each position, [num_items + 1] each.
-        windows: First and last positions of boundaries, [num_stages + 1], and rooms of stages.
-        limit: What a chain may cost.
-        is_sum: Whether the costs of stages are added up.
-        deadline: On `time.perf_counter()`'s clock in seconds.
+    Events are where those of each stop begin, spans of starts, and changes of cost; sums are
+    weights and bytes before each position, [num_items + 1]; windows are the first and last
+    positions of boundaries, [num_stages + 1], and rooms of stages.
 
     Returns:
         The least cost up to each position, [num_stages + 1, num_items + 1], 0 where costs are not
         added up, infinite above the limit; and the next limit that would let any chain get further.
-
-    Raises:
-        BudgetExceededError: The deadline passed.
     """
     offsets, spans, changes = events
     num_items, num_stages = len(sums[0]) - 1, len(windows[0]) - 1
@@ -174,19 +144,12 @@ def sweep_order(
 def choose_band(
     problem: Problem, stages: Ints, is_open: Bools, depth: int, most: int, random: int
 ) -> tuple[Ints, Ints, int]:
-    """Let some of the items next to some boundaries cross them.
+    """Let some of the items next to open boundaries, bool [num_stages + 1], cross them.
 
-    Args:
-        problem: The problem.
-        stages: int64 [num_items], a valid schedule.
-        is_open: bool [num_stages + 1], boundaries that items may cross.
-        depth: Items may be so many edges away from the boundary, less one.
-        most: Items that may cross one boundary.
-        random: State of the random numbers.
+    Of each boundary, at most so many that are at most `depth + 1` edges away from it.
 
     Returns:
-        First and last stage of each item, int64 [num_items] each, and the state of the random
-        numbers.
+        First and last stage of each item, int64 [num_items] each, and the state of random numbers.
     """
     earliest, latest = np.empty((2, problem.num_items), np.int64)
     state = np.array([random])
@@ -214,22 +177,14 @@ def search_ideals(
     prune: bool,
     settling: float,
 ) -> tuple[Ints, float] | None:
-    """Search all schedules that keep a cost limit.
+    """Search all schedules whose items keep ranges of stages, and their cost a limit.
 
-    Args:
-        problem: The problem.
-        ranges: First and last stage of each item, int64 [num_items] each.
-        limit: The limit.
-        budget: What may be used.
-        prune: Whether transfers cost nothing and nothing is constrained: it then finds some
-            schedule, which need not be the cheapest.
-        settling: Work that may be spent on fewer crossing bytes at the same cost.
+    `prune` says that transfers cost nothing and nothing is constrained: it then finds some
+    schedule, which need not be the cheapest. `settling` is work that may be spent on fewer
+    crossing bytes at the same cost.
 
     Returns:
         Stages of items and what they cost; `None` if there is no such schedule.
-
-    Raises:
-        BudgetExceededError: The budget did not last.
     """
     arrays = arrays_of(problem)
     if not arrays.sums.any():
@@ -282,12 +237,7 @@ def _call(name: str, problem: Problem, *arguments: Any) -> bool:
 
 
 def _checked(result: int) -> bool:
-    """Whether something was found.
-
-    Raises:
-        BudgetExceededError: The loop gave up.
-        MemoryError: There was not enough memory.
-    """
+    """Whether something was found. Raises where the loop gave up, or had not enough memory."""
     if result == _loops.GAVE_UP:
         raise BudgetExceededError
     if result == _loops.NO_MEMORY:

@@ -22,15 +22,11 @@ def solve_compiler(problem: Problem, deadline: float) -> Answer:
 
     The target is total bytes / stages + 1. A stage takes ops while it stays within the target, but
     leaves one op for each later stage, and all ops that make outputs to the last, which takes the
-    rest.
+    rest. The objective does not matter.
 
     Where that has no valid answer, and the partitioner aborts, as little as possible is changed:
     ops that must share a stage count as one op; an op above the target gets a stage of its own; and
     where too few ops come before the first output, stages of one op reach beyond it.
-
-    Args:
-        problem: The problem. Its objective does not matter for the cut.
-        deadline: Not needed.
     """
     del deadline
     return answer_of(problem, compiler_stages(problem))

@@ -13,13 +13,12 @@ import numpy as np
 
 from respect_tf.scheduling._bounded import BoundedObjective, LinearBound, undominated
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._cut_search import BoundarySearch
-from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Problem
+from respect_tf.scheduling._stage_ranges import closure_of
 
 # Bounds are loosened by this part against rounding.
 _LOOSER = 1 - 1e-12
@@ -109,7 +108,7 @@ class CutSearch:
         rows = [np.frombuffer(row, bool) for row in sorted(self._found)]
         for stages in known:
             rows += [stages < boundary for boundary in range(problem.num_stages + 1)]
-        return IdealNodes(problem, Ideals.of_rows(problem, np.unique(np.array(rows), axis=0)))
+        return IdealNodes.of_rows(problem, np.unique(np.array(rows), axis=0))
 
 
 def linear_bounds(problem: Problem) -> list[LinearBound]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 
-from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Chain
-from respect_tf.scheduling._milp import open_variables, search_window
+from respect_tf.scheduling._milp import improve_by_program, open_variables
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proof import prove
 from respect_tf.scheduling._schedulers import solve_policy
@@ -33,12 +31,8 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     """The optimum and, where time and work last, the proof of it.
 
     It begins with what `"policy"` does, and is never worse. What that leaves open is searched
-    completely, and at last by an integer program.
-
-    Args:
-        problem: The problem.
-        deadline: When to give up, on `time.perf_counter()`'s clock in seconds. Without one, that
-            is after a fixed amount of work.
+    completely, and at last by an integer program. Without a deadline, it gives up after a fixed
+    amount of work.
 
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
@@ -48,7 +42,9 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         return answer
     answer = prove(problem, answer, _part(deadline, _PROOF_SHARE))
     if _is_open(answer) and _is_for_program(problem, answer.chain, deadline):
-        answer = _by_program(problem, answer, _part(deadline, _PROGRAM_SHARE))
+        max_nodes = _MAX_NODES if deadline == math.inf else None
+        until = _part(deadline, _PROGRAM_SHARE)
+        answer = improve_by_program(problem, answer, None, until, max_nodes)
     if _is_open(answer) and time.perf_counter() < deadline < math.inf:
         answer = search_problem(problem, start=answer, deadline=deadline, seed=1)
     return answer
@@ -72,14 +68,3 @@ def _is_for_program(problem: Problem, known: Chain, deadline: float) -> bool:
     if deadline - time.perf_counter() < _LEAST_TIME / _PROGRAM_SHARE:
         return False
     return open_variables(problem, known) <= (_MAX_OPEN if deadline == math.inf else 2 * _MAX_OPEN)
-
-
-def _by_program(problem: Problem, answer: Answer, deadline: float) -> Answer:
-    """The better of an answer and what an integer program finds."""
-    max_nodes = _MAX_NODES if deadline == math.inf else None
-    # HiGHS may contradict itself, or find nothing: what is known without it still holds.
-    with contextlib.suppress(SolverError, ScheduleError):
-        found = search_window(problem, answer.chain, None, deadline, max_nodes=max_nodes).answer
-        best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
-        return Answer(best, min(max(answer.lower_bound, found.lower_bound), best.cost))
-    return answer

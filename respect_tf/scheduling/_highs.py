@@ -48,17 +48,10 @@ TOO_LATE = MilpClaim(False, None, None, math.inf, -math.inf)
 def run_highs(
     model: MilpModel, start: Ints | None, *, presolve: bool, deadline: float, max_nodes: int
 ) -> MilpClaim:
-    """Solve, beginning with a schedule if one is known. Nothing is printed.
+    """Solve a program with one open y or more, and print nothing.
 
-    The schedule's stages are fixed first, which takes no search: that gives the rest of the
-    solution to begin with, and what HiGHS says that it costs.
-
-    Args:
-        model: The program, with one open y or more.
-        start: int64 [num_items], a schedule that keeps all rows of the model.
-        presolve: Whether HiGHS may simplify the program first.
-        deadline: When to give up, on `time.perf_counter()`'s clock in seconds.
-        max_nodes: After how many nodes of the search tree to give up.
+    The stages of a schedule that keeps all its rows, if one is known, are fixed first, which takes
+    no search: that gives the rest of the solution to begin with, and what HiGHS says that it costs.
 
     Raises:
         SolverError: HiGHS fails, or returns something that is no schedule.

@@ -6,25 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.scheduling._chain import IDEAL_WORK, Budget
-from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._problem import Bools, Problem
 
 _CHECK_EVERY = 1 << 10
 
 
-def list_ideals(problem: Problem, most: int, budget: Budget) -> Ideals | None:
-    """All ideals by their number of items, whatever the constraints say.
-
-    Args:
-        problem: The problem.
-        most: How many there may be.
-        budget: What may be used.
+def list_ideals(problem: Problem, most: int, budget: Budget) -> Bools | None:
+    """All ideals, whatever the constraints say; `None`, soon, if there are more than `most`.
 
     Returns:
-        `None` if there are more, which is found out quickly.
-
-    Raises:
-        BudgetExceededError: The budget did not last.
+        The items of each, bool [num_ideals, num_items].
     """
     levels = [0] * problem.num_items
     for item, row in enumerate(problem.predecessors):
@@ -49,7 +40,7 @@ def list_ideals(problem: Problem, most: int, budget: Budget) -> Ideals | None:
             larger = ideal | 1 << item
             added = [after for after in successors[item] if needs[after] & ~larger == 0]
             found.append((larger, (*ready[index + 1 :], *added)))
-    return Ideals.of_rows(problem, _bits([ideal for ideal, _ in found], problem.num_items))
+    return _bits([ideal for ideal, _ in found], problem.num_items)
 
 
 def _bits(masks: list[int], num_bits: int) -> Bools:

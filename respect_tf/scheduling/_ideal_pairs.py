@@ -8,7 +8,6 @@ from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats
-from respect_tf.scheduling._stage_batch import StageBatch, first_difference
 
 # Ideals whose tensors are looked at together: few tensors wait in neighbours, and threads cost more
 # than matrix products as small as these.
@@ -134,45 +133,3 @@ def _shared_sums(bits: Bools, amounts: Floats) -> Floats:
         right = here[:, columns].astype(np.float64)
         shared[:, top:bottom, top + columns] = left @ right
     return shared
-
-
-class IdealBatch(StageBatch):
-    """Stages between ideals of a list; `pairs` [2, num_pairs] are rows of it."""
-
-    def __init__(
-        self, ideals: Ideals, pairs: Ints, entering: Floats, leaving: Floats, weights: Floats
-    ) -> None:
-        super().__init__(ideals.problem, entering, leaving, weights)
-        self._ideals, self._pairs = ideals, pairs
-
-    def select(self, which: Bools) -> IdealBatch:
-        """See `StageBatch`."""
-        return IdealBatch(
-            self._ideals,
-            self._pairs[:, which],
-            self.entering_bytes[which],
-            self.leaving_bytes[which],
-            self.leaving_weights[which],
-        )
-
-    def _sums(self, values: Floats) -> Floats:
-        rows, columns = self._pairs
-        sums = self._ideals.sums(values)
-        result: Floats = sums[columns] - sums[rows]
-        return result
-
-    def _maxima(self, values: Floats) -> Floats:
-        # The largest item between two ideals is where running counts, largest first, part.
-        levels, held = self._ideals.level_counts(values)
-        result: Floats = levels[first_difference(held.T, held.T, self._pairs)]
-        return result
-
-    def _contains(self, items: Ints) -> Bools:
-        rows, columns = self._pairs
-        held = self._ideals.rows[:, items]
-        result: Bools = held[columns] & ~held[rows]
-        return result
-
-    def _members(self, index: int) -> tuple[Bools, Bools]:
-        before, after = self._ideals.rows[self._pairs[:, index]]
-        return before, after

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import math
 
 import numpy as np
 
-from respect_tf.scheduling._answers import costs_of
+from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import search_ideals
 from respect_tf.scheduling._items import Ints
@@ -20,13 +21,9 @@ _TIES_WORK = 200_000
 
 
 class IdealSearch:
-    """The schedules of a problem that keep a cost limit.
-
-    Args:
-        problem: One whose linear cost is exact.
+    """The schedules of a problem whose linear cost is exact that keep a cost limit.
 
     Attributes:
-        problem: The problem.
         can_prune: Whether candidates that others hold can be left out, which spares most work.
     """
 
@@ -46,29 +43,8 @@ class IdealSearch:
             and problem.linear.enter == problem.linear.leave == 0
         )
 
-    def optimum(self, known: Chain, budget: Budget) -> Chain:
-        """The schedule that `"exact"` finds.
-
-        Args:
-            known: A schedule.
-            budget: What may be used.
-
-        Raises:
-            BudgetExceededError: The budget did not last.
-        """
-        chain, low = self.raise_bound(known, self.problem.lower_bound(), budget)
-        found = self.best_within(low, budget, math.inf) if low >= chain.cost else None
-        if found is None:
-            raise BudgetExceededError
-        return found
-
     def raise_bound(self, known: Chain, low: float, budget: Budget) -> tuple[Chain, float]:
         """Search all schedules below limits that rise from a lower bound to a known cost.
-
-        Args:
-            known: A schedule.
-            low: A lower bound of the cost.
-            budget: What may be used.
 
         Returns:
             The known schedule or a better one, and the best lower bound proved; they are equal
@@ -127,20 +103,9 @@ class IdealSearch:
         return None
 
     def best_within(self, limit: float, budget: Budget, ties: float = _TIES_WORK) -> Chain | None:
-        """The cheapest of all schedules that keep a cost limit.
+        """The cheapest of all schedules that keep a cost limit; `None` if there is none.
 
         Of several, it is one of fewest crossing bytes, where that takes no more than some work.
-
-        Args:
-            limit: The limit.
-            budget: What may be used.
-            ties: Work for that, in the unit of `Budget`.
-
-        Returns:
-            `None` if there is none.
-
-        Raises:
-            BudgetExceededError: The budget did not last.
         """
         return self._search(limit, budget, settling=ties)
 
@@ -153,4 +118,4 @@ class IdealSearch:
         if found is None:
             return None
         stages, cost = found
-        return Chain(stages, cost, costs_of(self.problem, stages)[1])
+        return dataclasses.replace(answer_of(self.problem, stages).chain, cost=cost)

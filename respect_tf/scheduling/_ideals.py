@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._stage_batch import item_sums
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,19 +32,19 @@ class Ideals:
     known: dict[bytes, npt.NDArray[np.generic]] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of_rows(cls, problem: Problem, rows: Bools) -> Ideals:
+    def of_rows(cls, problem: Problem, rows: Bools) -> Self:
         """Ideals in any order, with the items of each, bool [num_ideals, num_items]."""
         return cls(problem, rows[np.argsort(rows.sum(axis=1), kind="stable")])
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, which: npt.NDArray[np.generic]) -> Ideals:
+    def select(self, which: npt.NDArray[np.generic]) -> Self:
         """Some of the ideals. `which` are indices or a mask."""
         known = {key: values[which] for key, values in self.known.items()}
-        return Ideals(self.problem, self.rows[which], known)
+        return dataclasses.replace(self, rows=self.rows[which], known=known)
 
-    def of(self, problem: Problem) -> Ideals:
+    def of(self, problem: Problem) -> Self:
         """The same ideals for a problem that differs in its objective only."""
         return dataclasses.replace(self, problem=problem)
 
@@ -53,48 +58,34 @@ class Ideals:
         found: Floats = self.known[key].astype(np.float64, copy=False)
         return found
 
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """See `Nodes`."""
+        return self.sums(item_sums(self.problem, values))
+
+    def holds(self, items: Ints) -> Bools:
+        """See `Nodes`."""
+        return self.rows[:, items]
+
+    def members(self, nodes: Ints) -> Bools:
+        """See `Nodes`."""
+        return self.rows[nodes]
+
     @functools.cached_property
     def _prefixes(self) -> tuple[Ints, Ints, Ints]:
-        """Ideals as a number of first items, and what else they hold, which is little for most.
+        """Ideals as a number of first items, int64 [num_ideals], and what else they hold: little.
 
-        Returns:
-            int64 [num_ideals], how many of the first items are all there; and rows and items of
-            the others, int64 [num_others] each, by rows.
+        The others come as rows and items, int64 [num_others] each, by rows.
         """
         first = np.argmin(np.pad(self.rows, ((0, 0), (0, 1))), axis=1)
         others = self.rows & (np.arange(self.rows.shape[1]) > first[:, None])
         return first.astype(np.int64), *np.nonzero(others)
-
-    def level_counts(self, values: Floats) -> tuple[Floats, Ints]:
-        """How many items each ideal holds of the largest values.
-
-        Args:
-            values: [num_items].
-
-        Returns:
-            The distinct values, falling, and the number of items of each or a larger one: int64
-            [num_levels, num_ideals].
-        """
-        levels, level_of = np.unique(-values, return_inverse=True)
-        key = b"levels" + values.tobytes()
-        if key not in self.known:
-            first, rows, items = self._prefixes
-            counts = np.zeros((len(levels), len(values) + 1), np.int64)
-            counts[level_of, np.arange(1, len(values) + 1)] = 1
-            counts = np.cumsum(counts, axis=1)[:, first]
-            others = np.bincount(level_of[items] * len(self) + rows, minlength=counts.size)
-            counts += others.reshape(counts.shape)
-            self.known[key] = np.cumsum(counts, axis=0).T
-        found: Ints = self.known[key].T.astype(np.int64, copy=False)
-        return -levels, found
 
     @property
     def counts(self) -> Floats:
         """Number of items in each ideal. [num_ideals]."""
         return self.sums(np.ones(self.problem.num_items))
 
-    @property
-    def byte_sums(self) -> Floats:
+    def held_bytes(self) -> Floats:
         """Parameter bytes of each ideal, where stages have limited room. [num_ideals]."""
         restrictions = self.problem.restrictions
         return np.zeros(len(self)) if restrictions is None else self.sums(restrictions.item_bytes)

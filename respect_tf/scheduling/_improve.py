@@ -10,15 +10,15 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
+from respect_tf.scheduling._device_objectives import prepared_for
 from respect_tf.scheduling._objective import Number, Objective
 from respect_tf.scheduling._optima import prepare
-from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._resolve import resolve_objective
-from respect_tf.scheduling._schedule import Schedule, status_of
+from respect_tf.scheduling._result import checked_schedule, recount
+from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search_problem
 
 
@@ -66,14 +66,12 @@ def improve(
         schedule.num_stages,
         constraints,
     )
-    resolved = prepared.objective
     deadline = deadline_after(time_limit, started)
     seed = checked_count("seed", seed, 0)
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), None, constraints)
+    resolved = prepared.objective
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
-    bound: Number = problem.lower_bound()
-    if prepared.doubt < 1:
-        bound = prepared.bound(float(bound))
+    bound: Number = prepared.bound(problem.lower_bound())
     same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
     if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
@@ -83,37 +81,16 @@ def improve(
     known = Answer(start, min(bound, start.cost))
     answer = search_problem(problem, start=known, deadline=deadline, seed=seed)
     best = min(start, answer.chain, key=lambda chain: (chain.cost, chain.crossing))
-    stages = problem.stages_of_ops(best.stages)
-    cost = schedule_cost(graph, Schedule(stages, schedule.num_stages), problem.objective)
-    if prepared.doubt < 1:
-        bound = max(bound, prepared.bound(answer.lower_bound))
-    elif answer.lower_bound >= answer.chain.cost:
-        bound = max(bound, cost)
-    else:
-        bound = max(bound, answer.lower_bound - problem.slack)
-    result = Schedule(
-        stages,
-        schedule.num_stages,
-        cost=cost,
-        lower_bound=_bound_of(problem, schedule, bound, cost),
-        status=status_of(cost, bound),
-        objective=resolved.name,
-        device=resolved.device,
-        optima=resolved.optima if isinstance(resolved, DeviceObjective) else None,
-        scheduler=f"{schedule.scheduler}+local",
-        solve_seconds=(schedule.solve_seconds or 0.0) + time.perf_counter() - started,
-    )
-    check_schedule(graph, result, resolved, constraints)
-    return result
-
-
-def _bound_of(problem: Problem, schedule: Schedule, bound: Number, cost: Number) -> Number:
-    if bound <= cost:
-        return int(bound) if problem.integral else bound
-    if bound > cost + problem.slack and bound != problem.lower_bound():
+    answer = Answer(best, min(prepared.bound(answer.lower_bound), best.cost))
+    found = checked_schedule(problem, answer, f"{schedule.scheduler}+local", started)
+    # Sums are rounded to a grid, so the bound that needs no search can be too high by that much.
+    if bound > best.cost + problem.slack and bound != problem.lower_bound():
         raise ScheduleError(
-            f"A schedule that costs {cost} was found, below the lower bound {schedule.lower_bound} "
-            f"that scheduler {schedule.scheduler!r} gave. That bound is wrong, or holds under "
-            "constraints only that were not given here. Give them, or report the graph."
+            f"A schedule that costs {best.cost:.15g} was found, below the lower bound "
+            f"{schedule.lower_bound} that scheduler {schedule.scheduler!r} gave. That bound is "
+            "wrong, or holds under constraints only that were not given here. Give them, or report "
+            "the graph."
         )
-    return cost  # sums are rounded to a grid, so a bound can be too high by that much
+    bound = max(int(bound) if problem.integral else bound, found.lower_bound or 0)
+    seconds = (schedule.solve_seconds or 0.0) + time.perf_counter() - started
+    return found.with_bound(bound).with_seconds(seconds)

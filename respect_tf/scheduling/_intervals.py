@@ -8,8 +8,7 @@ import functools
 import numpy as np
 
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Bools, Floats, Problem
-from respect_tf.scheduling._stage_batch import StageBatch
+from respect_tf.scheduling._problem import Floats, Problem
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,60 +162,6 @@ class Intervals:
         corners, sizes, sums = self._leaving_weights
         weights = _rectangle_sums(corners, sizes, starts, stops)
         return *self.bytes_moved(starts, stops), weights + sums[stops] - sums[starts][:, None]
-
-
-class IntervalBatch(StageBatch):
-    """Stages from `starts` [num_stages] to `stops` [num_stages]."""
-
-    def __init__(
-        self,
-        intervals: Intervals,
-        starts: Ints,
-        stops: Ints,
-        entering: Floats,
-        leaving: Floats,
-        weights: Floats,
-    ) -> None:
-        super().__init__(intervals.problem, entering, leaving, weights)
-        self._intervals, self._starts, self._stops = intervals, starts, stops
-
-    def select(self, which: Bools) -> StageBatch:
-        """See `StageBatch`."""
-        return IntervalBatch(
-            self._intervals,
-            self._starts[which],
-            self._stops[which],
-            self.entering_bytes[which],
-            self.leaving_bytes[which],
-            self.leaving_weights[which],
-        )
-
-    def _sums(self, values: Floats) -> Floats:
-        sums = _sums(values[self._intervals.order])
-        result: Floats = sums[self._stops] - sums[self._starts]
-        return result
-
-    def _maxima(self, values: Floats) -> Floats:
-        # Maxima over 1, 2, 4, ... items from each position on; two of them cover any interval.
-        power = np.frexp((self._stops - self._starts).astype(np.float64))[1] - 1
-        levels = np.zeros((int(power.max(initial=-1)) + 1, len(values)))
-        for exponent, level in enumerate(levels):
-            level[:] = levels[exponent - 1] if exponent else values[self._intervals.order]
-            if exponent:
-                half = 1 << (exponent - 1)
-                np.maximum(level[:-half], levels[exponent - 1][half:], out=level[:-half])
-        last = self._stops - (1 << power)
-        result: Floats = np.maximum(levels[power, self._starts], levels[power, last])
-        return result
-
-    def _contains(self, items: Ints) -> Bools:
-        place = self._intervals.position[items]
-        result: Bools = (place >= self._starts[:, None]) & (place < self._stops[:, None])
-        return result
-
-    def _members(self, index: int) -> tuple[Bools, Bools]:
-        position = self._intervals.position
-        return position < self._starts[index], position < self._stops[index]
 
 
 def _sums(values: Floats) -> Floats:

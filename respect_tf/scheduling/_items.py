@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.graph import OpGraph
+from respect_tf.graph import OpGraph, links_of, ready_orders
 
 Ints = npt.NDArray[np.int64]
 
@@ -52,62 +51,16 @@ def _distinct_edges(edges: Ints, num_items: int) -> Ints:
 
 
 def _components(edges: Ints, num_nodes: int) -> Ints:
-    """Strongly connected components (Tarjan 1972, without recursion). int64 [num_nodes]."""
-    successors: list[list[int]] = [[] for _ in range(num_nodes)]
-    for before, after in edges.tolist():
-        successors[before].append(after)
-    index = [-1] * num_nodes
-    low = [0] * num_nodes
-    component = [-1] * num_nodes
-    open_nodes: list[int] = []
-    visited = found = 0
-    for root in range(num_nodes):
-        if index[root] >= 0:
-            continue
-        path = [(root, iter(successors[root]))]
-        index[root] = low[root] = visited
-        visited += 1
-        open_nodes.append(root)
-        while path:
-            node, rest = path[-1]
-            for after in rest:
-                if index[after] < 0:
-                    index[after] = low[after] = visited
-                    visited += 1
-                    open_nodes.append(after)
-                    path.append((after, iter(successors[after])))
-                    break
-                if component[after] < 0:
-                    low[node] = min(low[node], index[after])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
-                if low[node] == index[node]:
-                    member = -1
-                    while member != node:
-                        member = open_nodes.pop()
-                        component[member] = found
-                    found += 1
-    return np.array(component, np.int64)
+    """Strongly connected components. int64 [num_nodes]."""
+    from scipy.sparse import csgraph, csr_matrix
+
+    matrix = csr_matrix((np.ones(len(edges)), edges.T), (num_nodes, num_nodes))
+    found: Ints = csgraph.connected_components(matrix, connection="strong")[1].astype(np.int64)
+    return found
 
 
 def topological_items(edges: Ints, priority: Ints) -> Ints:
-    """Kahn's algorithm: among the items that are ready, the smallest priority first. int64 [n]."""
-    num_items = len(priority)
-    successors: list[list[int]] = [[] for _ in range(num_items)]
-    for before, after in edges.tolist():
-        successors[before].append(after)
-    waiting = np.bincount(edges[:, 1], minlength=num_items).tolist()
-    keys = priority.tolist()
-    ready = [(keys[item], item) for item in range(num_items) if waiting[item] == 0]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        item = heapq.heappop(ready)[1]
-        order.append(item)
-        for after in successors[item]:
-            waiting[after] -= 1
-            if waiting[after] == 0:
-                heapq.heappush(ready, (keys[after], after))
-    return np.array(order, np.int64)
+    """Among the items that are ready, that of the smallest priority comes next. int64 [n]."""
+    links = links_of(edges, len(priority))
+    order: Ints = ready_orders(links.after, links.waiting, priority[None])[0]
+    return order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -10,13 +11,13 @@ import numpy as np
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._agreement import is_below, save_evidence
-from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._answers import Answer, linear_cost
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._highs import MilpClaim, RunProgram, run_highs
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._milp_model import build_milp
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._recount import linear_cost, recount
+from respect_tf.scheduling._result import recount
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._stage_ranges import StageRanges, stage_ranges
 
@@ -42,19 +43,6 @@ _ROUNDING = 1e-12
 _FRACTIONS = (1, 2, 4, 8, 10, 16, 100, 1000)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class WindowAnswer:
-    """What came of a search in a window.
-
-    Attributes:
-        answer: The best schedule known, and a bound for all schedules.
-        window_bound: No schedule in the window costs less.
-    """
-
-    answer: Answer
-    window_bound: float
-
-
 def solve_milp(problem: Problem, deadline: float, *, run: RunProgram | None = None) -> Answer:
     """The least cost, proved to the tolerances of HiGHS, and a schedule of that cost.
 
@@ -67,18 +55,12 @@ def solve_milp(problem: Problem, deadline: float, *, run: RunProgram | None = No
     Where the cost is not linear, its linear bound is minimised. The bound is then one for the
     cost, and the schedule the best one seen.
 
-    Args:
-        problem: The problem.
-        deadline: When to give up, on `time.perf_counter()`'s clock in seconds. In any case after
-            a fixed number of nodes.
-        run: What solves programs; `run_highs` if left out.
-
     Raises:
         SolverError: What HiGHS says is wrong, in every attempt.
         ScheduleError: No schedule keeps the constraints, or none was found.
     """
     known = _slice(problem, np.arange(problem.num_items), deadline)
-    return search_window(problem, known, None, deadline, run=run).answer
+    return search_window(problem, known, None, deadline, run=run)
 
 
 def search_window(
@@ -89,20 +71,11 @@ def search_window(
     *,
     max_nodes: int | None = None,
     run: RunProgram | None = None,
-) -> WindowAnswer:
-    """Look for schedules that cost less than one that is known.
+) -> Answer:
+    """Look for schedules that cost less than one that is known; the bound is one for all.
 
-    Args:
-        problem: The problem.
-        known: A valid schedule; `None` if there is none, and then no window either.
-        window: How many stages items may be away from their known ones; `None` for any number.
-        deadline: See `solve_milp`.
-        max_nodes: After how many nodes of HiGHS's search tree to give up.
-        run: See `solve_milp`.
-
-    Raises:
-        SolverError: See `solve_milp`.
-        ScheduleError: See `solve_milp`.
+    The window says how many stages items may be away from their known ones; `None` for any number,
+    and where no schedule is known. Raises as `solve_milp`.
     """
     lowest = problem.lower_bound()
     limit = math.inf if known is None else linear_cost(problem, known.stages)
@@ -111,8 +84,11 @@ def search_window(
         known = _only_schedule(problem, ranges)
         limit = math.inf if known is None else linear_cost(problem, known.stages)
     elif window is not None:
-        ranges = everywhere.within(known.stages, window)
-    whole = ranges.same_as(everywhere)
+        ranges = StageRanges(
+            np.maximum(everywhere.first, known.stages - window),
+            np.minimum(everywhere.last, known.stages + window),
+        )
+    whole = np.array_equal(ranges, everywhere)
     if known is not None and (limit <= lowest or np.array_equal(ranges.first, ranges.last)):
         best, bound = known, limit
     else:
@@ -129,7 +105,20 @@ def search_window(
         bound = best.cost
     if whole:
         lowest = max(lowest, bound)
-    return WindowAnswer(Answer(best, min(lowest, best.cost)), bound)
+    return Answer(best, min(lowest, best.cost))
+
+
+def improve_by_program(
+    problem: Problem, answer: Answer, window: int | None, deadline: float, max_nodes: int | None
+) -> Answer:
+    """The better of an answer and what an integer program finds near it, and the higher bound."""
+    # HiGHS may contradict itself, or find nothing: what is known without it still holds.
+    with contextlib.suppress(SolverError, ScheduleError):
+        found = search_window(problem, answer.chain, window, deadline, max_nodes=max_nodes)
+        best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
+        low = min(max(answer.lower_bound, found.lower_bound), best.cost)
+        return dataclasses.replace(answer, chain=best, lower_bound=low)
+    return answer
 
 
 def open_variables(problem: Problem, known: Chain | None) -> int:
@@ -167,13 +156,10 @@ class _Search:
     """A mixed-integer program that is solved until an answer stands up to its checks.
 
     Attributes:
-        problem: The problem.
         known: A valid schedule in the ranges, if one is known.
         limit: Its linear cost, or infinity.
         ranges: Where to search.
         whole: Whether the ranges hold all schedules that cost no more than the limit.
-        max_nodes: After how many nodes to give up.
-        run_program: What solves programs, for instance `run_highs`.
     """
 
     problem: Problem
@@ -232,12 +218,7 @@ class _Search:
         }
 
     def _examine(self, claim: MilpClaim, unit: float, deadline: float) -> tuple[Chain, float]:
-        """Compare what HiGHS says with what is known without it.
-
-        Raises:
-            SolverError: It cannot be right.
-            ScheduleError: There is no schedule yet.
-        """
+        """Compare what HiGHS says with what is known without it; raise if it cannot be right."""
         problem, tolerance = self.problem, _COST_TOLERANCE * unit
         if claim.lower_bound == math.inf:
             raise SolverError("HiGHS says that there is no schedule.")

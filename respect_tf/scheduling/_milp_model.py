@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,11 +54,7 @@ class MilpModel:
         return done
 
     def stages(self, values: Floats) -> Ints:
-        """The stages of items from whole values of the open y. int64 [num_items].
-
-        Raises:
-            SolverError: The values are not whole.
-        """
+        """The stages of items from values of the open y that have to be whole. [num_items]."""
         if not np.all(np.abs(values - np.rint(values)) <= _WHOLE):
             raise SolverError("HiGHS returned a fraction where the program has 0 or 1.")
         done = np.zeros(self.is_open.shape, np.int64)
@@ -68,13 +64,9 @@ class MilpModel:
 
 
 def build_milp(problem: Problem, ranges: StageRanges, unit: float, cost_limit: float) -> MilpModel:
-    """Build the program for a linear cost.
+    """Build the program for a linear cost, counted in multiples of a unit.
 
-    Args:
-        problem: The problem.
-        ranges: The stages that items can have.
-        unit: Costs are counted in multiples of this.
-        cost_limit: Schedules that cost more are left out; in the problem's own unit, or infinite.
+    Schedules that cost more than `cost_limit`, in the problem's own unit, are left out.
     """
     import scipy.sparse as sp
 
@@ -82,199 +74,112 @@ def build_milp(problem: Problem, ranges: StageRanges, unit: float, cost_limit: f
     boundaries = np.arange(-1, num_stages)
     is_done = boundaries >= ranges.last[:, None]
     is_open = (boundaries >= ranges.first[:, None]) & ~is_done
-    num_open = int(is_open.sum())
-    place = np.cumsum(is_open).reshape(is_open.shape) - 1
-    done_by = []  # for each boundary, y = matrix @ open + constant
-    for k in range(num_stages + 1):
-        (items,) = np.nonzero(is_open[:, k])
-        entries = (np.ones(len(items)), (items, place[items, k]))
-        matrix = sp.csr_matrix(entries, shape=(num_items, num_open))
-        done_by.append(_Affine(matrix, is_done[:, k].astype(np.float64)))
+    transfers = _transfers(problem, unit)
+    num_rest = sum(len(transfer.rates) for transfer in transfers) * num_stages + 1
+    # Rows over all y, item by item: with something of `rest`, they are not less than a number.
+    blocks: list[tuple[Any, Any, Floats]] = []
 
-    groups = _group_tensors(problem)
-    transfers = _transfers(problem, groups, unit)
-    num_cells = len(groups.sizes) * num_stages
-    num_rest = num_cells * len(transfers) + 1
-    rows = _Rows(num_rest)
-    rooms, item_bytes = problem.rooms, np.zeros(num_items)
-    if problem.restrictions is not None:
-        item_bytes = problem.restrictions.item_bytes
-    costs = []
+    def add(rows: Any, by_rest: Any = None, right: float = 0.0) -> None:
+        count = rows.shape[0]
+        by_rest = sp.csr_matrix((count, num_rest)) if by_rest is None else sp.csr_matrix(by_rest)
+        blocks.append((rows, by_rest, np.full(count, right)))
+
+    def total(weights: Floats, rows: Any) -> Any:
+        return sp.csr_matrix(weights[None]) @ rows
+
+    every = sp.identity(num_items * (num_stages + 1), format="csr")
+    done_by = [every[k :: num_stages + 1] for k in range(num_stages + 1)]  # for each boundary
+    rooms, costs = problem.rooms, []
     for stage in range(num_stages):
-        here = done_by[stage + 1].minus(done_by[stage])
-        rows.add(here)
+        here = done_by[stage + 1] - done_by[stage]
+        add(here)
         if stage + 1 < num_stages and len(problem.edges):
-            done, (makers, readers) = done_by[stage + 1], problem.edges.T
-            rows.add(done.select(makers).minus(done.select(readers)))
-        rows.add(here.weigh(np.ones(num_items)), right=1.0)
-        if rooms is not None and rooms[stage] < item_bytes.sum():
+            makers, readers = problem.edges.T
+            add(done_by[stage + 1][makers] - done_by[stage + 1][readers])
+        add(total(np.ones(num_items), here), right=1.0)
+        if rooms is not None and problem.restrictions is not None:
             # In units of the room, which HiGHS's absolute tolerances suit.
-            room = max(float(rooms[stage]), 1.0)
-            rows.add(here.weigh(-item_bytes / room), right=-float(rooms[stage]) / room)
-        cost, cells_cost = here.weigh(problem.weights / unit), np.zeros(num_rest)
-        for kind, transfer in enumerate(transfers):
-            cells = kind * num_cells + stage * len(groups.sizes) + np.arange(len(groups.sizes))
-            cells_cost[cells] = transfer.rates
-            inside = here.select(transfer.inside)
-            outside = here.select(np.maximum(transfer.outside, 0)).scale(transfer.outside >= 0)
-            rows.add(outside.minus(inside), transfer.groups + cells[0])
-        costs.append((cost, cells_cost))
+            held, room = problem.restrictions.item_bytes, max(float(rooms[stage]), 1.0)
+            if rooms[stage] < held.sum():
+                add(total(-held / room, here), right=-float(rooms[stage]) / room)
+        cells_cost, first = np.zeros(num_rest), 0
+        for transfer in transfers:
+            count, num_groups = len(transfer.groups), len(transfer.rates)
+            cells_cost[first + stage * num_groups + np.arange(num_groups)] = transfer.rates
+            outside = sp.diags((transfer.outside >= 0).astype(np.float64))
+            outside = outside @ here[np.maximum(transfer.outside, 0)]
+            cells = transfer.groups + first + stage * num_groups
+            by_rest = sp.csr_matrix((np.ones(count), (np.arange(count), cells)), (count, num_rest))
+            add((outside - here[transfer.inside]).tocsr(), by_rest)
+            first += num_groups * num_stages
+        costs.append((total(problem.weights / unit, here), cells_cost))
     if problem.combine == "sum":
-        costs = [(_total([cost for cost, _ in costs]), np.sum([cells for _, cells in costs], 0))]
+        costs = [(sum(cost for cost, _ in costs), np.sum([cells for _, cells in costs], axis=0))]
     one = np.zeros(num_rest)
     one[-1] = 1.0
     for cost, cells_cost in costs:
-        rows.add(cost.scale(-np.ones(1)), weights=one - cells_cost)
-    nothing = costs[0][0].scale(np.zeros(1))
-    rows.add(nothing, weights=one, right=problem.lower_bound() / unit * (1 - _LIMIT_SLACK))
+        add(-cost, (one - cells_cost)[None])
+    nothing = sp.csr_matrix((1, every.shape[0]))
+    add(nothing, one[None], problem.lower_bound() / unit * (1 - _LIMIT_SLACK))
     if math.isfinite(cost_limit):
-        rows.add(nothing, weights=-one, right=-cost_limit / unit * (1 + _LIMIT_SLACK))
-    return MilpModel(*rows.stacked(), is_open, ranges)
+        add(nothing, -one[None], -cost_limit / unit * (1 + _LIMIT_SLACK))
+    return MilpModel(*_without_known(blocks, is_done, is_open), is_open, ranges)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Affine:
-    """matrix @ open y + constant; one row per entry of `constant`."""
+def _without_known(
+    blocks: list[tuple[Any, Any, Floats]], is_done: Bools, is_open: Bools
+) -> tuple[Any, Any, Floats]:
+    """`by_open`, `by_rest` and `right` of rows over all y: what is known of y is put in.
 
-    matrix: Any
-    constant: Floats
+    Rows that hold for any y and rest are left out, for instance tensors that cannot enter.
+    """
+    import scipy.sparse as sp
 
-    def minus(self, other: _Affine) -> _Affine:
-        return _Affine(self.matrix - other.matrix, self.constant - other.constant)
-
-    def select(self, index: Ints) -> _Affine:
-        return _Affine(self.matrix[index], self.constant[index])
-
-    def scale(self, factors: Floats | Bools) -> _Affine:
-        factors = factors.astype(np.float64)
-        return _Affine(self.matrix.multiply(factors[:, None]).tocsr(), self.constant * factors)
-
-    def weigh(self, weights: Floats) -> _Affine:
-        """The weighted sum of all rows, as one row."""
-        import scipy.sparse as sp
-
-        row = sp.csr_matrix(weights[None])
-        return _Affine((row @ self.matrix).tocsr(), np.array([weights @ self.constant]))
+    rows, by_rest = (sp.vstack([block[part] for block in blocks], "csr") for part in range(2))
+    known = rows @ is_done.ravel().astype(np.float64)
+    by_open = rows[:, np.flatnonzero(is_open)]
+    right = np.concatenate([block[2] for block in blocks])
+    least = np.asarray(by_open.minimum(0).sum(axis=1)).ravel() + known
+    helps_only = np.asarray(by_rest.minimum(0).sum(axis=1)).ravel() >= 0
+    kept = np.flatnonzero((least < right) | ~helps_only)
+    return by_open[kept], by_rest[kept], (right - known)[kept]
 
 
-def _total(parts: list[_Affine]) -> _Affine:
-    return _Affine(sum(part.matrix for part in parts), np.sum([part.constant for part in parts], 0))
+class _Transfer(NamedTuple):
+    """Entering or leaving: tensors do so where `inside` is in the stage and `outside` is not.
 
-
-class _Rows:
-    """Collects rows: an affine expression + something of `rest` >= right."""
-
-    def __init__(self, num_rest: int) -> None:
-        self._num_rest = num_rest
-        self._blocks: list[tuple[Any, Any, Floats]] = []
-
-    def add(
-        self,
-        expression: _Affine,
-        columns: Ints | None = None,
-        *,
-        weights: Floats | None = None,
-        right: float = 0.0,
-    ) -> None:
-        """Add rows: the entry `columns[i]` of `rest` helps in row `i`, or `weights` in all."""
-        import scipy.sparse as sp
-
-        count = len(expression.constant)
-        if columns is not None:
-            entries = (np.ones(count), (np.arange(count), columns))
-            by_rest = sp.csr_matrix(entries, shape=(count, self._num_rest))
-        elif weights is not None:
-            by_rest = sp.csr_matrix(np.repeat(weights[None], count, axis=0))
-        else:
-            by_rest = sp.csr_matrix((count, self._num_rest))
-        # Rows that hold for any y and rest are left out, for instance tensors that cannot enter.
-        least = np.asarray(expression.matrix.minimum(0).sum(axis=1)).ravel() + expression.constant
-        helps_only = np.asarray(by_rest.minimum(0).sum(axis=1)).ravel() >= 0
-        kept = np.flatnonzero((least < right) | ~helps_only)
-        self._blocks.append(
-            (expression.matrix[kept], by_rest[kept], right - expression.constant[kept])
-        )
-
-    def stacked(self) -> tuple[Any, Any, Floats]:
-        """All rows as `by_open`, `by_rest`, `right` of `MilpModel`."""
-        import scipy.sparse as sp
-
-        by_open, by_rest, right = zip(*self._blocks, strict=True)
-        return (
-            sp.vstack(by_open, format="csr"),
-            sp.vstack(by_rest, format="csr"),
-            np.concatenate(right),
-        )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Groups:
-    """Tensors that come and go together: same maker, same readers.
-
-    Attributes:
-        sizes: Bytes, [num_groups].
-        makers: int64 [num_pairs], the maker per pair of group and reader; -1 for model inputs.
-        readers: int64 [num_pairs].
-        index: int64 [num_pairs], the group.
-        leaves: bool [num_pairs], whether a later reader makes the group leave its maker's stage.
+    Tensors with the same maker and the same readers come and go together, as a group.
     """
 
-    sizes: Floats
-    makers: Ints
-    readers: Ints
-    index: Ints
-    leaves: Bools
+    rates: Floats  # cost per group, [num_groups]
+    groups: Ints  # int64 [num_pairs], of a group and an item that reads it
+    inside: Ints  # the item in the stage, likewise
+    outside: Ints  # the item elsewhere, -1 where that is the host
 
 
-def _group_tensors(problem: Problem) -> _Groups:
-    sizes: dict[tuple[int, bool, tuple[int, ...]], float] = {}
-    offsets = problem.reader_offsets.tolist()
-    readers = problem.reader_items.tolist()
-    for tensor, size in enumerate(problem.tensor_bytes.tolist()):
-        key = (
-            int(problem.tensor_items[tensor]),
-            bool(problem.tensor_leaves[tensor]),
-            tuple(readers[offsets[tensor] : offsets[tensor + 1]]),
-        )
-        if size > 0:
-            sizes[key] = sizes.get(key, 0.0) + size
-    counts = [len(group) for _, _, group in sizes]
-    return _Groups(
-        sizes=np.array(list(sizes.values()), np.float64),
-        makers=np.repeat(np.array([maker for maker, _, _ in sizes], np.int64), counts),
-        readers=np.array([item for _, _, group in sizes for item in group], np.int64),
-        index=np.repeat(np.arange(len(sizes)), counts),
-        leaves=np.repeat(np.array([leaves for _, leaves, _ in sizes], bool), counts),
-    )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Transfer:
-    """Entering or leaving: a group does so where `inside` is in the stage and `outside` is not.
-
-    Attributes:
-        rates: Cost per group, [num_groups].
-        groups: int64 [num_pairs].
-        inside: int64 [num_pairs], the item in the stage.
-        outside: int64 [num_pairs], the item elsewhere, -1 where that is the host.
-    """
-
-    rates: Floats
-    groups: Ints
-    inside: Ints
-    outside: Ints
-
-
-def _transfers(problem: Problem, groups: _Groups, unit: float) -> list[_Transfer]:
+def _transfers(problem: Problem, unit: float) -> list[_Transfer]:
     """What costs something, of entering and leaving."""
+    known: dict[tuple[int, bool, tuple[int, ...]], float] = {}
+    makers, leaves = problem.tensor_items.tolist(), problem.tensor_leaves.tolist()
+    readers = np.split(problem.reader_items, problem.reader_offsets[1:-1])
+    for maker, leaving, row, size in zip(
+        makers, leaves, readers, problem.tensor_bytes.tolist(), strict=False
+    ):
+        if size > 0:
+            key = maker, leaving, tuple(row.tolist())
+            known[key] = known.get(key, 0.0) + size
+    sizes, linear = np.array(list(known.values())), problem.linear
+    pairs = [
+        (group, maker, reader, leaving)
+        for group, (maker, leaving, row) in enumerate(known)
+        for reader in row
+    ]
+    every = np.array(pairs, np.int64).reshape(-1, 4).T
     found = []
-    if problem.linear.enter > 0 and len(groups.sizes):
-        rates = problem.linear.enter * groups.sizes / unit
-        found.append(_Transfer(rates, groups.index, groups.readers, groups.makers))
-    if problem.linear.leave > 0 and groups.leaves.any():
-        rates = problem.linear.leave * groups.sizes / unit
-        kept = np.flatnonzero(groups.leaves)
-        found.append(
-            _Transfer(rates, groups.index[kept], groups.makers[kept], groups.readers[kept])
-        )
+    if linear.enter > 0 and len(sizes):
+        groups, maker_of, reader_of, _ = every
+        found.append(_Transfer(linear.enter * sizes / unit, groups, reader_of, maker_of))
+    if linear.leave > 0 and every[3].any():
+        groups, maker_of, reader_of, _ = every[:, every[3] > 0]
+        found.append(_Transfer(linear.leave * sizes / unit, groups, maker_of, reader_of))
     return found

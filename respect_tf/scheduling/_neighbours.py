@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
-from respect_tf.scheduling._closure import closure_of
-from respect_tf.scheduling._ideals import Ideals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Bools, Problem
+from respect_tf.scheduling._stage_ranges import closure_of
 
 # Ideals around all boundaries together, and of each kind around one: all stages between two of them
 # are looked at.
@@ -18,19 +17,10 @@ _MAX_IDEALS, _MAX_OF_A_KIND = 1200, 200
 
 
 def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> Chain | None:
-    """The best schedule whose boundaries differ from a known one's by few items each.
+    """The best schedule whose boundaries differ by few items from those of a known one.
 
     Every boundary may gain an item, lose an item, or both, together with what has to go along; all
-    boundaries at the same time.
-
-    Args:
-        problem: The problem.
-        stages: The known schedule, int64 [num_items].
-        limit: What the schedule may cost.
-        budget: What may be used.
-
-    Returns:
-        `None` if none keeps the limit, or the budget did not last.
+    boundaries at the same time. `None` if none keeps the limit, or the budget did not last.
     """
     needs = closure_of(problem)
     num_stages = problem.num_stages
@@ -40,7 +30,7 @@ def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> 
     try:
         ideals = np.unique(np.concatenate(rows), axis=0)
         budget.check_cells(ideals.size)
-        nodes = IdealNodes(problem, Ideals.of_rows(problem, ideals))
+        nodes = IdealNodes.of_rows(problem, ideals)
         return search_pairs(nodes, budget, limit, settle=False).chain
     except BudgetExceededError:
         return None

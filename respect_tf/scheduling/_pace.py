@@ -57,10 +57,9 @@ class Pace:
 
 
 def part_of(budget: Budget, pace: Pace) -> tuple[Budget, bool]:
-    """What the next limit may use of a budget.
+    """What the next limit may use of a budget: all of it, if it is little, or a part.
 
-    Returns:
-        All of it, if it is little, or a part; and whether nothing to speak of is left then.
+    With it comes whether nothing to speak of is left then.
     """
     if budget.work < _MUCH_WORK:
         return budget, True

@@ -15,12 +15,12 @@ import sys
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.scheduling._answers import true_stage_value
+from respect_tf.scheduling._answers import bounded_objective, true_cost
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pair_ties import best_pairs
-from respect_tf.scheduling._pair_values import PairValues, bounded_objective
+from respect_tf.scheduling._pair_values import PairValues
 from respect_tf.scheduling._pair_windows import (
     find_windows,
     pairs_of_stages,
@@ -178,11 +178,7 @@ class _PairSearch:
         boundaries = self._pairs.columns[used[:-1]]
         stages = (~self._nodes.members(boundaries)).sum(axis=0).astype(np.int64)
         crossing = float((self._pairs.entering[used] + self._pairs.leaving[used]).sum())
-        values = [
-            true_stage_value(self._nodes.problem, stages < stage, stages <= stage)
-            for stage in range(self._num_stages)
-        ]
-        cost = float(objective.combined_cost(*zip(*values, strict=True)))
+        cost = true_cost(self._nodes.problem, stages)
         if not math.isclose(cost, self.upper, rel_tol=4e-9, abs_tol=2 * self.rounding):
             raise ScheduleError(
                 f"The objective {objective.name} gives a schedule the cost {self.upper} in "

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
+from respect_tf.scheduling._answers import bounded_objective
 from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pairs import Nodes, Pairs
-from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._pairs import Nodes
+from respect_tf.scheduling._problem import Floats
+from respect_tf.scheduling._stage_batch import Pairs
 
 # The work that a true value takes, as `Budget` counts it.
 _VALUE_WORK = 2000
@@ -91,13 +93,6 @@ class PairValues:
             np.ldexp(np.rint(np.ldexp(part, self._places)), -self._places)
             for part in split_costs(self._objective, costs, loads)
         ]
-
-
-def bounded_objective(problem: Problem) -> BoundedObjective:
-    """The objective of a problem that is known to be one that bounds its costs."""
-    if not isinstance(problem.objective, BoundedObjective):
-        raise TypeError(problem.objective)
-    return problem.objective
 
 
 def split_costs(objective: BoundedObjective, costs: Floats, loads: Floats) -> tuple[Floats, Floats]:

@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 
+from respect_tf.scheduling._answers import bounded_objective
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pair_values import LOOSER, bounded_objective, split_costs
-from respect_tf.scheduling._pairs import Nodes, Pairs
+from respect_tf.scheduling._pair_values import LOOSER, split_costs
+from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Bools
+from respect_tf.scheduling._stage_batch import Pairs
 
 
 def find_windows(nodes: Nodes, upper: float) -> Bools:

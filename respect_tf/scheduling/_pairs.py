@@ -11,52 +11,21 @@ import numpy.typing as npt
 
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._ideal_list import list_ideals
-from respect_tf.scheduling._ideal_pairs import IdealBatch, bytes_between, nested
+from respect_tf.scheduling._ideal_pairs import bytes_between, nested
 from respect_tf.scheduling._ideals import Ideals
-from respect_tf.scheduling._intervals import IntervalBatch, Intervals
+from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem
-from respect_tf.scheduling._stage_batch import StageBatch, item_sums
+from respect_tf.scheduling._stage_batch import Pairs, StageBatch, item_sums
 
 _MAX_IDEALS = 4000
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pairs:
-    """Stages from node `rows` to node `columns`, with what moves. [num_pairs] each.
-
-    Attributes:
-        rows: The node that each begins with.
-        columns: The one that it ends with.
-        entering: Bytes that enter.
-        leaving: Bytes that leave.
-        weights: What leaves weighs, as `Problem.tensor_weights` has it.
-    """
-
-    rows: Ints
-    columns: Ints
-    entering: Floats
-    leaving: Floats
-    weights: Floats
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def select(self, which: Ints | Bools) -> Pairs:
-        """Some of the pairs. `which` are indices or a mask."""
-        return Pairs(
-            self.rows[which],
-            self.columns[which],
-            self.entering[which],
-            self.leaving[which],
-            self.weights[which],
-        )
 
 
 class Nodes(Protocol):
     """Sets of items that can come before a boundary: node 0 is nothing, the last is everything."""
 
-    problem: Problem
+    @property
+    def problem(self) -> Problem: ...
 
     def __len__(self) -> int: ...
 
@@ -74,6 +43,9 @@ class Nodes(Protocol):
 
     def op_sums(self, values: npt.NDArray[Any]) -> Floats:
         """Sum of a value per op over each node, as `StageBatch.op_sums` has it. [num_nodes]."""
+
+    def holds(self, items: Ints) -> Bools:
+        """Which of some items are in each node. [num_nodes, len(items)]."""
 
     def members(self, nodes: Ints) -> Bools:
         """Items of nodes. bool [len(nodes), num_items]."""
@@ -103,13 +75,14 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
         return None
     # Pins and room differ from boundary to boundary: the ideals are listed without them.
-    ideals = list_ideals(problem, _MAX_IDEALS, budget)
-    if ideals is None:
+    rows = list_ideals(problem, _MAX_IDEALS, budget)
+    if rows is None:
         return None
-    if len(ideals) == problem.num_items + 1:  # a chain of ideals: one order says it all
-        sizes = np.diff(ideals.rows.astype(np.int8), axis=0)
+    nodes = IdealNodes.of_rows(problem, rows)
+    if len(nodes) == problem.num_items + 1:  # a chain of ideals: one order says it all
+        sizes = np.diff(nodes.rows.astype(np.int8), axis=0)
         return IntervalNodes(problem, np.nonzero(sizes)[1])
-    return IdealNodes(problem, ideals)
+    return nodes
 
 
 def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
@@ -120,71 +93,43 @@ def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
     return nodes if len(nodes) <= most else nodes.few(most)
 
 
-class IdealNodes:
+@dataclasses.dataclass(frozen=True, eq=False)
+class IdealNodes(Ideals):
     """Order ideals, by their number of items."""
-
-    def __init__(self, problem: Problem, ideals: Ideals) -> None:
-        self.problem = problem
-        self._ideals = ideals
-
-    def __len__(self) -> int:
-        return len(self._ideals)
 
     def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         """See `Nodes`."""
         budget.spend_pairs(len(self) ** 2)
-        rows, columns = nested(self._ideals, allowed)
-        return Pairs(rows, columns, *bytes_between(self._ideals, rows, columns, budget))
+        rows, columns = nested(self, allowed)
+        return Pairs(rows, columns, *bytes_between(self, rows, columns, budget))
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""
-        places = np.stack([pairs.rows, pairs.columns])
-        moved = pairs.entering, pairs.leaving, pairs.weights
-        return IdealBatch(self._ideals, places, *moved)
+        return StageBatch(self, pairs)
 
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""
-        problem, counts = self.problem, self._ideals.counts
+        problem, counts = self.problem, self.counts
         last = problem.num_items - problem.num_stages + boundary
         possible = (counts >= boundary) & (counts <= last)
         if problem.restrictions is not None:
             before, after = map(np.flatnonzero, problem.restrictions.boundary_items(boundary))
-            possible &= self._ideals.rows[:, before].all(axis=1)
-            possible &= ~self._ideals.rows[:, after].any(axis=1)
+            possible &= self.rows[:, before].all(axis=1)
+            possible &= ~self.rows[:, after].any(axis=1)
         return possible
-
-    def held_bytes(self) -> Floats:
-        """See `Nodes`."""
-        return self._ideals.byte_sums
-
-    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
-        """See `Nodes`."""
-        return self._ideals.sums(item_sums(self.problem, values))
-
-    def members(self, nodes: Ints) -> Bools:
-        """See `Nodes`."""
-        return self._ideals.rows[nodes]
 
     def few(self, count: int) -> Nodes:
         """See `Nodes`."""
         return IntervalNodes(self.problem, np.arange(self.problem.num_items)).few(count)
 
-    def select(self, which: Ints) -> Nodes:
-        """See `Nodes`."""
-        return IdealNodes(self.problem, self._ideals.select(which))
-
-    def of(self, problem: Problem) -> Nodes:
-        """See `Nodes`."""
-        return IdealNodes(problem, self._ideals.of(problem))
-
     def ends(self) -> tuple[Pairs, Pairs]:
         """See `Nodes`."""
-        problem, ideals, inner = self.problem, self._ideals, np.arange(1, len(self) - 1)
+        problem, inner = self.problem, np.arange(1, len(self) - 1)
         sizes, leaves = problem.tensor_bytes, problem.tensor_leaves
         amounts = [sizes, sizes * leaves, problem.tensor_weights * leaves]
-        entering, leaving, weights = (ideals.waiting[inner] @ np.stack(amounts, axis=1)).T
-        made = ideals.sums(problem.output_bytes)[inner]
-        made_weights = ideals.sums(problem.output_weights)[inner]
+        entering, leaving, weights = (self.waiting[inner] @ np.stack(amounts, axis=1)).T
+        made = self.sums(problem.output_bytes)[inner]
+        made_weights = self.sums(problem.output_weights)[inner]
         nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
         after = problem.output_bytes.sum() - made, problem.output_weights.sum() - made_weights
         return (
@@ -219,9 +164,7 @@ class IntervalNodes:
 
     def batch(self, pairs: Pairs) -> StageBatch:
         """See `Nodes`."""
-        starts, stops = self._positions[pairs.rows], self._positions[pairs.columns]
-        moved = pairs.entering, pairs.leaving, pairs.weights
-        return IntervalBatch(self._intervals, starts, stops, *moved)
+        return StageBatch(self, pairs)
 
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""
@@ -238,6 +181,11 @@ class IntervalNodes:
         """See `Nodes`."""
         sums = np.cumsum(item_sums(self.problem, values)[self._intervals.order])
         return np.append(0.0, sums)[self._positions]
+
+    def holds(self, items: Ints) -> Bools:
+        """See `Nodes`."""
+        held: Bools = self._intervals.position[items] < self._positions[:, None]
+        return held
 
     def members(self, nodes: Ints) -> Bools:
         """See `Nodes`."""

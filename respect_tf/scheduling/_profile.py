@@ -33,11 +33,6 @@ def solve_profile(problem: Problem, deadline: float, measure: Measure | None = N
     The result is the partition whose slowest segment was measured fastest, never a slower one than
     the compiler's. Its time is no part of the answer: cost and bound are the objective's.
 
-    Args:
-        problem: The problem.
-        deadline: When to stop measuring, on `time.perf_counter()`'s clock in seconds.
-        measure: Times a segment.
-
     Raises:
         ArgumentError: There is no `measure`, or it returned something else than a time.
     """
@@ -72,8 +67,7 @@ def _longest_segments(
 ) -> Ints | None:
     """Positions, ends included, of segments as long as a target time allows; the last is the rest.
 
-    Returns:
-        int64 [num_stages + 1], or `None` if a segment of one op is too slow or time is up.
+    int64 [num_stages + 1], or `None` if a segment of one op is too slow or time is up.
     """
     cut = [0]
     for stage in range(num_stages - 1):

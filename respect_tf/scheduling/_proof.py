@@ -36,11 +36,6 @@ _MAX_OPEN, _MAX_NODES = 800, 20
 def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
     """Search everything below a known cost, as far as time or some seconds of work last.
 
-    Args:
-        problem: The problem.
-        answer: What is known: a schedule and a lower bound.
-        deadline: When to stop, on `time.perf_counter()`'s clock in seconds.
-
     Returns:
         The best schedule known, and a bound that is its cost where the search was complete.
     """
@@ -62,12 +57,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
 
 
 def prove_quickly(problem: Problem, deadline: float) -> Answer | None:
-    """The optimum of an objective that is no sum, if it can be proved with little work.
-
-    Args:
-        problem: The problem.
-        deadline: When to stop, on `time.perf_counter()`'s clock in seconds.
-    """
+    """The optimum of an objective that is no sum, if it can be proved with little work."""
     budget = Budget(deadline, math.inf if math.isfinite(deadline) else _MAX_WORK, _cells(problem))
     found = _in_pairs(problem, budget, _QUICK_WORK)
     return found if found is not None and found.lower_bound >= found.chain.cost else None
@@ -98,12 +88,8 @@ def _in_pairs(problem: Problem, budget: Budget, work: float) -> Answer | None:
 def first_schedule(problem: Problem, deadline: float) -> Answer:
     """Some schedule that keeps the constraints, where no order at hand can be cut into one.
 
-    Bytes take the place of costs, so that the room of the stages narrows the search.
-
-    Args:
-        problem: The problem.
-        deadline: When to give up, on `time.perf_counter()`'s clock in seconds. Without one, that
-            is after some seconds of work.
+    Bytes take the place of costs, so that the room of the stages narrows the search. Without a
+    deadline, it gives up after some seconds of work.
 
     Raises:
         ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
@@ -128,7 +114,7 @@ def first_schedule(problem: Problem, deadline: float) -> Answer:
             return answer_of(problem, found.stages)
     if problem.linear.exact and open_variables(problem, None) <= _MAX_OPEN:
         with contextlib.suppress(SolverError, ScheduleError):
-            return search_window(problem, None, None, deadline, max_nodes=_MAX_NODES).answer
+            return search_window(problem, None, None, deadline, max_nodes=_MAX_NODES)
     raise ScheduleError(
         f"No schedule of {problem.num_stages} stages that keeps the constraints was found before "
         "the search gave up, which does not prove that there is none. Loosen the constraints, or "

@@ -46,10 +46,6 @@ def proposed_items(problem: Problem, weights: Weights | None = None) -> tuple[li
 
     Where the objective is no sum, the network sees the sum that bounds it.
 
-    Args:
-        problem: The problem.
-        weights: The network; the shipped one if left out.
-
     Raises:
         PolicyFileError: The weights are missing or damaged, or those of another network.
     """
@@ -67,23 +63,15 @@ def proposed_items(problem: Problem, weights: Weights | None = None) -> tuple[li
     return list({order.tobytes(): order for order in items}.values()), cost
 
 
-def proposal_of(
-    problem: Problem, deadline: float = math.inf, weights: Weights | None = None
-) -> Proposal:
+def proposal_of(problem: Problem, deadline: float = math.inf) -> Proposal:
     """Cut the orders that the network proposes, each with the best cost so far as the limit.
 
-    Args:
-        problem: The problem.
-        deadline: After it, no further order is cut, on `time.perf_counter()`'s clock in seconds;
-            where too little time is left for the network, nothing is proposed.
-        weights: See `proposed_items`.
-
-    Raises:
-        PolicyFileError: See `proposed_items`.
+    After the deadline no further order is cut; where too little time is left for the network,
+    nothing is proposed. Raises as `proposed_items`.
     """
     if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
         return Proposal([], None)
-    orders, cost = proposed_items(problem, weights)
+    orders, cost = proposed_items(problem)
     best: Chain | None = None
     if problem.linear.exact:
         # A limit spares the first cut most of its work; where it is too low, the loop does it.

@@ -45,15 +45,9 @@ def restrict(
     edges: Ints,
     op_bytes: Floats,
 ) -> Restrictions:
-    """Bring constraints from ops to items.
+    """Bring constraints from ops to items; edges are sorted pairs of them, int64 [num_edges, 2].
 
-    Args:
-        graph: The graph.
-        num_stages: Number of stages.
-        constraints: Its `shared` groups are items already.
-        item_of: int64 [num_ops], the item of each op.
-        edges: int64 [num_edges, 2], sorted pairs of items, the first smaller than the second.
-        op_bytes: [num_ops], parameter bytes on a grid with exact sums.
+    Groups of ops that share a stage are items already; bytes of ops are on a grid with exact sums.
 
     Raises:
         ScheduleError: Pins contradict each other or leave a stage without ops, or ops do not fit

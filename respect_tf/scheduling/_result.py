@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
+
 from respect_tf._errors import ScheduleError
-from respect_tf.scheduling._answers import Answer
-from respect_tf.scheduling._check import checked_cost
+from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._check import check_schedule, schedule_cost
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
@@ -15,13 +18,7 @@ from respect_tf.scheduling._schedule import Schedule, status_of
 
 
 def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
-    """Make the public value and have it checked.
-
-    Args:
-        problem: The problem.
-        answer: What a solver found.
-        scheduler: The solver's name.
-        started: When it began, on `time.perf_counter()`'s clock in seconds.
+    """Make the public value of what a solver found and have it checked.
 
     Raises:
         ScheduleError: The schedule is not valid, or costs something else than the solver says.
@@ -60,6 +57,21 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
     )
 
 
+def recount(problem: Problem, stages: Ints) -> Chain:
+    """Check stages of items that come from outside, int [num_items], and count what they cost.
+
+    Raises:
+        ScheduleError: That is no valid schedule.
+    """
+    _checked(problem, stages)
+    return answer_of(problem, np.asarray(stages, np.int64)).chain
+
+
 def _cost_of_items(problem: Problem, stages: Ints) -> float:
-    plain = Schedule(problem.stages_of_ops(stages), problem.num_stages)
-    return checked_cost(problem.graph, plain, problem.objective, problem.constraints)
+    return schedule_cost(problem.graph, _checked(problem, stages), problem.objective)
+
+
+def _checked(problem: Problem, stages: Ints) -> Schedule:
+    found = Schedule(problem.stages_of_ops(stages), problem.num_stages)
+    check_schedule(problem.graph, found, constraints=problem.constraints)
+    return found

@@ -78,7 +78,7 @@ class Schedule:
     optima: tuple[float, ...] | None
     cpu_stages: tuple[int, ...]
     scheduler: str
-    solve_seconds: float | None
+    solve_seconds: float | None = dataclasses.field(compare=False)
     proposal_cost: int | float | None
 
     def __init__(
@@ -121,11 +121,7 @@ class Schedule:
 
         0 where both are 0, infinite where only the cost is, `None` where one is not known.
         """
-        if self.cost is None or self.proposal_cost is None:
-            return None
-        if self.cost == 0:
-            return 0.0 if self.proposal_cost == 0 else math.inf
-        return self.proposal_cost / self.cost - 1
+        return _gap(self.proposal_cost, self.cost)
 
     @property
     def gap(self) -> float | None:
@@ -133,11 +129,7 @@ class Schedule:
 
         0 where both are 0, infinite where only the bound is, `None` where one is not known.
         """
-        if self.cost is None or self.lower_bound is None:
-            return None
-        if self.lower_bound == 0:
-            return 0.0 if self.cost == 0 else math.inf
-        return self.cost / self.lower_bound - 1
+        return _gap(self.cost, self.lower_bound)
 
     def with_bound(self, lower_bound: int | float | None) -> Schedule:
         """The same with another bound, at most its cost, and the status that follows from it."""
@@ -154,19 +146,9 @@ class Schedule:
         return made
 
     def _key(self) -> tuple[Any, ...]:
-        return (
-            self.stages.tobytes(),
-            self.num_stages,
-            self.cost,
-            self.lower_bound,
-            self.status,
-            self.objective,
-            self.device,
-            self.optima,
-            self.cpu_stages,
-            self.scheduler,
-            self.proposal_cost,
-        )
+        names = (field.name for field in dataclasses.fields(self) if field.compare)
+        values = (getattr(self, name) for name in names)
+        return tuple(one.tobytes() if isinstance(one, np.ndarray) else one for one in values)
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Schedule) else NotImplemented
@@ -185,6 +167,12 @@ class Schedule:
         if self.gap is not None:
             text += f", gap {self.gap:.2%}"
         return f"{text}, by {self.scheduler!r})"
+
+
+def _gap(value: int | float | None, least: int | float | None) -> float | None:
+    if value is None or least is None:
+        return None
+    return value / least - 1 if least else 0.0 if value == 0 else math.inf
 
 
 def _checked_stages(stages: npt.ArrayLike, num_stages: int | None) -> tuple[IntArray, int]:

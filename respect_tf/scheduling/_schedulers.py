@@ -1,18 +1,15 @@
-"""The schedulers `"policy"`, `"policy-greedy"` and `"policy+milp"`."""
+"""The schedulers `"policy"` and `"policy+milp"`."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
 import time
 
-from respect_tf._errors import SolverError
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Chain
-from respect_tf.scheduling._milp import search_window
+from respect_tf.scheduling._milp import improve_by_program
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._proposals import proposal_of, solve_policy_greedy
+from respect_tf.scheduling._proposals import proposal_of
 from respect_tf.scheduling._search import search_problem
 
 # Moves without a time limit: so many, and so many more for each item. With a quarter of them, 6 of
@@ -37,11 +34,8 @@ _FEW_NODES, _MAX_NODES = 200, 20_000
 def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
     """`"policy"`: the network's proposal, and search around its orders and structural ones.
 
-    Args:
-        problem: The problem.
-        deadline: When to return the best schedule so far, on `time.perf_counter()`'s clock in
-            seconds. Without one, the same seed gives the same schedule.
-        seed: 0 or more.
+    Without a deadline, on `time.perf_counter()`'s clock in seconds, the same seed gives the same
+    schedule.
 
     Raises:
         PolicyFileError: The weights are missing or damaged.
@@ -69,49 +63,25 @@ def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int)
     return Answer(best, answer.lower_bound, proposal.chain.stages)
 
 
-def solve_greedy(problem: Problem, deadline: float, seed: int) -> Answer:
-    """`"policy-greedy"`: see `solve_policy_greedy`; it leaves nothing to chance."""
-    del seed
-    return solve_policy_greedy(problem, deadline)
-
-
 def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
     """`"policy+milp"`: `"policy"`, and an integer program over the schedules near its own.
 
-    After the method of the authors of RESPECT (arXiv 2308.11652). With a time limit, the window of
+    After the method of the authors of RESPECT (arXiv 2308.11652). With a deadline, the window of
     stages around the best schedule known grows where it holds nothing better, until it holds all
-    schedules.
-
-    Args:
-        problem: The problem.
-        deadline: See `solve_policy`. In any case after a fixed number of nodes of the search trees.
-        seed: See `solve_policy`.
-
-    Raises:
-        PolicyFileError: See `solve_policy`.
-        ScheduleError: See `solve_policy`.
+    schedules; in any case, it ends after a fixed number of nodes. Raises as `solve_policy`.
     """
     is_limited = math.isfinite(deadline)
     now = time.perf_counter()
     until = now + _POLICY_SHARE * (deadline - now) if is_limited else deadline
     answer = _search_guided(problem, until, seed, _PATIENT * _NUM_MOVES)
-    best, low = answer.chain, answer.lower_bound
+    max_nodes = _MAX_NODES if is_limited else _FEW_NODES
     for window in _WINDOWS if is_limited else _WINDOWS[:1]:
         left = deadline - time.perf_counter()
-        if best.cost <= low or left < _MILP_SECONDS + _MILP_ITEM_SECONDS * problem.num_items:
+        short = left < _MILP_SECONDS + _MILP_ITEM_SECONDS * problem.num_items
+        if short or answer.chain.cost <= answer.lower_bound:
             break
-        # HiGHS may contradict itself: what is known without it still holds.
-        with contextlib.suppress(SolverError):
-            found = search_window(
-                problem,
-                best,
-                window,
-                deadline,
-                max_nodes=_MAX_NODES if is_limited else _FEW_NODES,
-            )
-            best = min(best, found.answer.chain, key=_quality)
-            low = max(low, found.answer.lower_bound)
-    return dataclasses.replace(answer, chain=best, lower_bound=min(low, best.cost))
+        answer = improve_by_program(problem, answer, window, deadline, max_nodes)
+    return answer
 
 
 def _quality(chain: Chain) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._answers import Answer, answer_of, linear_cost
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._asked import AskedObjective
 from respect_tf.scheduling._chain import Budget, Chain
@@ -225,7 +225,7 @@ def _by_moves(
         return []
     rounds = Rounds(problem, seed)
     if start is not None:
-        cost = rounds.linear_cost(start.chain.stages)
+        cost = linear_cost(problem, start.chain.stages)
         rounds.add(dataclasses.replace(start.chain, cost=cost))
     now = time.perf_counter()
     until = now + _MOVING_SHARE * (deadline - now) if math.isfinite(deadline) else math.inf

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from respect_tf.scheduling._answers import costs_of
+from respect_tf.scheduling._answers import stage_sums
 from respect_tf.scheduling._chain import Budget, Chain
 from respect_tf.scheduling._compiled_search import MODULUS, choose_band
 from respect_tf.scheduling._ideal_search import IdealSearch
@@ -89,7 +89,7 @@ class Bands:
     def _open_boundaries(self, base: Chain) -> Bools:
         """Boundaries around the dearest stages. bool [num_stages + 1]."""
         problem, reach = self._rounds.problem, self._draw(_REACHES)
-        costs, _ = costs_of(problem, base.stages)
+        costs = problem.cost(*stage_sums(problem, base.stages))
         stages = np.arange(problem.num_stages + 1)
         is_open = np.zeros(len(stages), bool)
         for worst in np.flatnonzero(costs >= costs.max()):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from respect_tf._reporting import tell
-from respect_tf.scheduling._answers import stage_sums
+from respect_tf.scheduling._answers import linear_cost
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import MODULUS, anneal
 from respect_tf.scheduling._items import Ints
@@ -106,7 +106,7 @@ class Rounds:
     def _add_balanced(self, order: Ints) -> None:
         balanced = balanced_chain(self.problem, order)
         if balanced is not None:
-            cost = self.linear_cost(balanced.stages)
+            cost = linear_cost(self.problem, balanced.stages)
             self.add(dataclasses.replace(balanced, cost=cost))
 
     def _cut(self, order: Ints, limit: float, deadline: float) -> Chain | None:
@@ -166,11 +166,6 @@ class Rounds:
             )
         )
         return moves_per_step * _NUM_STEPS
-
-    def linear_cost(self, stages: Ints) -> float:
-        """Linear cost of a schedule of items."""
-        costs = self.problem.cost(*stage_sums(self.problem, stages))
-        return float(costs.sum() if self._is_sum else costs.max())
 
 
 def _quality(chain: Chain) -> tuple[float, float]:

@@ -28,10 +28,9 @@ SWEPT = 3000
 
 
 def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
-    """The cut of an order whose heaviest stage is lightest, transfer apart. Fast and simple.
+    """The cut of an order whose heaviest stage is lightest, transfer apart: fast and simple.
 
-    Returns:
-        `None` if no cut of that order keeps the constraints.
+    `None` if no cut of that order keeps the constraints.
     """
     intervals = Intervals(problem, order)
     cut = _balanced_cut(intervals)
@@ -39,15 +38,10 @@ def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
 
 
 def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Chain:
-    """The best schedule whose stages are intervals of an order.
+    """The best schedule whose stages are intervals of an order of items, int64 [num_items].
 
     Its cost is the least there is, unless the deadline passes, or the objective has to be asked for
     too many stages; then it is a good one. Of several, it is one of fewest crossing bytes.
-
-    Args:
-        problem: The problem.
-        order: int64 [num_items], a topological order.
-        deadline: When to return the best cut so far, on `time.perf_counter()`'s clock in seconds.
 
     Raises:
         ScheduleError: No cut of that order keeps the constraints.
@@ -80,12 +74,6 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
 def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
     """The best cut of an order by linear cost, `None` if that is above a limit.
 
-    Args:
-        problem: The problem.
-        order: int64 [num_items], a topological order.
-        limit: Cuts that cost more are not looked at.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-
     Raises:
         BudgetExceededError: The deadline passed.
     """
@@ -103,14 +91,7 @@ def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> C
 
 
 def slice_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
-    """What `slice_items` finds, for objectives that can bound costs, or `None` if above a limit.
-
-    Args:
-        problem: The problem.
-        order: int64 [num_items], a topological order.
-        limit: Cuts that cost more are not looked at.
-        deadline: After it, nothing is found.
-    """
+    """What `slice_items` finds, for objectives that can bound costs; `None` if above a limit."""
     with contextlib.suppress(BudgetExceededError):
         return search_pairs(
             IntervalNodes(problem, order), Budget(deadline), limit, settle=False
@@ -137,10 +118,7 @@ def _balanced_cut(intervals: Intervals) -> Ints | None:
     """Positions, ends included, that make the heaviest interval as light as possible.
 
     The weight of an interval is what its items add to any stage's cost, transfer apart. Bisection
-    on the limit.
-
-    Returns:
-        `None` if no cut keeps the constraints.
+    on the limit. `None` if no cut keeps the constraints.
     """
     problem = intervals.problem
     sums = intervals.weight_sums

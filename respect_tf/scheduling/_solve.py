@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._compiler import solve_compiler
@@ -28,11 +29,11 @@ from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare, solve_latency
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._profile import solve_profile
-from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._proposals import solve_policy_greedy
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._schedulers import solve_greedy, solve_policy, solve_with_milp
+from respect_tf.scheduling._schedulers import solve_policy, solve_with_milp
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._under_load import schedule_under_load
 
@@ -165,7 +166,8 @@ def _on_edge_tpus(
     answer = dataclasses.replace(
         answer,
         lower_bound=min(prepared.bound(answer.lower_bound), answer.chain.cost),
-        proposal=answer.proposal if scheduler in _SEEDED else None,  # "exact" may have asked, too
+        # "exact" may have asked the policy, too
+        proposal=answer.proposal if scheduler.startswith("policy") else None,
     )
     return checked_schedule(problem, answer, scheduler, started)
 
@@ -182,7 +184,7 @@ def _least_worst_latency(
         return answer.chain.stages, answer.lower_bound
 
     stages, cost, low = solve_latency(problem, solve_mean)
-    chain = dataclasses.replace(recount(problem, stages), cost=cost)
+    chain = dataclasses.replace(answer_of(problem, stages).chain, cost=cost)
     return Answer(chain, low, proposals[0] if proposals else None)
 
 
@@ -192,7 +194,6 @@ def schedule_by_program(
     objective: Objective,
     *,
     run: Callable[..., Any],
-    time_limit: float | None = None,
 ) -> Schedule:
     """What `"milp"` does, with another program that runs the solver, for labels.
 
@@ -201,14 +202,13 @@ def schedule_by_program(
         num_stages: Number of stages.
         objective: The objective.
         run: Called like `run_highs`, and returns a `MilpClaim`.
-        time_limit: See `schedule`.
 
     Raises:
         SolverError: What the solver says is wrong, in every attempt.
     """
     started = time.perf_counter()
     problem = build_problem(graph, num_stages, objective)
-    answer = solve_milp(problem, deadline_after(time_limit, started), run=run)
+    answer = solve_milp(problem, math.inf, run=run)
     return checked_schedule(problem, answer, "milp", started)
 
 
@@ -259,6 +259,7 @@ def _solve_slicing(problem: Problem, deadline: float) -> Answer:
 
 _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
     "compiler": solve_compiler,
+    "policy-greedy": solve_policy_greedy,
     "exact": solve_exact,
     "milp": solve_milp,
     "profile": solve_profile,
@@ -267,7 +268,6 @@ _SOLVERS: dict[str, Callable[[Problem, float], Answer]] = {
 
 _SEEDED: dict[str, Callable[[Problem, float, int], Answer]] = {
     "policy": solve_policy,
-    "policy-greedy": solve_greedy,
     "policy+milp": solve_with_milp,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import abc
+import dataclasses
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from respect_tf.scheduling._items import Ints
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+# Items that are looked at together for the largest of a stage: most stages hold one of the first.
+_LARGEST = 32
 
 
 class ItemsOfGraph(Protocol):
@@ -32,7 +35,55 @@ class ItemsOfGraph(Protocol):
     def item_of(self) -> Ints: ...
 
 
-class StageBatch(abc.ABC):
+class Boundaries(Protocol):
+    """What of `Nodes` matters here: sets of items that can come before a boundary."""
+
+    @property
+    def problem(self) -> ItemsOfGraph: ...
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum of a value per op over each node. [num_nodes]."""
+
+    def holds(self, items: Ints) -> Bools:
+        """Which of some items are in each node. [num_nodes, len(items)]."""
+
+    def members(self, nodes: Ints) -> Bools:
+        """Items of nodes. bool [len(nodes), num_items]."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Stages from node `rows` to node `columns`, with what moves. [num_pairs] each.
+
+    Attributes:
+        rows: The node that each begins with.
+        columns: The one that it ends with.
+        entering: Bytes that enter.
+        leaving: Bytes that leave.
+        weights: What leaves weighs, as `Problem.tensor_weights` has it.
+    """
+
+    rows: Ints
+    columns: Ints
+    entering: Floats
+    leaving: Floats
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, which: Ints | Bools) -> Pairs:
+        """Some of the pairs. `which` are indices or a mask."""
+        return Pairs(
+            self.rows[which],
+            self.columns[which],
+            self.entering[which],
+            self.leaving[which],
+            self.weights[which],
+        )
+
+
+class StageBatch:
     """Stages whose costs are asked for together.
 
     Attributes:
@@ -40,26 +91,21 @@ class StageBatch(abc.ABC):
         num_stages: Number of stages of the schedule; a batch has any number of candidates.
         entering_bytes: float64 [len(batch)], bytes of the distinct tensors that enter each stage.
         leaving_bytes: float64 [len(batch)], bytes of those that leave it.
-        leaving_weights: float64 [len(batch)], what those weigh as `Problem.tensor_weights` has it;
-            empty where nobody asks.
+        leaving_weights: float64 [len(batch)], what those weigh as `Problem.tensor_weights` has it.
     """
 
-    def __init__(
-        self,
-        problem: ItemsOfGraph,
-        entering_bytes: Floats,
-        leaving_bytes: Floats,
-        leaving_weights: Floats,
-    ) -> None:
-        self._problem = problem
-        self.graph: OpGraph = problem.graph
-        self.num_stages = problem.num_stages
-        self.entering_bytes = entering_bytes
-        self.leaving_bytes = leaving_bytes
-        self.leaving_weights = leaving_weights
+    def __init__(self, nodes: Boundaries, pairs: Pairs) -> None:
+        self._nodes, self._pairs, self._problem = nodes, pairs, nodes.problem
+        self.graph, self.num_stages = nodes.problem.graph, nodes.problem.num_stages
+        self.entering_bytes, self.leaving_bytes = pairs.entering, pairs.leaving
+        self.leaving_weights = pairs.weights
 
     def __len__(self) -> int:
-        return len(self.entering_bytes)
+        return len(self._pairs)
+
+    def select(self, which: Bools) -> StageBatch:
+        """Some of the stages. `which` is a mask, bool [len(batch)]."""
+        return StageBatch(self._nodes, self._pairs.select(which))
 
     def op_sums(self, values: npt.NDArray[Any]) -> Floats:
         """Sum of a value per op, 0 or more, over the ops of each stage.
@@ -71,7 +117,9 @@ class StageBatch(abc.ABC):
         Returns:
             float64 [len(batch)].
         """
-        return self._sums(item_sums(self._problem, values))
+        sums = self._nodes.op_sums(values)
+        stages: Floats = sums[self._pairs.columns] - sums[self._pairs.rows]
+        return stages
 
     def op_maxima(self, values: npt.NDArray[Any]) -> Floats:
         """Largest of a value per op over the ops of each stage.
@@ -84,7 +132,18 @@ class StageBatch(abc.ABC):
         """
         largest = np.full(self._problem.num_items, -np.inf)
         np.maximum.at(largest, self._problem.item_of, values.astype(np.float64))
-        return self._maxima(largest)
+        items, found = np.argsort(-largest, kind="stable"), np.zeros(len(self))
+        left, pairs = np.arange(len(self)), self._pairs
+        for first in range(0, len(items), _LARGEST):
+            some = items[first : first + _LARGEST]
+            held = self._nodes.holds(some)
+            inside = held[pairs.columns[left]] & ~held[pairs.rows[left]]
+            is_first = inside.any(axis=1)
+            found[left[is_first]] = largest[some[inside[is_first].argmax(axis=1)]]
+            left = left[~is_first]
+            if len(left) == 0:
+                break
+        return found
 
     def contains(self, ops: Ints) -> Bools:
         """Whether each stage holds each of some ops.
@@ -95,32 +154,14 @@ class StageBatch(abc.ABC):
         Returns:
             bool [len(batch), num_ops_asked].
         """
-        return self._contains(self._problem.item_of[ops])
+        held = self._nodes.holds(self._problem.item_of[ops])
+        inside: Bools = held[self._pairs.columns] & ~held[self._pairs.rows]
+        return inside
 
     def parts(self, index: int) -> tuple[list[int], list[int], list[int]]:
         """Ops, entering and leaving tensors of one stage, as `Objective.stage_cost` takes them."""
-        before, after = self._members(index)
-        return stage_parts(self._problem, before, after)
-
-    @abc.abstractmethod
-    def select(self, which: Bools) -> StageBatch:
-        """Some of the stages. `which` is a mask, bool [len(batch)]."""
-
-    @abc.abstractmethod
-    def _sums(self, values: Floats) -> Floats:
-        """Sums of a value per item. [len(batch)]."""
-
-    @abc.abstractmethod
-    def _maxima(self, values: Floats) -> Floats:
-        """Maxima of a value per item. [len(batch)]."""
-
-    @abc.abstractmethod
-    def _contains(self, items: Ints) -> Bools:
-        """Which of some items are in each stage. [len(batch), len(items)]."""
-
-    @abc.abstractmethod
-    def _members(self, index: int) -> tuple[Bools, Bools]:
-        """Items before a stage, and up to its end. bool [num_items] each."""
+        ends = np.array([self._pairs.rows[index], self._pairs.columns[index]])
+        return stage_parts(self._problem, *self._nodes.members(ends))
 
 
 def item_sums(problem: ItemsOfGraph, values: npt.NDArray[Any]) -> Floats:
@@ -132,15 +173,9 @@ def item_sums(problem: ItemsOfGraph, values: npt.NDArray[Any]) -> Floats:
 def stage_parts(
     problem: ItemsOfGraph, before: Bools, after: Bools
 ) -> tuple[list[int], list[int], list[int]]:
-    """Ops and tensors of the stage between two ideals, from the definitions.
+    """Ops of the stage between two ideals, bool [num_items], and tensors that enter and leave it.
 
-    Args:
-        problem: The problem.
-        before: bool [num_items], an ideal.
-        after: bool [num_items], a larger ideal.
-
-    Returns:
-        Ops, tensors that enter and tensors that leave, each ascending.
+    From the definitions; each ascending.
     """
     graph = problem.graph
     done, here = before[problem.item_of], (after & ~before)[problem.item_of]  # [num_ops]
@@ -159,24 +194,3 @@ def stage_parts(
         np.unique(read_tensors[made_before & here[read_ops]]).tolist(),
         np.union1d(leaving, outputs).tolist(),
     )
-
-
-def first_difference(first: Ints, second: Ints, pairs: Ints) -> Ints:
-    """Where two rows of running counts begin to differ; the second never counts less.
-
-    Args:
-        first: int64 [num_first, length], ascending rows.
-        second: int64 [num_second, length]; minus a row of `first` it ascends as well.
-        pairs: int64 [2, num_pairs], rows of `first` and of `second` that differ at the end.
-
-    Returns:
-        int64 [num_pairs].
-    """
-    low = np.zeros(pairs.shape[1], np.int64)
-    high = np.full(pairs.shape[1], first.shape[1] - 1)
-    for _ in range((first.shape[1] - 1).bit_length()):
-        middle = (low + high) >> 1
-        differ = first[pairs[0], middle] != second[pairs[1], middle]
-        high = np.where(differ, middle, high)
-        low = np.where(differ, low, np.minimum(middle + 1, high))
-    return low

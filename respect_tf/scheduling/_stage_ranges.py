@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
-from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._problem import Bools, Floats, Problem
 
 # All pairs of items take one byte each; beyond, only what needs no closure is known.
 _MAX_CLOSURE_ITEMS = 8192
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class StageRanges:
-    """The stages from `first` to `last` of each item, both included.
-
-    Attributes:
-        first: int64 [num_items].
-        last: int64 [num_items], `first` or more.
-    """
+class StageRanges(NamedTuple):
+    """The stages from `first` to `last` of each item, both included. int64 [num_items] each."""
 
     first: Ints
     last: Ints
 
-    def within(self, stages: Ints, window: int) -> StageRanges:
-        """Those of the stages that are at most `window` away from an item's present one."""
-        return StageRanges(
-            np.maximum(self.first, stages - window), np.minimum(self.last, stages + window)
-        )
 
-    def same_as(self, other: StageRanges) -> bool:
-        """Whether all ranges are equal."""
-        return np.array_equal(self.first, other.first) and np.array_equal(self.last, other.last)
+def closure_of(problem: Problem) -> Bools:
+    """The items that each needs, itself too. bool [num_items, num_items]."""
+    needs = np.eye(problem.num_items, dtype=bool)
+    for item, before in enumerate(problem.predecessors):
+        if before:
+            needs[item] |= needs[before].any(axis=0)
+    return needs
 
 
 def stage_ranges(problem: Problem, limit: float) -> StageRanges:
-    """Ranges that hold every allowed schedule whose linear cost is at most `limit`.
+    """Ranges that hold every allowed schedule whose linear cost is at most `limit`, if finite.
 
     What an item needs runs in its stage or before, and no stage may be empty: that takes a number
     of items and, where each stage keeps the limit, a number of stages for their weight. The same
     holds for what needs the item.
-
-    Args:
-        problem: The problem.
-        limit: A cost that some schedule keeps; infinite if none is known.
     """
     num_items, num_stages = problem.num_items, problem.num_stages
     first, last = np.zeros(num_items, np.int64), np.full(num_items, num_stages - 1, np.int64)

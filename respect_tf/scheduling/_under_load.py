@@ -36,15 +36,9 @@ def schedule_under_load(
     scheduler: str,
     started: float,
 ) -> Schedule:
-    """The schedule of least latency under load that is known.
+    """The schedule of least latency under load that is known, of some to begin with and chains.
 
-    Args:
-        graph: The graph.
-        objective: How many inputs arrive, and what the devices are like.
-        known: Schedules to begin with, all for as many stages.
-        constraints: What schedules have to keep: then only those at hand are looked at.
-        scheduler: What made them.
-        started: When the search began, on `time.perf_counter()`'s clock.
+    Where there are constraints, or CPU stages, only those at hand are looked at.
     """
     num_stages, cuts = known[0].num_stages, list(known)
     if constraints is None and not any(one.cpu_stages for one in known):

@@ -12,7 +12,7 @@ from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
 from respect_tf.training._heads import HeadTask, head_tasks
 from respect_tf.training._label_files import label_files, load_all_labels, load_labels
-from respect_tf.training._label_shards import LabelRun, make_labels, run_labels
+from respect_tf.training._label_shards import LabelRun, run_labels
 from respect_tf.training._labels import (
     MIX,
     UNPROVED,
@@ -65,7 +65,6 @@ __all__ = [
     "least_cost",
     "load_all_labels",
     "load_labels",
-    "make_labels",
     "named_weights",
     "noisy_orders",
     "one_thread",

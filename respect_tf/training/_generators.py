@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-import numpy as np
-
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph
+from respect_tf.scheduling.parts import checked_count
 from respect_tf.training import _cnn_families, _families
 from respect_tf.training._synthetic import Network, Random, Tensor
 
 _MIN_OPS = 30
+_IN_DEGREE = 2, 6  # in levels, as far as there are so many ops before
 
 _STRUCTURED: dict[str, Callable[[Network, int, int], None]] = {
     "densenet": _cnn_families.densenet,
@@ -33,14 +33,7 @@ FAMILIES: tuple[str, ...] = tuple(sorted((*_STRUCTURED, *_LAYERED)))
 """What `random_graph` can make."""
 
 
-def random_graph(
-    family: str,
-    num_ops: int,
-    seed: int,
-    *,
-    in_degree: tuple[int, int] = (2, 6),
-    num_levels: int | None = None,
-) -> OpGraph:
+def random_graph(family: str, num_ops: int, seed: int) -> OpGraph:
     """Make a synthetic graph with the parameter bytes, tensor bytes and MACs of int8 layers.
 
     The same arguments give the same graph on every machine and with every version of numpy.
@@ -60,9 +53,6 @@ def random_graph(
             blocks, convolutions) as far as they fit, and the rest are activations behind random
             ops. From 30; `"levels"` and `"wide"` from 1.
         seed: 0 or more.
-        in_degree: Fewest and most ops that an op reads from, for `"levels"` and `"wide"`; ops of
-            the first levels read from fewer where there are no more.
-        num_levels: Number of levels, for `"levels"` and `"wide"`; drawn if left out.
 
     Returns:
         A graph whose ops are in topological order.
@@ -76,24 +66,13 @@ def random_graph(
             f"Received: {family!r}."
         )
     least = 1 if family in _LAYERED else _MIN_OPS
-    _check_whole("num_ops", num_ops, least)
-    _check_whole("seed", seed, 0)
-    random_key = (int(seed), zlib.crc32(family.encode()), int(num_ops))
+    num_ops, seed = checked_count("num_ops", num_ops, least), checked_count("seed", seed, 0)
+    random_key = (seed, zlib.crc32(family.encode()), num_ops)
     if family in _LAYERED:
         network = Network(Random(*random_key))
-        _grow_levels(network, family, int(num_ops), in_degree, num_levels)
-        return network.graph(int(num_ops))
-    if in_degree != (2, 6) or num_levels is not None:
-        raise ArgumentError(
-            f"in_degree and num_levels are for the families {' and '.join(map(repr, _LAYERED))}. "
-            f"Received the family {family!r}."
-        )
-    return _largest(_STRUCTURED[family], int(num_ops), random_key).graph(int(num_ops))
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number, {least} or more. Received: {value!r}.")
+        _grow_levels(network, family, num_ops)
+        return network.graph(num_ops)
+    return _largest(_STRUCTURED[family], num_ops, random_key).graph(num_ops)
 
 
 def _largest(
@@ -119,22 +98,10 @@ def _largest(
     return best
 
 
-def _grow_levels(
-    net: Network, family: str, num_ops: int, in_degree: tuple[int, int], num_levels: int | None
-) -> None:
-    random = net.random
-    fewest, most = in_degree
-    _check_whole("in_degree[0]", fewest, 1)
-    _check_whole("in_degree[1]", most, fewest)
-    if num_levels is None:
-        root = round(num_ops**0.5)
-        low, high = (num_ops // 3, 5 * num_ops // 6) if family == "levels" else (root, 2 * root)
-        num_levels = min(num_ops, max(1, random.integer(low, high)))
-    _check_whole("num_levels", num_levels, 1)
-    if num_levels > num_ops:
-        raise ArgumentError(
-            f"num_levels must not exceed num_ops, {num_ops}. Received: {num_levels}."
-        )
+def _grow_levels(net: Network, family: str, num_ops: int) -> None:
+    random, root = net.random, round(num_ops**0.5)
+    low, high = (num_ops // 3, 5 * num_ops // 6) if family == "levels" else (root, 2 * root)
+    num_levels = min(num_ops, max(1, random.integer(low, high)))
     widths = [1] * num_levels
     for _ in range(num_ops - num_levels):
         widths[random.integer(0, num_levels - 1)] += 1
@@ -146,7 +113,7 @@ def _grow_levels(
         positions, channels = (56 >> scale) ** 2, 32 << scale
         here = []
         for _ in range(width):
-            read = _sources(random, made, previous, random.integer(fewest, most))
+            read = _sources(random, made, previous, random.integer(*_IN_DEGREE))
             out = channels * random.pick((1, 2, 3, 4)) // 2
             weights = 0
             if not read or random.chance(80):

@@ -25,7 +25,7 @@ def label_files(folder: str | os.PathLike[str], seed: int) -> list[Path]:
     if not paths:
         raise PolicyFileError(
             f"There are no labels-{seed}-*.npz in {Path(folder)}. Expected the folder that "
-            "'respect-tf labels FOLDER' or make_labels has filled."
+            "'respect-tf labels FOLDER' or run_labels has filled."
         )
     return paths
 

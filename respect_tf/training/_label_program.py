@@ -31,15 +31,10 @@ def load_cvxpy() -> Any:
 def run_cvxpy(
     model: Any, start: Ints | None, *, presolve: bool, deadline: float, max_nodes: int
 ) -> MilpClaim:
-    """Solve through cvxpy and its interface to HiGHS.
+    """Solve through cvxpy and its interface to HiGHS, as `run_highs` of `scheduling` does.
 
-    Args:
-        model: See `run_highs` of `respect_tf.scheduling`.
-        start: A schedule that is known. cvxpy does not hand it on; what costs more is left out of
-            the model already.
-        presolve: See `run_highs`.
-        deadline: See `run_highs`.
-        max_nodes: See `run_highs`.
+    cvxpy does not hand on the schedule that is known; what costs more is left out of the model
+    already.
 
     Raises:
         DependencyError: cvxpy is not installed.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,48 +41,6 @@ class LabelRun:
     records: tuple[str, ...]
     failures: dict[int, str]
     num_kept: int
-
-
-def make_labels(
-    folder: str | os.PathLike[str],
-    num_labels: int,
-    *,
-    seed: int = 0,
-    num_ops: tuple[int, int] = (30, 50),
-    mix: Sequence[str] = MIX,
-    exact: bool = True,
-    verbose: Verbosity = "auto",
-) -> list[Path]:
-    """Solve the first tasks of a sequence in this process. What an earlier run has left is kept.
-
-    Args:
-        folder: Where to put the files.
-        num_labels: See `run_labels`, and so for the rest.
-        seed: Which sequence.
-        num_ops: Fewest and most ops.
-        mix: Families to draw from.
-        exact: Whether labels have to be optimal.
-        verbose: 0 for silence.
-
-    Returns:
-        The files, `labels-SEED-NNNNN.npz`, in order.
-
-    Raises:
-        ArgumentError: num_labels is out of range.
-        DependencyError: cvxpy is not installed, and labels are to be exact.
-        TrainingError: A whole file of tasks has no label.
-    """
-    made = run_labels(
-        os.fspath(folder),
-        num_labels,
-        seed=seed,
-        num_ops=num_ops,
-        mix=mix,
-        exact=exact,
-        records=False,
-        verbose=verbose,
-    )
-    return [Path(folder) / name for name in made.labels]
 
 
 def run_labels(

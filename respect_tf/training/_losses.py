@@ -54,13 +54,8 @@ def imitation_loss(scores: Any, num_ops: Any, num_stages: Any, stages: Any, heat
 def reinforce_loss(scores: Any, direction: Any) -> Any:
     """Its gradient is that of the expected reward (REINFORCE, Williams 1992), estimated.
 
-    Args:
-        scores: float32 [total_ops, num_heads], the means of normally distributed scores.
-        direction: float32 [total_ops, num_heads], the advantage of what was drawn times the
-            gradient of the logarithm of its density.
-
-    Returns:
-        A scalar, float32.
+    Scores are the means of normally distributed ones; the direction is the advantage of what was
+    drawn times the gradient of the logarithm of its density. float32 [total_ops, num_heads] both.
     """
     import tensorflow as tf
 

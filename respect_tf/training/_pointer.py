@@ -82,10 +82,7 @@ def _features(graph: OpGraph) -> npt.NDArray[np.float32]:
 
 
 def pointer_network(units: int) -> Any:
-    """Make the network with fresh weights.
-
-    Args:
-        units: Width of both LSTMs and of the attention.
+    """Make the network with fresh weights; units are the width of LSTMs and attention.
 
     Returns:
         A `tf_keras.Model` called with a `GraphBatch` and a seed, int32 [2], for random sequences

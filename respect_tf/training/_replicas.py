@@ -47,11 +47,9 @@ def strategy_of(name: str) -> Any:
 class Replicas:
     """What trains together: a batch is shared out among all, and gradients are added up.
 
-    Args:
-        strategy: One of `tf.distribute`; the present one if left out, which is a single replica.
+    Without a strategy of `tf.distribute` it is the present one, which is a single replica.
 
     Attributes:
-        strategy: The strategy.
         is_chief: Whether this process writes what all of them know.
         num_workers: Number of processes.
     """
@@ -72,11 +70,7 @@ class Replicas:
         self._first = worker * self._num_here
 
     def check_batch(self, name: str, size: int) -> None:
-        """Check that each replica gets a part of a batch.
-
-        Raises:
-            ArgumentError: Some would get none.
-        """
+        """Check that each replica gets a part of a batch."""
         if size < self._num_replicas:
             raise ArgumentError(
                 f"{name} must be {self._num_replicas} or more, one for each replica. Received: "
@@ -89,11 +83,7 @@ class Replicas:
         return [list(whole[replica :: self._num_replicas]) for replica in every]
 
     def together(self, step: Callable[..., Any], signature: Sequence[Any]) -> Callable[[Any], Any]:
-        """One step of all replicas.
-
-        Args:
-            step: Takes the inputs of one replica, and returns a number.
-            signature: Specifications of its inputs.
+        """One step of all replicas: the step takes the inputs of one, and returns a number.
 
         Returns:
             A TensorFlow function of the inputs of all replicas of this process, a tuple each, which
@@ -126,11 +116,7 @@ class Replicas:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Say what to do where a worker is lost in the block.
-
-        Raises:
-            TrainingError: One is.
-        """
+        """Where a worker is lost in the block, raise a `TrainingError` that says what to do."""
         import tensorflow as tf
 
         try:

@@ -14,13 +14,8 @@ Floats = npt.NDArray[np.float64]
 def best_others(example: Example, scores: Floats) -> tuple[Floats, Floats]:
     """What each head's order costs, and the least cost of the others and the rule.
 
-    Args:
-        example: The graph.
-        scores: float64 [num_ops, num_heads].
-
-    Returns:
-        float64 [num_heads] twice, relative to the reference; costs that are above the second best
-        of those before them are infinite, because nobody asks for them.
+    float64 [num_heads] twice, from scores, float64 [num_ops, num_heads], relative to the reference;
+    costs above the second best of those before them are infinite, because nobody asks for them.
     """
     # The two least costs so far; of the best one, whose it is.
     least = second = example.rule_cost / example.reference
@@ -41,21 +36,16 @@ def best_others(example: Example, scores: Floats) -> tuple[Floats, Floats]:
 def advantages(
     example: Example, scores: Floats, width: float, noise: Floats
 ) -> tuple[Floats, float]:
-    """One step's direction for one graph.
+    """One step's direction for one graph, from scores and standard normal noise.
 
-    Scores are normally distributed around the heads' own. The reward of a draw is by how much its
-    cost is below the least cost of all other heads and the rule, and 0 where it is not: a head
-    is there for what it adds. The baseline is the reward of the head's own order, a greedy rollout.
-
-    Args:
-        example: The graph.
-        scores: float64 [num_ops, num_heads].
-        width: The standard deviation.
-        noise: float64 [num_ops, num_heads], draws of a standard normal distribution.
+    Scores are normally distributed around the heads' own, with the standard deviation `width`. The
+    reward of a draw is by how much its cost is below the least cost of all other heads and the
+    rule, and 0 where it is not: a head is there for what it adds. The baseline is the reward of the
+    head's own order, a greedy rollout.
 
     Returns:
-        float64 [num_ops, num_heads], the advantage times the gradient of the logarithm of the
-        density, and the mean reward.
+        float64 [num_ops, num_heads] like the scores, the advantage times the gradient of the
+        logarithm of the density, and the mean reward.
     """
     costs, others = best_others(example, scores)
     orders = head_orders(example.view, scores + width * noise)

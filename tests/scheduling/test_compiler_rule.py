@@ -9,7 +9,7 @@ from schedule_reference import Latency, Streaming, cost_and_crossing, graphs, ma
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import PeakMemory, check_schedule, schedule
-from respect_tf.scheduling._answers import costs_of
+from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._compiler import partition_order
 from respect_tf.scheduling._items import merge_colocated
 from respect_tf.scheduling._problem import build_problem
@@ -172,7 +172,7 @@ def test_every_graph_gets_a_valid_schedule_with_its_true_cost(graph, num_stages)
         problem = build_problem(graph, num_stages, objective)
         stages = np.zeros(problem.num_items, np.int64)
         stages[problem.item_of] = found.stages
-        assert costs_of(problem, stages)[1] == crossing
+        assert answer_of(problem, stages).chain.crossing == crossing
         best = schedule(graph, num_stages, "exact", objective=objective)
         assert found.lower_bound <= best.cost <= found.cost
 

@@ -12,7 +12,6 @@ from respect_tf.device._batch_cpu import cpu_stages
 from respect_tf.scheduling import Latency, PeakMemory, Throughput, check_schedule, schedule
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._closure import closure_of
 from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork
@@ -20,6 +19,7 @@ from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._stage_batch import stage_parts
+from respect_tf.scheduling._stage_ranges import closure_of
 
 MIB = 2**20
 KINDS = st.sampled_from(["CONV_2D", "CONV_2D", "COS", "ADD"])
@@ -28,7 +28,7 @@ KINDS = st.sampled_from(["CONV_2D", "CONV_2D", "COS", "ADD"])
 def boundaries(problem):
     """What may be before a boundary, all order ideals. bool [num_ideals, num_items]."""
     anywhere = dataclasses.replace(problem, num_stages=1)
-    return list_ideals(anywhere, 4000, Budget()).rows
+    return list_ideals(anywhere, 4000, Budget())
 
 
 @settings(max_examples=30, deadline=None)

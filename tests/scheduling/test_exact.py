@@ -18,6 +18,7 @@ from benchmarks.scheduling import authors_graphs, placement_instances
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling import _exact as exact_module
+from respect_tf.scheduling import _milp as milp_module
 from respect_tf.scheduling import _proof as proof_module
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._schedulers import solve_policy
@@ -220,9 +221,9 @@ def test_an_integer_program_goes_on_where_the_search_gives_up(monkeypatch):
     monkeypatch.setattr(exact_module, "prove", lambda problem, answer, deadline: answer)
     graph = random_graph("fpn", 100, seed=0)
     asked = []
-    search_window = exact_module.search_window
+    search_window = milp_module.search_window
     monkeypatch.setattr(
-        exact_module, "search_window", lambda *a, **k: asked.append(a) or search_window(*a, **k)
+        milp_module, "search_window", lambda *a, **k: asked.append(a) or search_window(*a, **k)
     )
     monkeypatch.setattr(exact_module, "solve_policy", unproved)
     found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
@@ -248,7 +249,7 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
     def lie(*arguments, **options):
         raise SolverError("HiGHS said two things")
 
-    monkeypatch.setattr(exact_module, "search_window", lie)
+    monkeypatch.setattr(milp_module, "search_window", lie)
     monkeypatch.setattr(proof_module, "_LOOP_WORK", 1_000_000)
     found = schedule(wide_graph(), 4, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"

@@ -71,7 +71,10 @@ def test_graphs_of_many_items_agree_with_the_exact_scheduler(family, weight):
     assert exact.status == "optimal"
     problem = build_problem(graph, 4, PeakMemory(weight))
     known = slice_items(problem, np.arange(problem.num_items))
-    found = IdealSearch(problem).optimum(known, Budget())
+    search = IdealSearch(problem)
+    chain, low = search.raise_bound(known, problem.lower_bound(), Budget())
+    assert low == chain.cost == exact.cost
+    found = search.best_within(low, Budget(), math.inf)
     assert found.cost == exact.cost
     assert found.crossing <= IdealSearch(problem).best_within(exact.cost, Budget()).crossing
 
@@ -102,7 +105,7 @@ def test_a_search_goes_on_where_the_last_budget_ended():
     assert sorted(set(bounds)) == bounds
     assert low < chain.cost
     chain, low = search.raise_bound(chain, low, Budget())
-    assert low == chain.cost == IdealSearch(problem).optimum(known, Budget()).cost
+    assert low == chain.cost == IdealSearch(problem).best_within(low, Budget()).cost
 
 
 def test_a_passed_deadline_and_little_memory_end_the_search():

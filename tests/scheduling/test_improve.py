@@ -46,7 +46,7 @@ def test_small_graphs_mostly_end_at_the_optimum(objective):
     reached = 0
     num_graphs = 20 if objective.linear_cost(CHAIN).exact else 6
     for seed in range(num_graphs):
-        graph = random_graph("levels", 9, seed, num_levels=5)
+        graph = random_graph("levels", 9, seed)
         graph = make_graph(
             random.integers(0, 20, 9), random.integers(0, 9, 9), graph.edges, colocated=[[3, 4]]
         )

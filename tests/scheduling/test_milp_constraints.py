@@ -13,7 +13,7 @@ from respect_tf.scheduling import _milp as milp_module
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._recount import recount
+from respect_tf.scheduling._result import recount
 from respect_tf.scheduling._schedule import Schedule
 
 
@@ -81,7 +81,7 @@ def test_a_schedule_that_breaks_a_limit_is_not_believed(monkeypatch):
         return dataclasses.replace(claim, stages=broken)
 
     monkeypatch.setattr(milp_module, "run_highs", run)
-    answer = milp_module.search_window(problem, None, None, math.inf).answer
+    answer = milp_module.search_window(problem, None, None, math.inf)
     assert problem.stages_of_ops(answer.chain.stages).tolist() == [1, 1, 1, 0]
     assert runs == [True, False]
 
@@ -92,5 +92,5 @@ def test_a_window_keeps_the_constraints():
         constraints = Constraints(pinned=pinned) if pinned else None
         problem = build_problem(graph, 2, PeakMemory(), constraints)
         known = recount(problem, np.array([0, 0, 0, 1]))
-        answer = milp_module.search_window(problem, known, 1, math.inf).answer
+        answer = milp_module.search_window(problem, known, 1, math.inf)
         assert (answer.chain.cost, answer.lower_bound) == (cost, cost)

@@ -154,7 +154,7 @@ def test_ideals_are_listed_where_they_are_few(graph, most):
     found = list_ideals(problem, most, Budget())
     assert (found is not None) == (len(expected) <= most and problem.num_items < most)
     if found is not None:
-        rows = found.rows.astype(int)
+        rows = found.astype(int)
         assert set(map(tuple, rows.tolist())) == expected
         assert (np.diff(rows.sum(axis=1)) >= 0).all()
 

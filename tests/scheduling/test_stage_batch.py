@@ -37,7 +37,7 @@ def test_batches_agree_with_the_definitions(data, graph):
     problem = build_problem(graph, 1, PeakMemory(1.0))
     size = graph.num_ops
     values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=size, max_size=size)))
-    check_batch(problem, IdealNodes(problem, list_ideals(problem, 1000, Budget())), values)
+    check_batch(problem, IdealNodes.of_rows(problem, list_ideals(problem, 1000, Budget())), values)
     check_batch(problem, IntervalNodes(problem, np.arange(problem.num_items)), values)
 
 

@@ -14,7 +14,7 @@ from respect_tf.scheduling import PeakMemory
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._milp import search_window, solve_milp
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.training import make_labels, random_graph
+from respect_tf.training import random_graph, run_labels
 from respect_tf.training._label_program import run_cvxpy
 
 
@@ -32,7 +32,7 @@ def test_limits_end_the_search_with_a_true_bound() -> None:
     problem = build_problem(graph, 4, PeakMemory(1.0))
     best = solve_milp(problem, math.inf).chain.cost
     late = solve_milp(problem, 0.0, run=run_cvxpy)
-    few = search_window(problem, late.chain, None, math.inf, max_nodes=1, run=run_cvxpy).answer
+    few = search_window(problem, late.chain, None, math.inf, max_nodes=1, run=run_cvxpy)
     assert late.lower_bound <= few.lower_bound <= best <= few.chain.cost <= late.chain.cost
 
 
@@ -48,5 +48,5 @@ def test_labels_without_cvxpy_say_which_extra_has_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "cvxpy", None)
     with pytest.raises(DependencyError, match=r"pip install 'respect-tf\[train\]'"):
-        make_labels(tmp_path, 1, verbose=0)
+        run_labels(str(tmp_path), 1, records=False, verbose=0)
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,6 @@ from respect_tf.training import (
     label_files,
     label_task,
     load_labels,
-    make_labels,
     read_records,
     run_labels,
     solve_task,
@@ -79,14 +78,14 @@ def test_a_run_goes_on_where_it_was_stopped(
 
     monkeypatch.setattr(_label_shards, "_EXACT_SHARD", 3)
     monkeypatch.setattr(_label_shards, "solve_task", solve)
-    first = make_labels(tmp_path, 3, verbose=0)
+    first = run_labels(str(tmp_path), 3, records=False, verbose=0).labels
     assert len(solved) == 3
-    every = make_labels(tmp_path, 8, verbose=0)
-    assert every[:1] == first
+    assert run_labels(str(tmp_path), 8, records=False, verbose=0).labels[:1] == first
+    every = label_files(tmp_path, 0)
     assert len(solved) == len(set(solved)) == 9
     assert len(load_labels(every)) == 9
     with pytest.raises(ArgumentError, match="num_labels"):
-        make_labels(tmp_path, 0)
+        run_labels(str(tmp_path), 0)
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
