@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
@@ -42,20 +41,13 @@ def answer_of(problem: Problem, stages: Ints) -> Answer:
 
 
 def true_cost(problem: Problem, stages: Ints) -> float:
-    """What an objective that can bound its costs says that a valid schedule of items costs."""
-    objective = bounded_objective(problem)
+    """What a valid schedule of items costs, stage by stage."""
+    objective = problem.objective
     values = [
         objective.stage_value(problem.graph, *stage_parts(problem, stages < k, stages <= k))
         for k in range(problem.num_stages)
     ]
     return float(objective.combined_cost(*zip(*values, strict=True)))
-
-
-def bounded_objective(problem: Problem) -> BoundedObjective:
-    """The objective of a problem that is known to be one that bounds its costs."""
-    if not isinstance(problem.objective, BoundedObjective):
-        raise TypeError(problem.objective)
-    return problem.objective
 
 
 def linear_cost(problem: Problem, stages: Ints) -> float:

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._check_constraints import check_constraints
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
-from respect_tf.scheduling._objective import Number, Objective
+from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_costs import stage_costs
@@ -77,7 +76,7 @@ def check_schedule(
             f"The schedule costs {schedule.cost} relative to the optima of several devices, and "
             "does not say what they are. Expected `optima`."
         )
-    total = schedule_cost(graph, schedule, resolved)
+    total = resolved.schedule_cost(graph, schedule)
     same = (
         total == schedule.cost
         if isinstance(total, int)
@@ -114,10 +113,3 @@ def _check_edges(graph: OpGraph, stages: npt.NDArray[np.int32]) -> None:
             f"'{graph.tensor_names[tensor]}' that {graph.describe_op(maker)} makes in stage "
             f"{stages[maker]}, which is later. Expected stage({maker}) <= stage({reader})."
         )
-
-
-def schedule_cost(graph: OpGraph, schedule: Schedule, objective: Objective) -> Number:
-    """The cost of a valid schedule, straight from the definitions."""
-    if isinstance(objective, BoundedObjective):
-        return objective.schedule_cost(graph, schedule)
-    return objective.total_cost(stage_costs(graph, schedule, objective))

@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._bounded import BoundedObjective, LinearBound, undominated
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LinearBound, undominated
 from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._stage_ranges import closure_of
@@ -113,20 +113,7 @@ class CutSearch:
 
 def linear_bounds(problem: Problem) -> list[LinearBound]:
     """Sums that no stage's cost is below, or the cost of no schedule."""
-    graph, objective = problem.graph, problem.objective
-    if isinstance(objective, BoundedObjective):
-        return undominated(objective.linear_bounds(graph))
-    linear, sizes = problem.linear, graph.tensor_bytes.astype(np.float64)
-    return [
-        LinearBound(
-            np.asarray(linear.op_costs, np.float64),
-            0.0,
-            float(linear.enter) * sizes,
-            float(linear.leave) * sizes,
-            np.ones(len(graph.reads[0]), bool),
-            is_shared=problem.combine == "sum",
-        )
-    ]
+    return undominated(problem.objective.linear_bounds(problem.graph))
 
 
 def _stage_bound(network: CutNetwork) -> float:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from respect_tf._exact_sums import on_grid
-from respect_tf.scheduling._bounded import LinearBound
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LinearBound
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 
 # Capacities are whole numbers, in this part of what a stage may cost: so many that rounding them

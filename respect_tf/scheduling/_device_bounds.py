@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
-from respect_tf.scheduling._bounded import LinearBound
+from respect_tf.scheduling._linear_bound import LinearBound
 
 Floats = npt.NDArray[np.float64]
 

@@ -24,14 +24,14 @@ from respect_tf.device import (
     unstreamed,
 )
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._bounded import Bools, BoundedObjective, Floats
 from respect_tf.scheduling._device_bounds import (
     PRICES,
     least_busy,
     least_streamed,
     least_waiting,
 )
-from respect_tf.scheduling._objective import LinearCost, Number
+from respect_tf.scheduling._linear_bound import Bools, Floats
+from respect_tf.scheduling._objective import LinearCost, Number, Objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import StageBatch
 
@@ -39,7 +39,7 @@ from respect_tf.scheduling._stage_batch import StageBatch
 _LOOSER = 1 - 1e-12
 
 
-class DeviceObjective(BoundedObjective):
+class DeviceObjective(Objective):
     """Milliseconds that the device model predicts; of several devices, the worst ratio.
 
     Where the machine may be one of several, the cost is the largest, over them, of the time there
@@ -80,6 +80,11 @@ class DeviceObjective(BoundedObjective):
     def devices(self) -> tuple[EdgeTpu, ...]:
         """The devices that it may be."""
         return devices_of(self._device)
+
+    @property
+    def is_batched(self) -> bool:
+        """See `Objective`."""
+        return True
 
     @property
     def needs_optima(self) -> bool:
@@ -143,13 +148,13 @@ class DeviceObjective(BoundedObjective):
         return self._known_costs
 
     def tensor_weights(self, graph: OpGraph) -> Floats:
-        """See `BoundedObjective`: requests that bring a tensor back."""
+        """See `Objective`: requests that bring a tensor back."""
         return self._costs(graph)[0].chip.requests.astype(np.float64)
 
     def batch_bounds(
         self, stages: StageBatch, *, closely: bool, num_parts: npt.NDArray[Any] | int = 1
     ) -> tuple[Floats, Floats, Floats, Bools]:
-        """See `BoundedObjective`."""
+        """See `Objective`."""
         costs = self._costs(stages.graph)
         chip = costs[0].chip
         parts = np.full(len(stages), np.asarray(num_parts, np.float64))
@@ -183,16 +188,18 @@ class DeviceObjective(BoundedObjective):
         return (*self._finish(total, moved + streamed), streamed, is_exact)
 
     def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats, Floats]:
-        """See `BoundedObjective`."""
+        """See `Objective`."""
         total, moved, streamed = batch_stages(self._costs(stages.graph), stages)
         return (*self._finish(total, moved), streamed)
 
+    def stage_cost(
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
+    ) -> Number:
+        """See `Objective`."""
+        return self.stage_value(graph, ops, entering, leaving)[0]
+
     def stage_value(
-        self,
-        graph: OpGraph,
-        ops: Sequence[int],
-        entering: Sequence[int],
-        leaving: Sequence[int],
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
     ) -> tuple[Number, Number]:
         """Cost of the stage, and its load of the bus."""
         costs = self._costs(graph)
@@ -212,7 +219,7 @@ class DeviceObjective(BoundedObjective):
         return np.array([self._of(one) for one in predictions])
 
     def least_cost(self, graph: OpGraph) -> float:
-        """See `BoundedObjective`: all stages together, with the room of all their devices."""
+        """See `Objective`: all stages together, with the room of all their devices."""
         costs = self._costs(graph)
         chip, num_stages = costs[0].chip, self.num_stages
         total = np.array([float(least_busy(one).sum()) for one in costs])

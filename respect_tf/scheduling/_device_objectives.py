@@ -19,9 +19,9 @@ from respect_tf.device import (
     under_load,
 )
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._bounded import Floats, LinearBound
 from respect_tf.scheduling._device_bounds import bus_bound, stage_bounds
 from respect_tf.scheduling._device_objective import DeviceObjective
+from respect_tf.scheduling._linear_bound import Floats, LinearBound
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule
 
@@ -57,7 +57,7 @@ class Throughput(DeviceObjective):
         return float((self._dispatch * self._scales).max())
 
     def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
-        """See `BoundedObjective`: work and transfers, and what an empty chip has no room for."""
+        """See `Objective`: work and transfers, and what an empty chip has no room for."""
         found = []
         for one, scale in zip(self._costs(graph), self._scales.tolist(), strict=True):
             found += stage_bounds(one, scale)
@@ -223,7 +223,7 @@ class Latency(DeviceObjective):
         return prediction.latency_ms
 
     def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
-        """See `BoundedObjective`: the mean of the devices."""
+        """See `Objective`: the mean of the devices."""
         weights, num_stages = self._weights.tolist(), self.num_stages
         parts = [
             stage_bounds(one, weight)[0]

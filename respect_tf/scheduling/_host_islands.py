@@ -8,7 +8,7 @@ import numpy as np
 
 from respect_tf.device import predict
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._host_bounds import host_bound
@@ -45,7 +45,7 @@ def with_islands(
     if schedule.optima is not None:
         times = objective.times(graph, plain)
         final = objective.with_optima(np.minimum(schedule.optima, times).tolist())
-    cost = schedule_cost(graph, plain, final)
+    cost = final.schedule_cost(graph, plain)
     bound = min(host_bound(graph, final, schedule.num_stages), cost)
     made = dataclasses.replace(
         schedule,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import DeviceCosts, EdgeTpu, devices_of, predict, resolve_device
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._host_bounds import chip_bound, host_bound
@@ -100,7 +100,7 @@ def schedule_with_host(
     final = objective
     if isinstance(objective, DeviceObjective) and objective.needs_optima:
         final = objective.with_optima(optima.tolist())
-    cost = schedule_cost(split.graph, best.schedule, final)
+    cost = final.schedule_cost(split.graph, best.schedule)
     bound = _bound(split, best.schedule, final, num_stages)
     bound = None if bound is None else min(bound, cost)
     made = Schedule(

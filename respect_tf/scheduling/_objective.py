@@ -1,4 +1,8 @@
-"""What a schedule costs: the interface of objectives, and peak memory."""
+"""What a schedule costs: the interface of objectives, and peak memory.
+
+A schedule costs what its dearest stage costs or, if that is more, what all stages together put on
+something they share, such as a bus; or what all stages cost together.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,18 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device import EdgeTpu, Hosts
+from respect_tf.scheduling._linear_bound import Bools, Floats, LinearBound
+from respect_tf.scheduling._stage_costs import stage_costs
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
+    from respect_tf.scheduling._schedule import Schedule
     from respect_tf.scheduling._stage_batch import StageBatch
 
 Number = int | float
+
+# Linear bounds are loosened by this part against rounding.
+_LOOSER = 1 - 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +101,7 @@ class Objective(abc.ABC):
             A finite number, 0 or more.
         """
 
-    def batch_costs(self, stages: StageBatch, limit: float) -> npt.NDArray[np.float64]:
+    def batch_costs(self, stages: StageBatch, limit: float) -> Floats:
         """The costs of many stages at once, for solvers; asked for where no sum says it all.
 
         Objectives that can compute them from sums and maxima over ops and from bytes that enter and
@@ -118,6 +128,97 @@ class Objective(abc.ABC):
         if self.combine == "max":
             return max(stage_costs)
         return exact_sum(stage_costs)
+
+    # What follows is for solvers: objectives that know more about their costs say more.
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether it has a way of its own to cost many stages at once."""
+        return type(self).batch_costs is not Objective.batch_costs
+
+    def batch_bounds(
+        self, stages: StageBatch, *, closely: bool, num_parts: npt.NDArray[Any] | int = 1
+    ) -> tuple[Floats, Floats, Floats, Bools]:
+        """Lower bounds of the costs, of the shared loads and of the bytes that are streamed.
+
+        With `combine` `"sum"` there is no shared load: the stage costs are what is added up.
+
+        Args:
+            stages: The stages.
+            num_parts: What is asked about is not each stage but the sums over so many stages that
+                it is cut into; a number or [len(stages)].
+            closely: Whether bounds may take some time: not where all stages are asked about.
+
+        Returns:
+            Costs, loads, streamed bytes, and where they are no bounds but the values. Each
+            [len(stages)].
+        """
+        nothing = np.zeros(len(stages))
+        # Where many stages are costed at once, their values are no dearer than bounds.
+        if closely and self.is_batched and np.all(np.asarray(num_parts) == 1):
+            return *self.batch_values(stages), np.ones(len(stages), bool)
+        linear = self.linear_cost(stages.graph)  # merged into one, stages cost no more together
+        costs = stages.op_sums(linear.op_costs) + linear.enter * stages.entering_bytes
+        costs += linear.leave * stages.leaving_bytes
+        return _LOOSER * costs, nothing, nothing.copy(), np.zeros(len(stages), bool)
+
+    def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats, Floats]:
+        """Costs, shared loads and streamed bytes themselves, up to rounding. [len(stages)] each.
+
+        Raises:
+            ArgumentError: The objective gives another number of costs, or one that is negative or
+                not finite.
+        """
+        costs = np.asarray(self.batch_costs(stages, np.inf), np.float64)
+        if costs.shape != (len(stages),) or not (np.isfinite(costs) & (costs >= 0)).all():
+            raise ArgumentError(
+                f"The objective {self.name} must give {len(stages)} stages as many costs, finite "
+                f"and 0 or more. Received: the shape {list(costs.shape)}, least "
+                f"{costs.min(initial=np.inf)}, largest {costs.max(initial=-np.inf)}."
+            )
+        return costs, np.zeros(len(stages)), np.zeros(len(stages))
+
+    def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
+        """Sums over each stage that the cost of a schedule is not below."""
+        linear, sizes = self.linear_cost(graph), graph.tensor_bytes.astype(np.float64)
+        return [
+            LinearBound(
+                np.asarray(linear.op_costs, np.float64),
+                0.0,
+                float(linear.enter) * sizes,
+                float(linear.leave) * sizes,
+                np.ones(len(graph.reads[0]), bool),
+                is_shared=self.combine == "sum",
+            )
+        ]
+
+    def tensor_weights(self, graph: OpGraph) -> Floats:
+        """What a tensor that leaves a stage weighs beside its bytes: whole numbers. [num_tensors].
+
+        `StageBatch.leaving_weights` has their sums.
+        """
+        return np.zeros(graph.num_tensors)
+
+    def least_cost(self, graph: OpGraph) -> float:
+        """A lower bound of every schedule's cost that needs no search, beside the linear one."""
+        del graph
+        return 0.0
+
+    def schedule_cost(self, graph: OpGraph, schedule: Schedule) -> Number:
+        """The cost of a valid schedule: the definition, to the last bit."""
+        return self.total_cost(stage_costs(graph, schedule, self))
+
+    def stage_value(
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
+    ) -> tuple[Number, Number]:
+        """`stage_cost`, and what the stage adds to the shared load."""
+        return self.stage_cost(graph, ops, entering, leaving), 0.0
+
+    def combined_cost(self, stage_costs: Sequence[Number], loads: Sequence[Number]) -> Number:
+        """The cost of a schedule from the costs and the shared loads of its stages."""
+        if self.combine == "sum":
+            return exact_sum(stage_costs)
+        return max(*stage_costs, exact_sum(loads))
 
 
 @dataclasses.dataclass(frozen=True)

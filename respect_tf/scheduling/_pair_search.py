@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.scheduling._answers import bounded_objective, true_cost
+from respect_tf.scheduling._answers import true_cost
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_chains import PairChains
@@ -113,7 +113,7 @@ class _PairSearch:
     """
 
     def __init__(self, nodes: Nodes, budget: Budget, upper: float) -> None:
-        self._objective = bounded_objective(nodes.problem)
+        self._objective = nodes.problem.objective
         self._budget = budget
         self._num_stages = nodes.problem.num_stages
         self._num_rounds = 0

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._answers import bounded_objective
-from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Floats
 from respect_tf.scheduling._stage_batch import Pairs
@@ -38,7 +37,7 @@ class PairValues:
 
     def __init__(self, nodes: Nodes, pairs: Pairs, budget: Budget) -> None:
         self._nodes, self._budget = nodes, budget
-        self._objective = bounded_objective(nodes.problem)
+        self._objective = nodes.problem.objective
         self.pairs = pairs
         costs, loads, streamed, _ = self._objective.batch_bounds(nodes.batch(pairs), closely=False)
         num_stages = nodes.problem.num_stages
@@ -95,6 +94,6 @@ class PairValues:
         ]
 
 
-def split_costs(objective: BoundedObjective, costs: Floats, loads: Floats) -> tuple[Floats, Floats]:
+def split_costs(objective: Objective, costs: Floats, loads: Floats) -> tuple[Floats, Floats]:
     """Costs and loads as a search has them: costs that are added up are loads and nothing else."""
     return (np.zeros_like(costs), costs) if objective.combine == "sum" else (costs, loads)

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._answers import bounded_objective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_values import LOOSER, split_costs
 from respect_tf.scheduling._pairs import Nodes
@@ -26,7 +25,7 @@ def find_windows(nodes: Nodes, upper: float) -> Bools:
         nodes: The nodes.
         upper: What a chain may cost.
     """
-    num_stages, objective = nodes.problem.num_stages, bounded_objective(nodes.problem)
+    num_stages, objective = nodes.problem.num_stages, nodes.problem.objective
     windows = np.zeros((num_stages + 1, len(nodes)), bool)
     windows[0, 0] = windows[-1, -1] = True
     for k in range(1, num_stages):

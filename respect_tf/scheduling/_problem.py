@@ -14,8 +14,6 @@ from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf._exact_sums import EXACT, on_grid
 from respect_tf.graph import Links, OpGraph, links_of
 from respect_tf.scheduling._arguments import checked_count
-from respect_tf.scheduling._asked import AskedObjective
-from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._items import Ints, merge_colocated, topological_items
 from respect_tf.scheduling._objective import LinearCost, Objective
@@ -49,7 +47,7 @@ class Problem:
             the item that makes it; -1 for inputs of the model.
         tensor_bytes: [num_tensors].
         tensor_weights: [num_tensors], what a tensor that leaves weighs beside its bytes, as
-            `BoundedObjective.tensor_weights` has it.
+            `Objective.tensor_weights` has it.
         output_weights: [num_items], the same of the model's outputs made in each item.
         tensor_leaves: bool [num_tensors], whether it leaves the stage that makes it because a
             later stage reads it: not so for the model's inputs, and the model's outputs leave in
@@ -157,7 +155,7 @@ class Problem:
         `m * num_stages + 1` heaviest items, some stage holds `m + 1` or more.
         """
         merged = self.merged_cost()
-        if isinstance(self.objective, BoundedObjective):
+        if not self.linear.exact:
             least = self.objective.least_cost(self.graph)
             return max(least, merged if self.combine == "sum" else merged / self.num_stages)
         if self.combine == "sum":
@@ -254,8 +252,6 @@ def build_problem(
         op_bytes = on_grid("parameter bytes", graph.parameter_bytes, 1)
         restrictions = restrict(graph, num_stages, constraints, item_of, edges, op_bytes)
     linear = _checked_linear(graph, objective)
-    if not (linear.exact or isinstance(objective, BoundedObjective)):
-        objective = AskedObjective(objective, linear)
     op_costs = on_grid("op costs", linear.op_costs, 1)
     # A tensor counts at most twice per stage, and a few times more in the solvers' partial sums.
     tensor_bytes = on_grid("tensor bytes", graph.tensor_bytes, 4 * (num_stages + 1))
@@ -264,9 +260,7 @@ def build_problem(
 
     producer = graph.producer
     made = np.unique(graph.model_outputs[producer[graph.model_outputs] >= 0])
-    weights = np.zeros(graph.num_tensors)
-    if isinstance(objective, BoundedObjective):
-        weights = objective.tensor_weights(graph)
+    weights = objective.tensor_weights(graph)
     is_source = producer >= 0
     is_source[graph.model_inputs] = True
     maker = np.where(producer >= 0, item_of[producer], -1)
@@ -330,13 +324,3 @@ def _checked_linear(graph: OpGraph, objective: Objective) -> LinearCost:
                 "a finite number, 0 or more."
             )
     return linear
-
-
-def asked_problem(problem: Problem) -> Problem:
-    """The same problem with an objective that can bound its costs."""
-    if isinstance(problem.objective, BoundedObjective):
-        return problem
-    own = problem.objective
-    return dataclasses.replace(
-        problem, objective=AskedObjective(own, own.linear_cost(problem.graph))
-    )

@@ -16,7 +16,7 @@ from respect_tf.scheduling._milp import open_variables, search_window
 from respect_tf.scheduling._objective import LinearCost, PeakMemory
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import find_nodes
-from respect_tf.scheduling._problem import Problem, asked_problem
+from respect_tf.scheduling._problem import Problem
 
 # What may be done without a time limit, some seconds of work, the same on every machine: in pairs
 # of ideals, and in the unit of compiled loops, which takes longer.
@@ -69,7 +69,6 @@ def _cells(problem: Problem) -> int:
 
 def _in_pairs(problem: Problem, budget: Budget, work: float) -> Answer | None:
     """The best chain of ideals: `work` is what may be done where they are not few."""
-    problem = asked_problem(problem)
     try:
         nodes = find_nodes(problem, budget)
         if nodes is None:

@@ -11,7 +11,6 @@ import numpy as np
 from respect_tf._errors import ScheduleError
 from respect_tf.policy import MOST_ORDERS, Weights, proposals
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._bounded import BoundedObjective
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._items import Ints
@@ -92,7 +91,7 @@ def _cut(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain 
     try:
         if problem.linear.exact and has_loops():
             return cut_below(problem, order, limit, deadline)
-        if isinstance(problem.objective, BoundedObjective) and limit < math.inf:
+        if limit < math.inf:
             return slice_below(problem, order, limit, deadline)
         return slice_items(problem, order, deadline)
     except (BudgetExceededError, ScheduleError):

@@ -10,7 +10,7 @@ import numpy as np
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Chain
-from respect_tf.scheduling._check import check_schedule, schedule_cost
+from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
@@ -68,7 +68,7 @@ def recount(problem: Problem, stages: Ints) -> Chain:
 
 
 def _cost_of_items(problem: Problem, stages: Ints) -> float:
-    return schedule_cost(problem.graph, _checked(problem, stages), problem.objective)
+    return problem.objective.schedule_cost(problem.graph, _checked(problem, stages))
 
 
 def _checked(problem: Problem, stages: Ints) -> Schedule:

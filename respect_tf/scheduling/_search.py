@@ -14,7 +14,6 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, linear_cost
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._asked import AskedObjective
 from respect_tf.scheduling._chain import Budget, Chain
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
@@ -24,7 +23,7 @@ from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._orders import distinct_orders
-from respect_tf.scheduling._problem import Problem, asked_problem, build_problem
+from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
@@ -184,7 +183,7 @@ def _search_true_costs(
     found: list[Chain] = []
     if start is not None:
         found, low = [start.chain], max(low, start.lower_bound)
-    most = len(orders) if _is_batched(problem) else _MOST_ASKED
+    most = len(orders) if problem.objective.is_batched else _MOST_ASKED
     moved_to = _by_moves(problem, orders, start, budget, deadline, seed)
     by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
     found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
@@ -202,9 +201,8 @@ def _search_true_costs(
 
 def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
     """The best schedule that is found near one, and near that, and so on."""
-    asked = asked_problem(problem)
     while problem.num_items <= _MOST_CLOSED:
-        near = neighbours(asked, best.stages, best.cost, work)
+        near = neighbours(problem, best.stages, best.cost, work)
         better = best_known(best, None if near is None else answer_of(problem, near.stages).chain)
         if better is best or better is None:
             break
@@ -232,12 +230,6 @@ def _by_moves(
     rounds.add_orders(orders, until)
     rounds.run(budget * problem.num_items // 4, until)
     return rounds.schedules()
-
-
-def _is_batched(problem: Problem) -> bool:
-    """Whether the objective can cost many stages at once."""
-    objective = problem.objective
-    return not isinstance(objective, AskedObjective) or objective.is_batched
 
 
 def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:

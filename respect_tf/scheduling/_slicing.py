@@ -16,7 +16,7 @@ from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import IntervalNodes
-from respect_tf.scheduling._problem import Bools, Floats, Problem, asked_problem
+from respect_tf.scheduling._problem import Bools, Floats, Problem
 from respect_tf.scheduling._sweep import narrow
 
 # Enough to bring any range of float64 down to one whole number, or to neighbours.
@@ -66,7 +66,7 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             if problem.combine == "max":
                 known = _settled(problem, order, known, allowed, deadline)
         else:
-            nodes = IntervalNodes(asked_problem(problem), order)
+            nodes = IntervalNodes(problem, order)
             known = search_pairs(nodes, Budget(deadline)).chain or known
     return known
 

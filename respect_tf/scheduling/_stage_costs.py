@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from respect_tf.graph import OpGraph
-from respect_tf.scheduling._objective import Number, Objective
-from respect_tf.scheduling._schedule import Schedule
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from respect_tf.graph import OpGraph
+    from respect_tf.scheduling._objective import Number, Objective
+    from respect_tf.scheduling._schedule import Schedule
 
 
 def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> list[Number]:

@@ -1,7 +1,6 @@
 """What plans build on: boundaries as nodes, stages as pairs of them, chains, and their costs."""
 
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._bounded import Bools, Floats
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._device_objectives import DeviceObjective, ReplicatedThroughput
 from respect_tf.scheduling._items import Ints
@@ -10,7 +9,7 @@ from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pair_ties import best_pairs
 from respect_tf.scheduling._pair_values import PairValues
 from respect_tf.scheduling._pairs import IntervalNodes, Nodes, find_nodes, some_nodes
-from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._problem import Bools, Floats, build_problem
 from respect_tf.scheduling._under_load import NUM_LIMITS
 
 __all__ = [

@@ -18,7 +18,7 @@ from respect_tf.scheduling._compiled_search import anneal, cut_order, search_ide
 from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._neighbours import neighbours
-from respect_tf.scheduling._problem import asked_problem, build_problem
+from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.training import random_graph
@@ -167,7 +167,7 @@ def test_neighbours_are_valid_and_no_worse(graph, num_stages, seed):
     except ScheduleError:
         return
     known = slice_items(problem, random_order(problem, seed))
-    near = neighbours(asked_problem(problem), known.stages, known.cost, Budget())
+    near = neighbours(problem, known.stages, known.cost, Budget())
     assert near.cost <= known.cost
     assert is_valid(problem, near.stages)
     assert answer_of(problem, near.stages).chain.cost == near.cost

@@ -1,0 +1,51 @@
+"""Sums that costs of schedules are not below, of which a minimum cut finds the least."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearBound:
+    """A sum that the cost of no schedule with a stage is below.
+
+    Attributes:
+        ops: What each op of the stage adds, [num_ops].
+        rest: What is added to the sum.
+        enter: What each tensor adds that enters, [num_tensors].
+        leave: What each tensor adds that leaves, [num_tensors].
+        counts: The reads by which a tensor enters, bool [num_reads], as `OpGraph.reads` has them.
+        is_shared: Whether it is the sum over all stages that no schedule's cost is below.
+        is_first: Whether only the first stage is bounded, which holds what its ops need.
+    """
+
+    ops: Floats
+    rest: float
+    enter: Floats
+    leave: Floats
+    counts: Bools
+    is_shared: bool = False
+    is_first: bool = False
+
+
+def undominated(bounds: list[LinearBound]) -> list[LinearBound]:
+    """Those that say something which no other one says: many hosts differ in their bus only."""
+    kept: list[LinearBound] = []
+    for bound in sorted(bounds, key=lambda one: (-float(one.ops.sum()), -one.rest)):
+        if not any(_covers(other, bound) for other in kept):
+            kept.append(bound)
+    return kept
+
+
+def _covers(one: LinearBound, other: LinearBound) -> bool:
+    """Whether the other one is nowhere higher, for the same stages."""
+    if (one.is_shared, one.is_first) != (other.is_shared, other.is_first):
+        return False
+    names = ("ops", "rest", "enter", "leave", "counts")
+    return all(bool(np.all(getattr(one, name) >= getattr(other, name))) for name in names)
