@@ -98,6 +98,10 @@ class Pipeline(PredictedPipeline):
         if not self.replicas:
             object.__setattr__(self, "replicas", (1,) * len(self.segments))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but interpreters, which no other process can take over."""
+        return {name: value for name, value in self.__dict__.items() if name != "_chain"}
+
     @functools.cached_property
     def inputs(self) -> dict[str, TensorSpec]:
         """The model's inputs by the names its signature gives them, in the model's order."""

@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 
+import keras
 import numpy as np
 import pytest
 
@@ -98,3 +99,27 @@ def test_errors_keep_their_words():
 def test_calibrations():
     device = EdgeTpu.preset("usb3-pi5")
     assert again(dataclasses.replace(device, fixed_ms=1.0)).fixed_ms == 1.0
+
+
+def test_pipelines_and_what_is_known_of_them(tmp_path):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    model = keras.Sequential([keras.layers.Input((8, 8, 3)), *layers, keras.layers.Dense(3)])
+    x = np.random.default_rng(0).random((4, 8, 8, 3)).astype("float32")
+    fresh = respect_tf.convert(model, 2, x, compile=False, verbose=0)
+    expected = fresh.predict(x)
+    for pipeline in (fresh, respect_tf.load(fresh.save(tmp_path / "out"))):
+        pipeline.predict(x)  # interpreters do not stand in the way
+        found = again(pipeline)
+        assert found.schedule == pipeline.schedule
+        assert str(found.report) == str(pipeline.report)
+        np.testing.assert_array_equal(found.predict(x), expected)
+    for value in (
+        *(fresh.report, fresh.prediction, fresh.segments, fresh.verify(x), fresh.simulate()),
+        *(respect_tf.inspect(fresh.model), respect_tf.inspect(tmp_path / "out")),
+        respect_tf.compare(model, fresh, x),
+    ):
+        assert str(again(value)) == str(value)
+    estimate = respect_tf.estimate(model, num_devices=2, verbose=0)
+    assert again(estimate).best.schedule == estimate.best.schedule
+    assert again(estimate).graph.op_types == estimate.graph.op_types
