@@ -100,14 +100,14 @@ def rivals(instance: Instance) -> Rivals:
 
     def refined(work: int) -> Any:
         given = np.concatenate([seen.rule[None], seen.features.orders])
-        return refined_orders(seen.links, seen.features, given, num_stages, _MOST_NOISY, work)
+        return refined_orders(seen.features, given, num_stages, _MOST_NOISY, work)
 
     seen = view()
     # What a quick cut costs is a limit that spares the first cut most of its work, for everybody.
     quick = (1 + 1e-9) * float(
         quick_cuts(
             seen.rule[None],
-            seen.links.after,
+            seen.features.links.after,
             seen.features.costs,
             seen.features.transfers,
             min(num_stages, graph.num_ops),

@@ -43,7 +43,7 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
         ]
 
     fast = results()
-    for module in (_masses, _quick_cuts, _structural, _forward, _batch_cpu):
+    for module in (_masses, _quick_cuts, _structural, _features, _forward, _batch_cpu):
         monkeypatch.setattr(module, "loop", lambda function: function)
     slow = results()
     assert len(fast) == len(slow)

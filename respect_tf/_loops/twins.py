@@ -20,14 +20,6 @@ _RESULTS: dict[str, tuple[int, type[np.generic]]] = {
 }
 
 
-class _Array(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-    )
-
-
 def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """A plain loop's twin in C, or the loop itself where there is no compiler.
 
@@ -53,16 +45,24 @@ def compiled(name: str) -> Callable[..., Any] | None:
             like, dtype = _RESULTS[name]
             result = np.empty(len(arrays[like]), dtype)
             arrays.append(result)
-        records = (_Array * len(arrays))(*map(_record, arrays))
-        if twin(records, (ctypes.c_double * (len(numbers) + 1))(*numbers)) == _loops.NO_MEMORY:
+        records = [field for array in arrays for field in _record(array)]
+        if (
+            twin(
+                (ctypes.c_int64 * len(records))(*records),
+                (ctypes.c_double * (len(numbers) + 1))(*numbers),
+            )
+            == _loops.NO_MEMORY
+        ):
             raise MemoryError("There is not enough memory to look at the graph.")
         return result
 
     return call
 
 
-def _record(array: npt.NDArray[Any]) -> _Array:
+def _record(array: npt.NDArray[Any]) -> tuple[int, int, int]:
+    """The fields of `Array` in `plain.h`."""
     if not array.flags.c_contiguous:
         raise ValueError(f"Expected a contiguous array. Received the strides {array.strides}.")
-    columns = array.shape[1] if array.ndim > 1 else 1
-    return _Array(array.ctypes.data, len(array), columns)
+    # Half the time of `array.ctypes.data`.
+    address: int = array.__array_interface__["data"][0]
+    return address, len(array), array.shape[1] if array.ndim > 1 else 1

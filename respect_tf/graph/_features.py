@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf._loops.twins import loop
 from respect_tf.graph._masses import masses_after, masses_before
 from respect_tf.graph._op_graph import OpGraph
 from respect_tf.graph._structural import (
@@ -70,6 +70,7 @@ class GraphFeatures:
         ops: float32 [num_ops, len(OP_FEATURES)].
         graph: float32 [len(GRAPH_FEATURES)].
         edges: int32 [num_edges, 2], pairs (maker, reader).
+        links: The same as rows.
         orders: int64 [len(ORDERS), num_ops], the topological orders that `ORDERS` names.
         costs: float64 [num_ops], what each op adds to the cost of its stage.
         transfers: float64 [num_ops], cost of sending what it makes over a boundary.
@@ -78,6 +79,7 @@ class GraphFeatures:
     ops: Features
     graph: Features
     edges: npt.NDArray[np.int32]
+    links: Links
     orders: Ints
     costs: Floats
     transfers: Floats
@@ -121,55 +123,56 @@ def graph_features(
 def _features(
     graph: OpGraph, num_stages: int, costs: Floats, transfer_cost: float
 ) -> GraphFeatures:
-    num_ops = graph.num_ops
+    num_ops, edges = graph.num_ops, graph.edges
     transfers = transfer_cost * graph.activation_bytes.astype(np.float64)
-    all_costs, all_transfers = math.fsum(costs), math.fsum(transfers)
+    all_costs, all_transfers = math.fsum(costs.tolist()), math.fsum(transfers.tolist())
     # Where nothing has a cost, transfer sets the scale, and where nothing has any, nothing does.
     stage_cost = (all_costs or all_transfers or 1.0) / num_stages
     mass = costs + (_LEAST_MASS * all_costs / num_ops or 1.0)
-    mass = np.rint(mass * (_WHOLE_MASS / math.fsum(mass)))
+    mass = np.rint(mass * (_WHOLE_MASS / math.fsum(mass.tolist())))
     leaving = transfer_cost / 2 * _output_bytes(graph)
+    links = placed_links = links_of(edges, num_ops)
     # From here on, ops are numbered along the file's order.
     order = graph.topological_order.astype(np.int64)
+    if not np.all(edges[:, 0] < edges[:, 1]):  # else that is how they are numbered
+        place = np.empty(num_ops, np.int64)
+        place[order] = np.arange(num_ops)
+        placed = place[edges]
+        placed_links = links_of(placed[np.lexsort((placed[:, 1], placed[:, 0]))], num_ops)
     own, sent, mass = costs[order], transfers[order], mass[order]
-    walk = _walk(graph, order, own, num_stages)
-    before = masses_before(walk.edges, mass) / _WHOLE_MASS
-    after = masses_after(walk.edges, mass) / _WHOLE_MASS
-    longest = max(float(walk.level.max()), 1.0)
-    in_degree, out_degree = walk.links.waiting, walk.links.unread
-    ranks = np.empty((len(ORDERS), num_ops))
-    ranks[np.arange(len(ORDERS))[:, None], walk.orders] = (np.arange(num_ops) + 0.5) / num_ops
-    rows = [
-        _share(own, stage_cost),
-        _share(sent, stage_cost),
-        _share(sent, own),
-        before,
-        after,
-        before * num_stages / 4,
-        after * num_stages / 4,
-        walk.level / longest,
-        walk.height / longest,
-        _share(in_degree, _USUAL_DEGREE),
-        _share(out_degree, _USUAL_DEGREE),
-        own > 0,
-        in_degree > 1,
-        out_degree > 1,
-        *ranks,
-    ]
+    num_bytes = graph.activation_bytes[order].astype(np.float64)
+    orders = structural_orders(placed_links, own, num_bytes, num_stages)
+    level = longest_paths(placed_links.before)
     ops = np.empty((num_ops, len(OP_FEATURES)), np.float32)
-    ops[order] = np.array(rows).T
+    loop(run_op_features)(
+        order,
+        own,
+        sent,
+        masses_before(placed_links, mass) / _WHOLE_MASS,
+        masses_after(placed_links, mass) / _WHOLE_MASS,
+        level,
+        longest_paths(placed_links.after, backward=True),
+        placed_links.waiting,
+        placed_links.unread,
+        orders,
+        ops,
+        stage_cost,
+        num_stages,
+    )
+    depth = max(float(level.max()), 1.0) + 1
     whole = [
         _share(num_stages, _USUAL_DEGREE),
         _share(all_transfers, all_costs),
-        _share(costs.max(), stage_cost),
-        _share(len(graph.edges), num_ops),
-        (longest + 1) / num_ops,
+        _share(float(costs.max()), stage_cost),
+        _share(len(edges), num_ops),
+        depth / num_ops,
     ]
     return GraphFeatures(
         ops,
         np.array(whole, np.float32),
         graph.edges,
-        order[walk.orders],
+        links,
+        order[orders],
         costs + leaving,
         transfers,
     )
@@ -183,46 +186,67 @@ def _output_bytes(graph: OpGraph) -> Floats:
     return np.bincount(producer[made], sizes, graph.num_ops).astype(np.float64)
 
 
-def _share(part: npt.ArrayLike, rest: npt.ArrayLike) -> Floats:
-    part, rest = np.asarray(part, np.float64), np.asarray(rest, np.float64)
-    whole = part + rest
+def _share(part: float, rest: float) -> float:
+    return part / (part + rest) if part + rest > 0 else 0.0
+
+
+def run_op_features(
+    order: Ints,
+    own: Floats,
+    sent: Floats,
+    before: Floats,
+    after: Floats,
+    level: Floats,
+    height: Floats,
+    in_degree: Ints,
+    out_degree: Ints,
+    orders: Ints,
+    features: Features,
+    stage_cost: float,
+    num_stages: int,
+) -> None:
+    """Set the features that `OP_FEATURES` names. A loop for `_loops.loop`.
+
+    Args:
+        order: int64 [num_ops], the file's order, along which ops are numbered in what follows.
+        own: float64 [num_ops], costs.
+        sent: float64 [num_ops], costs of transfers.
+        before: float64 [num_ops], parts of the mass that their ancestors have.
+        after: float64 [num_ops], and their descendants.
+        level: float64 [num_ops], edges of the longest path from a source.
+        height: float64 [num_ops], and to a sink.
+        in_degree: int64 [num_ops], how many ops they read from.
+        out_degree: int64 [num_ops], how many read from them.
+        orders: int64 [num_orders, num_ops], the structural orders.
+        features: float32 [num_ops, len(OP_FEATURES)], what is set, as the file numbers ops.
+        stage_cost: Of an average stage.
+        num_stages: Number of stages.
+    """
+    num_ops = len(order)
+    longest = max(float(level.max()), 1.0)
+    ranks = np.empty(orders.shape)
+    ranks[np.arange(len(orders))[:, None], orders] = (np.arange(num_ops) + 0.5) / num_ops
+    rows = [
+        _shares(own, stage_cost),
+        _shares(sent, stage_cost),
+        _shares(sent, own),
+        before,
+        after,
+        before * num_stages / 4,
+        after * num_stages / 4,
+        level / longest,
+        height / longest,
+        _shares(in_degree, _USUAL_DEGREE),
+        _shares(out_degree, _USUAL_DEGREE),
+        own > 0,
+        in_degree > 1,
+        out_degree > 1,
+        *ranks,
+    ]
+    features[order] = np.array(rows).T
+
+
+def _shares(part: Floats | Ints, rest: Floats | float) -> Floats:
+    whole = np.asarray(part + rest, np.float64)
     share: Floats = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return share
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Walk:
-    """What one pass over the ops, in the order of which they are numbered here, finds out.
-
-    Attributes:
-        links: The edges.
-        edges: int [num_edges, 2], the same, sorted.
-        level: float64 [num_ops], edges of the longest path from a source.
-        height: float64 [num_ops], edges of the longest path to a sink.
-        orders: int64 [num_orders, num_ops], the topological orders that `ORDERS` names.
-    """
-
-    links: Links
-    edges: npt.NDArray[np.integer[Any]]
-    level: Floats
-    height: Floats
-    orders: Ints
-
-
-def _walk(graph: OpGraph, order: Ints, costs: Floats, num_stages: int) -> _Walk:
-    num_ops, edges = graph.num_ops, graph.edges
-    if not np.all(edges[:, 0] < edges[:, 1]):  # else the order is that of the numbers
-        place = np.empty(num_ops, np.int64)
-        place[order] = np.arange(num_ops)
-        edges = place[edges].astype(np.int32)
-        edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
-    links = links_of(edges, num_ops)
-    return _Walk(
-        links,
-        edges,
-        longest_paths(links.before),
-        longest_paths(links.after, backward=True),
-        structural_orders(
-            links, costs, graph.activation_bytes[order].astype(np.float64), num_stages
-        ),
-    )

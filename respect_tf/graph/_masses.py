@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from respect_tf._loops.twins import loop
-from respect_tf.graph._structural import Floats, Ints, links_of
+from respect_tf.graph._structural import Floats, Ints, Links, Rows
 
 
-def masses_before(edges: npt.NDArray[np.integer[Any]], mass: Floats) -> Floats:
+def masses_before(links: Links, mass: Floats) -> Floats:
     """The mass of the ancestors of each op.
 
     Args:
-        edges: int [num_edges, 2], pairs (maker, reader), sorted; makers have smaller numbers.
+        links: The edges; makers have smaller numbers than their readers.
         mass: float64 [num_ops], whole numbers, so that any order of adding is exact.
 
     Returns:
         float64 [num_ops].
     """
-    before = np.zeros(len(mass))
-    loop(run_masses)(*links_of(edges, len(mass)).before, np.ascontiguousarray(mass), before)
-    return before
+    return _masses(links.before, mass)
 
 
-def masses_after(edges: npt.NDArray[np.integer[Any]], mass: Floats) -> Floats:
+def masses_after(links: Links, mass: Floats) -> Floats:
     """The mass of the descendants of each op. See `masses_before`."""
-    backward = len(mass) - 1 - edges[:, ::-1]
-    backward = backward[np.lexsort((backward[:, 1], backward[:, 0]))]
-    return masses_before(backward, mass[::-1])[::-1]
+    return _masses(links.after.mirrored(), np.ascontiguousarray(mass[::-1]))[::-1]
+
+
+def _masses(before: Rows, mass: Floats) -> Floats:
+    masses = np.zeros(len(mass))
+    loop(run_masses)(*before, mass, masses)
+    return masses
 
 
 def run_masses(offsets: Ints, makers: Ints, mass: Floats, before: Floats) -> None:

@@ -1,6 +1,6 @@
 """The policy: a graph neural network that proposes orders of ops."""
 
-from respect_tf.policy._forward import head_inputs, layer_sizes, trunk
+from respect_tf.policy._forward import Network, head_inputs, layer_sizes, trunk
 from respect_tf.policy._npz import damaged, read_npz, write_npz, written
 from respect_tf.policy._propose import (
     MOST_ORDERS,
@@ -17,6 +17,7 @@ from respect_tf.policy._weights import Weights, load_weights, rounded_weights, s
 __all__ = [
     "MOST_ORDERS",
     "GraphView",
+    "Network",
     "Weights",
     "damaged",
     "head_inputs",

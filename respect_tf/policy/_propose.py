@@ -11,10 +11,8 @@ from respect_tf._errors import ArgumentError
 from respect_tf.graph import (
     GraphFeatures,
     Ints,
-    Links,
     OpGraph,
     graph_features,
-    links_of,
     quick_cuts,
     ready_orders,
 )
@@ -90,7 +88,7 @@ def proposals(
     view = view_of(features, num_stages)
     network = weights.network
     inputs = head_inputs(trunk(network, features), features, view.rule)
-    orders = head_orders(view, inputs @ network["heads/kernel"])
+    orders = head_orders(view, inputs @ network.heads)
     found, cost = proposed_orders(view, orders, max_orders)
     return found.astype(np.int32), cost
 
@@ -100,24 +98,23 @@ class GraphView(NamedTuple):
 
     Attributes:
         features: The graph.
-        links: Its edges.
         num_stages: Number of stages.
         rule: int64 [num_ops], the structural order with the best quick cut.
     """
 
     features: GraphFeatures
-    links: Links
     num_stages: int
     rule: Ints
 
 
 def view_of(features: GraphFeatures, num_stages: int) -> GraphView:
     """Find the rule's order."""
-    links = links_of(features.edges, len(features.ops))
-    cuts = quick_cuts(features.orders, links.after, features.costs, features.transfers, num_stages)
+    cuts = quick_cuts(
+        features.orders, features.links.after, features.costs, features.transfers, num_stages
+    )
     # With what crosses, and of equals without.
     best = np.lexsort((cuts[:, 0], cuts[:, 1]))[0]
-    return GraphView(features, links, num_stages, features.orders[best])
+    return GraphView(features, num_stages, features.orders[best])
 
 
 def head_orders(view: GraphView, scores: Floats) -> Ints:
@@ -131,7 +128,8 @@ def head_orders(view: GraphView, scores: Floats) -> Ints:
         int64 [num_heads, num_ops].
     """
     keys = np.floor(scores.T * _KEYS + 0.5)
-    return ready_orders(view.links.after, view.links.waiting, keys)
+    links = view.features.links
+    return ready_orders(links.after, links.waiting, keys)
 
 
 def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, float]:
@@ -146,7 +144,7 @@ def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, fl
         int64 [num_orders, num_ops], distinct, and what a cut of the first one costs.
     """
     given = np.concatenate([view.rule[None], orders])
-    tried, costs = refined_orders(view.links, view.features, given, view.num_stages)
+    tried, costs = refined_orders(view.features, given, view.num_stages)
     best, *others = np.argsort(costs, kind="stable")
     found: dict[bytes, Ints] = {}
     for row in (best, 0, *others):  # 0 is the rule's

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from respect_tf._loops.twins import compiled
-from respect_tf.graph import Floats, GraphFeatures, Ints, Links, quick_cuts
+from respect_tf.graph import Floats, GraphFeatures, Ints, quick_cuts
 
 # How far noise moves an op, as a part of the whole order, and below which normally distributed draw
 # it moves one at all: one op in six. Chosen on 144 random and 112 structured graphs of other seeds
@@ -26,7 +26,6 @@ _MOST_WORK = 200_000
 
 
 def refined_orders(
-    links: Links,
     features: GraphFeatures,
     given: Ints,
     num_stages: int,
@@ -36,7 +35,6 @@ def refined_orders(
     """Cut orders, and more of them, each near the best one before it.
 
     Args:
-        links: The edges.
         features: The graph.
         given: int64 [num_given, num_ops], topological orders.
         num_stages: Number of stages.
@@ -51,6 +49,7 @@ def refined_orders(
         Where there are no more, these are quick cuts.
     """
     num_given, num_ops = given.shape
+    links = features.links
     num_stages = min(num_stages, num_ops)
     refine = compiled("refine")
     is_cut = refine is not None and num_ops <= _MOST_OPS and (given != given[0]).any()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from respect_tf._errors import PolicyFileError
 from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES
-from respect_tf.policy._forward import MOST_WEIGHT, WEIGHT_GRID, Floats, layer_sizes
+from respect_tf.policy._forward import MOST_WEIGHT, WEIGHT_GRID, Network, layer_sizes
 from respect_tf.policy._npz import damaged, read_npz, write_npz
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -43,13 +43,13 @@ class Weights:
     schema: str = ""
 
     @functools.cached_property
-    def network(self) -> dict[str, Floats]:
-        """The arrays as the forward pass takes them: float64, on the grid.
+    def network(self) -> Network:
+        """The arrays as the forward pass takes them.
 
         Raises:
             PolicyFileError: They are those of another network, or off the grid.
         """
-        _check_shapes(self.arrays)
+        units, rounds, heads = _checked_size(self.arrays)
         wide = {name: array.astype(np.float64) for name, array in self.arrays.items()}
         for name, array in wide.items():
             scaled = array / WEIGHT_GRID
@@ -59,7 +59,10 @@ class Weights:
                     "so that results would differ from machine to machine. Expected what "
                     "respect_tf.training.train returns, or `rounded_weights` made of it."
                 )
-        return wide
+        kernel = np.ascontiguousarray(wide.pop("heads/kernel"))
+        names = [layer for layer in layer_sizes(units, rounds, heads) if layer != "heads"]
+        parts = [wide[f"{name}/{kind}"].ravel() for name in names for kind in ("kernel", "bias")]
+        return Network(units, rounds, np.concatenate(parts), kernel)
 
 
 def rounded_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -77,8 +80,12 @@ def rounded_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     }
 
 
-def _check_shapes(arrays: Arrays) -> None:
-    """Check that the arrays are those of a network of some size: any width, rounds and heads."""
+def _checked_size(arrays: Arrays) -> tuple[int, int, int]:
+    """Units, rounds and heads of the network that the arrays are of.
+
+    Raises:
+        PolicyFileError: They are of none.
+    """
     shapes = {name: array.shape for name, array in arrays.items()}
     units = (*shapes.get("encode_op/bias", ()), 0)[0]
     heads = (*shapes.get("heads/kernel", ()), 0, 0)[1]
@@ -98,6 +105,7 @@ def _check_shapes(arrays: Arrays) -> None:
             "Expected what respect_tf.training.train returns, or the weights that respect_tf comes "
             "with."
         )
+    return units, rounds, heads
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:

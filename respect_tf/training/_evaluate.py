@@ -130,7 +130,8 @@ def noisy_orders(view: GraphView, count: int, seed: int) -> Ints:
     ranks = np.empty(num_ops)
     ranks[view.rule] = np.arange(num_ops) / num_ops
     draws = np.random.default_rng(seed).standard_normal((count, num_ops))
-    return ready_orders(view.links.after, view.links.waiting, ranks + _NOISE * draws)
+    links = view.features.links
+    return ready_orders(links.after, links.waiting, ranks + _NOISE * draws)
 
 
 def least_cost(example: Example, orders: Iterable[npt.NDArray[Any]]) -> float:

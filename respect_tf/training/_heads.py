@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._reporting import Verbosity, progress
-from respect_tf.policy import head_inputs, head_orders, rounded_weights, trunk
+from respect_tf.policy import Network, head_inputs, head_orders, rounded_weights, trunk
 from respect_tf.training._examples import Example
 
 Floats = npt.NDArray[np.float64]
@@ -58,16 +58,15 @@ class HeadTask:
         return self.example.rule_cost / self.example.reference
 
 
-def head_tasks(examples: Sequence[Example], network: dict[str, Floats]) -> list[HeadTask]:
+def head_tasks(examples: Sequence[Example], network: Network) -> list[HeadTask]:
     """Run the layers before the heads."""
+    views = [example.view for example in examples]
     return [
         HeadTask(
             example,
-            head_inputs(
-                trunk(network, example.view.features), example.view.features, example.view.rule
-            ),
+            head_inputs(trunk(network, view.features), view.features, view.rule),
         )
-        for example in examples
+        for example, view in zip(examples, views, strict=True)
     ]
 
 

@@ -218,7 +218,7 @@ class Trainer:
         ]
         weights = self.weights
         network = Weights(weights, {}).network
-        choice = HeadChoice(head_tasks(examples, network), network["heads/kernel"], plan.seed)
+        choice = HeadChoice(head_tasks(examples, network), network.heads, plan.seed)
         report(f"heads: mean cost {choice.mean_cost:.5f} as trained", verbose=self._verbose)
         choice.pick(plan.head_candidates, self._verbose)
         report(f"heads: mean cost {choice.mean_cost:.5f} as picked", verbose=self._verbose)
@@ -243,7 +243,7 @@ class Trainer:
 
         network = Weights(self.weights, {}).network
         every = head_tasks([*self._validation, *self._large], network)
-        kernel = network["heads/kernel"]
+        kernel = network.heads
         costs = np.array(
             [best_others(task.example, task.inputs @ kernel)[1].min() for task in every]
         )

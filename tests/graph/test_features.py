@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph, _masses
 from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES, graph_features
-from respect_tf.graph._structural import ORDERS
+from respect_tf.graph._structural import ORDERS, links_of
 from respect_tf.training import random_graph
 
 #     0   1
@@ -66,8 +66,9 @@ def test_masses_are_those_of_all_ancestors(data: st.DataObject) -> None:
         with pytest.MonkeyPatch.context() as patch:
             if not compiled:
                 patch.setattr(_masses, "loop", lambda function: function)
-            np.testing.assert_array_equal(_masses.masses_before(edges, mass), mass @ reached)
-            np.testing.assert_array_equal(_masses.masses_after(edges, mass), reached @ mass)
+            links = links_of(edges, num_ops)
+            np.testing.assert_array_equal(_masses.masses_before(links, mass), mass @ reached)
+            np.testing.assert_array_equal(_masses.masses_after(links, mass), reached @ mass)
 
 
 def test_shares_count_in_stages() -> None:

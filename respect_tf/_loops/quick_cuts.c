@@ -1,41 +1,8 @@
-/* What the policy's features and network loop over: twins of `run_pool` and `run_quick_cuts`, with
-   the same results to the last bit. */
+/* Quick cuts of orders: the twin of `run_quick_cuts`, with the same results to the last bit. */
 #include "plain.h"
 
 enum { BISECTIONS = 20, CROSSING_BISECTIONS = 9, NUM_SHARES = 2 };
 static const double SHARES_READ[NUM_SHARES] = {1.0, 0.4};
-
-/* offsets, sources, halves, bias, pooled; column. */
-EXPORT i64 respect_run_pool(const Array *a, const double *scalars) {
-  const i64 *offsets = a[0].data, *sources = a[1].data;
-  const double *halves = a[2].data, *bias = a[3].data;
-  double *pooled = a[4].data;
-  i64 width = a[3].rows, column = (i64)scalars[0];
-  i64 first = a[4].columns - a[2].columns + column;
-  double *received = malloc((width + 1) * sizeof(double));
-  if (!received) return NO_MEMORY;
-  for (i64 op = 0; op < a[4].rows; op++) {
-    double *mean = pooled + op * a[4].columns + first, *largest = mean + width;
-    const double *half = halves + op * a[2].columns + column + width;
-    i64 count = offsets[op + 1] - offsets[op];
-    for (i64 unit = 0; unit < width; unit++) {
-      mean[unit] = largest[unit] = 0;
-      received[unit] = half[unit] + bias[unit];
-    }
-    for (i64 row = offsets[op]; row < offsets[op + 1]; row++) {
-      const double *sent = halves + sources[row] * a[2].columns + column;
-      for (i64 unit = 0; unit < width; unit++) {
-        double message = sent[unit] + received[unit];
-        if (message < 0) message = 0;
-        mean[unit] += message;
-        if (message > largest[unit]) largest[unit] = message;
-      }
-    }
-    for (i64 unit = 0; unit < width; unit++) mean[unit] /= (double)larger(count, 1);
-  }
-  free(received);
-  return FOUND;
-}
 
 /* Borders of intervals, the heaviest of which is as light as can be, up to rounding. */
 static double even_cut(i64 n, i64 num_stages, const double *sums, double largest, i64 *best,
