@@ -1,9 +1,13 @@
-"""Run every benchmark: `python -m benchmarks`, or some of them by name."""
+"""Run every benchmark: `python -m benchmarks`, or some of them by name.
+
+Sections come after their benchmark: `python -m benchmarks policy random milp scheduling`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 BENCHMARKS = (
     "coverage",
@@ -33,12 +37,24 @@ BENCHMARKS = (
 
 def main() -> None:
     """Run the benchmarks that the command line names, or all."""
-    asked = sys.argv[1:] or BENCHMARKS
-    for name in asked:
-        if name not in BENCHMARKS:
-            sys.exit(f"No benchmark is named {name!r}. There are: {', '.join(BENCHMARKS)}.")
-    for name in asked:
-        importlib.import_module(f"benchmarks.{name}").main()
+    chosen: list[list[str]] = []
+    for word in sys.argv[1:] or BENCHMARKS:
+        if word in BENCHMARKS:
+            chosen.append([word])
+        elif chosen and word in getattr(_module(chosen[-1][0]), "SECTIONS", ()):
+            chosen[-1].append(word)
+        else:
+            sys.exit(
+                f"No benchmark is named {word!r}, and it is no section of the one before it. There "
+                f"are: {', '.join(BENCHMARKS)}."
+            )
+    for name, *sections in chosen:
+        sys.argv[1:] = sections  # where benchmarks look for them
+        _module(name).main()
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"benchmarks.{name}")
 
 
 if __name__ == "__main__":

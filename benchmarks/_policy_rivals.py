@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._policy_suite import Instance, best_known
-from respect_tf.graph import ORDERS, graph_features, quick_cuts
+from respect_tf.graph import ORDERS, graph_features, links_of, quick_cuts, structural_orders
 from respect_tf.policy import GraphView, propose, refined_orders, view_of
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._compiled_search import cut_order
@@ -33,6 +33,7 @@ _REPEATS = 3
 _TIMED_OPS = 500
 _BATCH = 16  # noisy orders that are made at a time
 _MOST_NOISY = 400
+_MOST_REFINED = 4000
 _WORK = 100_000  # intervals, to begin with, of the refinement that has no network
 
 PROPOSAL_NOTES = f"""
@@ -41,14 +42,13 @@ brackets the worst, in %; the last lines are the mean gap as a part of the rule'
 best cut. "rule": the structural order with the best quick cut.
 "structural": the best of all {len(ORDERS)} structural orders, each cut as well as it can be cut.
 "noise": the best of the rule's order and as many random-priority copies of it, normally distributed
-by three tenths of the order, as fit into the policy's own time on that graph; "noisy orders" says
-how many that were in the median, and the time of the structural orders themselves is not charged.
-"no network": the policy's own refinement after the structural orders, as many orders as fit into
-the same time. "policy": the best of up to 8 orders, as `propose` returns them, each cut with the
-best so far as the limit. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after
+by three tenths of the order, as fit into the policy's own time on that graph, after the structural
+orders, their quick cuts and the rule's best cut; "noisy orders" says how many that were in the
+median. "no network": the policy's own refinement after the structural orders, as many orders as fit
+into the same time. "policy": the first order that `propose` returns. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after
 that; "rule, same time" has as many moves after the rule's cut as fit into the time of the policy
-and its {_MOVES} moves. "policy - noise" and "policy - no network" are mean differences of gaps with
-their 95 % intervals, over pairs of one graph. Times are processor times of graphs of 500 ops, or of
+and its {_MOVES} moves. Columns with a minus are mean differences of gaps with their 95 % intervals,
+over pairs of one graph. Times are processor times of graphs of 500 ops, or of
 all random ones, the least of {_REPEATS}: other work went on beside.
 """
 
@@ -89,8 +89,12 @@ def rivals(instance: Instance) -> Rivals:
                 best = chain
         return cut(orders) if best is None else best
 
-    def view() -> GraphView:
-        return view_of(graph_features(graph, num_stages, **costs), num_stages)
+    def rule_only() -> GraphView:
+        """What the rule needs: edges, structural orders and their quick cuts."""
+        links = links_of(graph.edges, graph.num_ops)
+        num_bytes = graph.activation_bytes.astype(np.float64)
+        structural_orders(links, costs["op_costs"], num_bytes, num_stages)
+        return view_of(seen.features, num_stages)
 
     def moved(chain: Chain, num_moves: int) -> Chain:
         search = Rounds(problem, seed=0)
@@ -100,9 +104,9 @@ def rivals(instance: Instance) -> Rivals:
 
     def refined(work: int) -> Any:
         given = np.concatenate([seen.rule[None], seen.features.orders])
-        return refined_orders(seen.features, given, num_stages, _MOST_NOISY, work)
+        return refined_orders(seen.features, given, num_stages, _MOST_REFINED, work)
 
-    seen = view()
+    seen = view_of(graph_features(graph, num_stages, **costs), num_stages)
     # What a quick cut costs is a limit that spares the first cut most of its work, for everybody.
     quick = (1 + 1e-9) * float(
         quick_cuts(
@@ -113,13 +117,12 @@ def rivals(instance: Instance) -> Rivals:
             min(num_stages, graph.num_ops),
         )[0, 1]
     )
-    propose_seconds, orders = _timed(lambda: propose(graph, num_stages, **costs))
+    propose_seconds, orders = _timed(lambda: propose(graph, num_stages, max_orders=1, **costs))
     cut_seconds, policy = _timed(lambda: cut(orders, limit=quick))
     seconds = propose_seconds + cut_seconds
-    # Noise needs the rule's order and its best cut, too, but no masses, levels and network.
+    # All rivals begin with the rule's order and its best cut.
     rule_seconds, rule = _timed(lambda: cut([seen.rule], limit=quick))
-    view_seconds, _ = _timed(lambda: view_of(seen.features, num_stages))
-    left = seconds - rule_seconds - view_seconds
+    left = seconds - rule_seconds - _timed(rule_only)[0]
     noise, num_noisy = _in_time(seen, rule, cut, left)
     work = _WORK
     for _ in range(2):
@@ -134,11 +137,11 @@ def rivals(instance: Instance) -> Rivals:
         PROPOSAL: policy,
     }
     num_moves = _MOVES * graph.num_ops
-    for name in (RULE, NOISE, PROPOSAL):
+    for name in (RULE, NOISE, REFINED, PROPOSAL):
         moved_seconds, found[f"{name} + {_MOVES}"] = _timed(
             functools.partial(moved, found[name], num_moves)
         )
-    more = int(num_moves * (seconds - rule_seconds) / moved_seconds)
+    more = int(num_moves * left / moved_seconds)
     found[SAME_TIME] = moved(rule, num_moves + more)
     best = min(best_known(instance), *(chain.cost for chain in found.values()))
     gaps = {name: 100 * (chain.cost / best - 1) if best else 0.0 for name, chain in found.items()}
@@ -178,6 +181,7 @@ def rival_rows(kind: str, found: Sequence[Rivals]) -> Iterator[Row]:
             (PROPOSAL, NOISE),
             (PROPOSAL, REFINED),
             (f"{PROPOSAL} + {_MOVES}", SAME_TIME),
+            (f"{PROPOSAL} + {_MOVES}", f"{REFINED} + {_MOVES}"),
         )
     }
     yield {

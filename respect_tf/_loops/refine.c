@@ -78,7 +78,8 @@ EXPORT i64 respect_refine(const Array *a, const double *scalars) {
     i64 is_found = slice_order(&problem, order, limit, 0, NULL, FOREVER, stages, quality, &work);
     if (is_found == NO_MEMORY) goto end;
     if (is_found == FOUND && (quality[0] < limit || row == 0)) {
-      found[row] = limit = quality[0];
+      found[row] = quality[0];
+      limit = nextafter(quality[0], 0); /* nobody asks for as much again */
       best = row;
     }
   }
