@@ -45,11 +45,11 @@ best cut. "rule": the structural order with the best quick cut.
 by three tenths of the order, as fit into the policy's own time on that graph, after the structural
 orders, their quick cuts and the rule's best cut; "noisy orders" says how many that were in the
 median. "no network": the policy's own refinement after the structural orders, as many orders as fit
-into the same time. "policy": the first order that `propose` returns. "+ {_MOVES}" are {_MOVES} moves per op (the search's first round) after
-that; "rule, same time" has as many moves after the rule's cut as fit into the time of the policy
-and its {_MOVES} moves. Columns with a minus are mean differences of gaps with their 95 % intervals,
-over pairs of one graph. Times are processor times of graphs of 500 ops, or of
-all random ones, the least of {_REPEATS}: other work went on beside.
+into the same time. "policy": the first order that `propose` returns. "+ {_MOVES}" are {_MOVES}
+moves per op (the search's first round) after that; "rule, same time" has as many moves after the
+rule's cut as fit into the time of the policy and its {_MOVES} moves. Columns with a minus are mean
+differences of gaps with their 95 % intervals, over pairs of one graph. Times are processor times of
+graphs of 500 ops, or of all random ones, the least of {_REPEATS}: other work went on beside.
 """
 
 
