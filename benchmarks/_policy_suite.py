@@ -169,17 +169,14 @@ class MilpResult:
 
 
 def solve_milp(instance: Instance, stretch: float = 1.0) -> MilpResult:
-    """The plain integer program, for at most `MILP_SECONDS`: as it was measured once, or now.
+    """The plain integer program, for at most `MILP_SECONDS`; once per graph.
 
     Where other work shares the processor, HiGHS may get more time; what it has more than its due
     does not count as its time.
     """
-    known = _measured().get(_key(instance))
-    path = CACHE / f"{_key(instance)}.json"
-    if known is None and path.exists():
-        known = json.loads(path.read_text())
+    known = known_milp(instance)
     if known is not None:
-        return MilpResult(**known)
+        return known
     graph = instance.graph()
     begin, begin_cpu = time.perf_counter(), time.process_time()
     found = schedule(
@@ -197,8 +194,18 @@ def solve_milp(instance: Instance, stretch: float = 1.0) -> MilpResult:
         version("highspy"),
         time.strftime("%Y-%m-%d", time.gmtime()),
     )
-    _write(path, json.dumps(dataclasses.asdict(result)))
+    _write(CACHE / f"{_key(instance)}.json", json.dumps(dataclasses.asdict(result)))
     return result
+
+
+def known_milp(instance: Instance) -> MilpResult | None:
+    """What HiGHS found, `None` where it was not run."""
+    key = _key(instance)
+    path = CACHE / f"{key}.json"
+    known = _measured().get(key)
+    if known is None and path.exists():
+        known = json.loads(path.read_text())
+    return None if known is None else MilpResult(**known)
 
 
 @functools.cache
@@ -208,15 +215,15 @@ def _measured() -> dict[str, dict[str, Any]]:
 
 
 def milp_note() -> str:
-    """With what, and when, the integer programs of `MEASURED` were solved."""
+    """When, and with what, the columns that say MILP were measured."""
     known = [MilpResult(**one) for one in _measured().values()]
-    versions, dates = {one.version for one in known}, {one.date for one in known}
-    return (
-        f"Integer programs: HiGHS {', '.join(sorted(versions))}, solved from {min(dates)} to "
-        f"{max(dates)} (`{MEASURED.relative_to(Path(__file__).parents[1])}`); the rest is new."
-        if known
-        else ""
-    )
+    if not known:
+        return (
+            "What concerns MILP is of 2026-11-23, of the HiGHS and the policy of that day, because "
+            "it takes hours; the other columns are new."
+        )
+    versions, dates = {one.version for one in known}, sorted(one.date for one in known)
+    return f"MILP is HiGHS {', '.join(sorted(versions))}, of {dates[0]} to {dates[-1]}."
 
 
 def _write(path: Path, text: str) -> None:
