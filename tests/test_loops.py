@@ -9,8 +9,9 @@ import pytest
 
 from respect_tf import PeakMemory, _loops, schedule
 from respect_tf._loops import _build
-from respect_tf.device import ChipCosts, EdgeTpu, _batch_cpu
+from respect_tf.device import ChipCosts, EdgeTpu, _batch_cpu, _tiles
 from respect_tf.device._batch_cpu import mapped_ops
+from respect_tf.device._tiles import left_out
 from respect_tf.graph import _features, _masses, _quick_cuts, _structural
 from respect_tf.policy import _forward, propose
 from respect_tf.scheduling import check_schedule
@@ -32,6 +33,9 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
     supported = random.random(graph.num_ops) < 0.8
     chip = dataclasses.replace(chip, supported=supported)
     stages = random.random((40, graph.num_ops)) < 0.6
+    layers = chip.layers_in_turn
+    blocks, sizes = chip.parameters.blocks[layers], chip.parameters.block_bytes[layers]
+    rooms = random.random(40) * (blocks * sizes).sum() / 16
 
     def results():
         costs = {"op_costs": graph.parameter_bytes, "transfer_cost": 0.7}
@@ -39,11 +43,12 @@ def test_twins_give_the_same_bits(monkeypatch, family, num_ops, num_stages):
             *propose(graph, num_stages, **costs),
             *orders_by_name(problem).values(),
             mapped_ops(chip, stages),
+            left_out(blocks, sizes, stages[:, layers], rooms, 16),
             _features.graph_features(graph, num_stages, **costs).ops,
         ]
 
     fast = results()
-    for module in (_masses, _quick_cuts, _structural, _features, _forward, _batch_cpu):
+    for module in (_masses, _quick_cuts, _structural, _features, _forward, _batch_cpu, _tiles):
         monkeypatch.setattr(module, "loop", lambda function: function)
     slow = results()
     assert len(fast) == len(slow)

@@ -1,6 +1,6 @@
 """The Edge TPU as a model: memory, time, supported ops."""
 
-from respect_tf.device._batch import Stages, batch_stages, rooms_of, unstreamed
+from respect_tf.device._batch import Stages, batch_stages, is_quick, rooms_of, unstreamed
 from respect_tf.device._calibrate import Calibration, calibrate
 from respect_tf.device._chip import ChipCosts, with_less_room
 from respect_tf.device._costs import DeviceCosts, StageCost
@@ -72,6 +72,7 @@ __all__ = [
     "fit_blocks",
     "instruction_bytes",
     "instruction_features",
+    "is_quick",
     "mapping_doubts",
     "mapping_remarks",
     "op_parameters",

@@ -10,16 +10,17 @@ import numpy.typing as npt
 
 from respect_tf._exact_sums import on_grid
 from respect_tf.device._batch_cpu import cpu_stages
-from respect_tf.device._batch_tiles import layers_in_turn, left_out
 from respect_tf.device._chip import ChipCosts
 from respect_tf.device._costs import DeviceCosts
 from respect_tf.device._edge_tpu import MIB
+from respect_tf.device._tiles import kept_sums, left_out
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_MAX_CELLS = 1 << 21
+# Cells of arrays for many stages together, and those of a stage that needs none for each op.
+_MAX_CELLS, _QUICK_CELLS = 1 << 21, 64
 
 
 class Stages(Protocol):
@@ -39,6 +40,9 @@ class Stages(Protocol):
     def op_maxima(self, values: npt.NDArray[Any]) -> Floats:
         """The largest of a value per op."""
 
+    def spans(self, ops: Ints) -> tuple[Ints, Ints, Ints] | None:
+        """Where stages are intervals of an order: places of ops, starts and ends of stages."""
+
     def contains(self, ops: Ints) -> Bools:
         """Whether each stage holds each of some ops, [num_stages, num_ops_asked]."""
 
@@ -55,8 +59,8 @@ def batch_stages(costs: Sequence[DeviceCosts], stages: Stages) -> tuple[Floats, 
         parameters and instructions included, and bytes of parameters that it streams, both
         [len(stages)].
     """
-    num_ops = costs[0].graph.num_ops
-    step = max(1, _MAX_CELLS // num_ops)
+    num_cells = _QUICK_CELLS if is_quick(costs[0].chip, stages) else costs[0].graph.num_ops
+    step = max(1, _MAX_CELLS // num_cells)
     parts = []
     for top in range(0, len(stages), step):
         which = np.zeros(len(stages), bool)
@@ -64,6 +68,12 @@ def batch_stages(costs: Sequence[DeviceCosts], stages: Stages) -> tuple[Floats, 
         parts.append(_part(costs, stages if which.all() else stages.select(which)))
     total, moved, streamed = (np.concatenate(column) for column in zip(*parts, strict=True))
     return total, moved, streamed
+
+
+def is_quick(chip: ChipCosts, stages: Stages) -> bool:
+    """Whether what stages stream is found without looking at each of their ops."""
+    is_even = chip.is_even and chip.all_supported
+    return is_even and stages.spans(np.zeros(0, np.int64)) is not None
 
 
 def _part(costs: Sequence[DeviceCosts], stages: Stages) -> tuple[Floats, Floats, Floats]:
@@ -167,7 +177,22 @@ def _streamed(costs: Sequence[DeviceCosts], stages: Stages, room: Floats) -> tup
     """Time and bytes of the parameters that are not cached. [len(stages), len(costs)], [...]."""
     chip = costs[0].chip
     parameters, num_tiles = chip.parameters, chip.device.num_tiles
-    layers = layers_in_turn(chip)
+    layers = chip.layers_in_turn
+    # On a grid, sums do not depend on the order in which a machine adds up.
+    amounts = np.stack(
+        [
+            *(on_grid("ms of streaming", one.stream_ms[layers]) for one in costs),
+            parameters.movable[layers].astype(np.float64),
+        ],
+        axis=1,
+    )
+    spans = stages.spans(layers) if is_quick(chip, stages) else None
+    if spans is not None:
+        values = (*(one.stream_ms for one in costs), parameters.movable)
+        every = np.stack([stages.op_sums(part) for part in values], axis=1)
+        sizes = parameters.block_bytes[layers]
+        every -= kept_sums(sizes, spans, room / num_tiles, amounts, num_tiles)
+        return every[:, :-1], every[:, -1]
     streamed = left_out(
         parameters.blocks[layers],
         parameters.block_bytes[layers],
@@ -175,6 +200,5 @@ def _streamed(costs: Sequence[DeviceCosts], stages: Stages, room: Floats) -> tup
         room / num_tiles,
         num_tiles,
     ).astype(np.float64)
-    # On a grid, sums do not depend on the order in which a machine adds up.
-    waiting = [on_grid("ms of streaming", one.stream_ms[layers]) for one in costs]
-    return streamed @ np.stack(waiting, axis=1), streamed @ parameters.movable[layers].astype(float)
+    sums = streamed @ amounts
+    return sums[:, :-1], sums[:, -1]

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from respect_tf._exact_sums import on_grid
 from respect_tf._loops.twins import loop
-from respect_tf.device._batch_tiles import layers_in_turn, left_out
 from respect_tf.device._chip import ChipCosts
 from respect_tf.device._costs import DeviceCosts
 from respect_tf.device._edge_tpu import MIB
+from respect_tf.device._tiles import left_out
 from respect_tf.graph import Rows, rows_of
 
 Floats = npt.NDArray[np.float64]
@@ -159,7 +159,7 @@ def _streamed(chip: ChipCosts, mapped: Bools, entering_bytes: Floats) -> Bools:
         in_strips, device.strip_input_share * entering_bytes, device.activation_share * largest
     )
     room = np.maximum(0.0, chip.whole_room - np.minimum(taken, chip.activation_cap))
-    layers, num_tiles = layers_in_turn(chip), device.num_tiles
+    layers, num_tiles = chip.layers_in_turn, device.num_tiles
     streamed = np.zeros(mapped.shape, bool)
     if not len(layers):
         return streamed

@@ -16,7 +16,7 @@ from respect_tf.device._edge_tpu import CHIP_FIELDS, MIB, EdgeTpu
 from respect_tf.device._instructions import instruction_bytes
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._support import unmapped_ops, unsupported_reason
-from respect_tf.device._tiles import fit_blocks
+from respect_tf.device._tiles import left_out
 from respect_tf.device._transfers import crossing_tensors, returned_bytes
 from respect_tf.graph import OpGraph
 
@@ -140,6 +140,13 @@ class ChipCosts:
         return bool(self.supported.all())
 
     @functools.cached_property
+    def is_even(self) -> bool:
+        """Whether parameters take as much of each tile, and nothing else takes any room."""
+        blocks = self.parameters.blocks
+        is_even = bool(((blocks == 0) | (blocks == self.device.num_tiles)).all())
+        return is_even and not self.largest_tensor.any() and not self.strip_step.any()
+
+    @functools.cached_property
     def surely_mapped(self) -> npt.NDArray[np.bool_]:
         """Whether each op is on the Edge TPU in whatever segment it is. [num_ops].
 
@@ -162,7 +169,7 @@ class ChipCosts:
         """A stage on the chip; see `DeviceCosts.stage`."""
         parameters, graph = self.parameters, self.graph
         on_cpu = self.on_cpu(ops)
-        mapped = [op for op in ops if op not in on_cpu]
+        mapped = [op for op in ops if op not in on_cpu] if on_cpu else list(ops)
         sent, returned = list(entering), list(leaving)
         if on_cpu:
             sent, returned = crossing_tensors(graph, mapped, on_cpu, leaving)
@@ -244,12 +251,11 @@ class ChipCosts:
         # The tile with most room is never fuller than the average, so this much always fits.
         if float((blocks * sizes).sum()) / num_tiles + largest <= tile:
             return sorted(holders.tolist()), []
-        order = holders[np.argsort(self.largest_first[holders])].tolist()
-        layers = [(int(parameters.blocks[op]), int(parameters.block_bytes[op])) for op in order]
-        fits = fit_blocks(layers, num_tiles, tile)
-        cached = sorted(op for op, fit in zip(order, fits, strict=True) if fit)
-        streamed = sorted(op for op, fit in zip(order, fits, strict=True) if not fit)
-        return cached, streamed
+        order = holders[np.argsort(self.largest_first[holders])]
+        inside = np.ones((1, len(order)), bool)
+        blocks, sizes = parameters.blocks[order], parameters.block_bytes[order]
+        streamed = left_out(blocks, sizes, inside, np.array([tile]), num_tiles)[0]
+        return np.sort(order[~streamed]).tolist(), np.sort(order[streamed]).tolist()
 
     @functools.cached_property
     def largest_first(self) -> Ints:
@@ -263,6 +269,13 @@ class ChipCosts:
         position = np.empty(len(order), np.int64)
         position[order] = np.arange(len(order))
         return position
+
+    @functools.cached_property
+    def layers_in_turn(self) -> Ints:
+        """Ops with parameters in the order in which they ask for room. [num_layers]."""
+        order = np.argsort(self.largest_first)
+        layers: Ints = order[self.parameters.blocks[order] > 0]
+        return layers
 
     @functools.cached_property
     def asked_bytes(self) -> Ints:

@@ -19,6 +19,7 @@ from respect_tf.graph._graph_tensor import (
     merged_graph_tensor,
     schema_text,
 )
+from respect_tf.graph._masses import masses_after, masses_before
 from respect_tf.graph._op_graph import OpGraph, Quantization
 from respect_tf.graph._quick_cuts import quick_cuts
 from respect_tf.graph._receptive_field import ReceptiveField, receptive_field
@@ -61,6 +62,8 @@ __all__ = [
     "links_of",
     "load_tf_keras",
     "load_tfgnn",
+    "masses_after",
+    "masses_before",
     "merged_graph_tensor",
     "op_graph_of",
     "picture_size",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
-from respect_tf.scheduling._linear_bound import LinearBound
+from respect_tf.scheduling._linear_bound import LinearBound, RoomBound
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,6 +86,26 @@ def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
         rest = start - scale * unit * chip.whole_room
         found.append(LinearBound(busy, rest, enter, leave, every))
     return found
+
+
+def room_bound(costs: DeviceCosts, scale: float) -> RoomBound:
+    """What stages take at least, of a graph whose layers take as much of each tile.
+
+    Args:
+        costs: The costs of the graph on a device.
+        scale: What a millisecond counts.
+    """
+    chip, layers = costs.chip, costs.chip.layers_in_turn
+    return RoomBound(
+        scale * (costs.busy_ms + costs.stream_ms),
+        scale * costs.leave_ms_per_request * chip.requests.astype(np.float64),
+        scale * costs.start_ms,
+        layers,
+        chip.parameters.block_bytes[layers].astype(np.float64),
+        scale * costs.stream_ms[layers],
+        scale * costs.device.link_ms_per_mib / MIB * chip.device.num_tiles,
+        chip.device.tile_bytes,
+    )
 
 
 def _with_cpu_ops(

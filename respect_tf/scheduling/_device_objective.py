@@ -18,6 +18,7 @@ from respect_tf.device import (
     PipelinePrediction,
     batch_stages,
     devices_of,
+    is_quick,
     predict,
     resolve_device,
     rooms_of,
@@ -93,15 +94,22 @@ class DeviceObjective(Objective):
 
     def of_one(self, device: EdgeTpu) -> DeviceObjective:
         """The same objective for one device."""
-        return type(self)(device, self.num_stages)
+        return self._shared(type(self)(device, self.num_stages))
 
     def with_optima(self, optima: Sequence[float]) -> DeviceObjective:
         """The same objective, once the optimum of each device is known. In ms."""
-        return type(self)(self._device, self.num_stages, tuple(optima))
+        return self._shared(type(self)(self._device, self.num_stages, tuple(optima)))
 
     def for_stages(self, num_stages: int) -> DeviceObjective:
         """See `Objective`."""
-        return type(self)(self._device, num_stages, self.optima)
+        return self._shared(type(self)(self._device, num_stages, self.optima))
+
+    def _shared(self, other: DeviceObjective) -> DeviceObjective:
+        """Another objective, with the costs of the last graph where they are the same."""
+        known = {one.device: one for one in self._known_costs}
+        if other._num_at_work == self._num_at_work and known.keys() >= set(other.devices):
+            other._known_costs = tuple(known[device] for device in other.devices)
+        return other
 
     @property
     def _scales(self) -> Floats:
@@ -157,6 +165,8 @@ class DeviceObjective(Objective):
         """See `Objective`."""
         costs = self._costs(stages.graph)
         chip = costs[0].chip
+        if closely and is_quick(chip, stages):
+            return *self.batch_values(stages), np.ones(len(stages), bool)  # as quickly
         parts = np.full(len(stages), np.asarray(num_parts, np.float64))
         total, moved = unstreamed(costs, stages, parts)
         streamed = stages.op_sums(chip.parameters.streamed)

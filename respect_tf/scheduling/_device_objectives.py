@@ -19,9 +19,9 @@ from respect_tf.device import (
     under_load,
 )
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._device_bounds import bus_bound, stage_bounds
+from respect_tf.scheduling._device_bounds import bus_bound, room_bound, stage_bounds
 from respect_tf.scheduling._device_objective import DeviceObjective
-from respect_tf.scheduling._linear_bound import Floats, LinearBound
+from respect_tf.scheduling._linear_bound import Floats, LinearBound, RoomBound
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule
 
@@ -64,6 +64,15 @@ class Throughput(DeviceObjective):
         if self._asks_bytes and found:
             found += [bus_bound(self._costs(graph)[0], self._bus_cost)]
         return found
+
+    def room_bounds(self, graph: OpGraph) -> list[RoomBound]:
+        """See `BoundedObjective`: for graphs whose layers take as much of each tile."""
+        costs, scales = self._costs(graph), self._scales.tolist()
+        return (
+            [room_bound(one, scale) for one, scale in zip(costs, scales, strict=True)]
+            if (costs[0].chip.is_even and costs[0].chip.all_supported)
+            else []
+        )
 
     def _of(self, prediction: PipelinePrediction) -> float:
         return prediction.interval_ms

@@ -34,6 +34,33 @@ class LinearBound:
     is_first: bool = False
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class RoomBound:
+    """A sum over each stage, less what caching saves, that the cost of no schedule is below.
+
+    Layers ask for room one after the other, the largest first, and are cached where they fit.
+
+    Attributes:
+        ops: What each op of the stage adds if nothing is cached, [num_ops].
+        leave: What each tensor adds that leaves, [num_tensors].
+        rest: What is added to the sum.
+        layers: Ops with parameters in the order of asking, int64 [num_layers].
+        sizes: Bytes of a tile that each of them asks for, descending, [num_layers].
+        saved: What each saves if it is cached, [num_layers].
+        unit: What a byte of a tile saves at most.
+        tile_bytes: Bytes of a tile.
+    """
+
+    ops: Floats
+    leave: Floats
+    rest: float
+    layers: npt.NDArray[np.int64]
+    sizes: Floats
+    saved: Floats
+    unit: float
+    tile_bytes: float
+
+
 def undominated(bounds: list[LinearBound]) -> list[LinearBound]:
     """Those that say something which no other one says: many hosts differ in their bus only."""
     kept: list[LinearBound] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -18,10 +19,12 @@ from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
 from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import Nodes, find_nodes
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import first_schedule, prove_quickly
+from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
 
@@ -34,6 +37,9 @@ _CUT_WORK, _MOST_CUT_WORK = 600_000_000, 100_000_000
 
 # Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
 _SLICED = 300
+
+# Graphs of more items are cut along their order: minimum cuts take too long there.
+MAX_ITEMS = 4096
 
 # A bound that is as near as this to what a proof came to that failed is not worth another one.
 _GOOD = 0.95
@@ -90,11 +96,13 @@ def prepare(
         return Prepared(objective)
     now = time.perf_counter()
     limit = now + _SHARE * (deadline - now)
+    objective = objective.for_stages(num_stages)
+    objective.tensor_weights(graph)  # what each device costs is found once
     problems = [
         build_problem(graph, num_stages, objective.of_one(device), constraints)
         for device in objective.devices
     ]
-    search = _Search(objective.for_stages(num_stages), problems, limit)
+    search = _Search(objective, problems, limit)
     return Prepared(objective.with_optima(search.run()), search.doubt, floor=1.0)
 
 
@@ -150,23 +158,21 @@ class _Search:
 
     def _look(self, index: int, nodes: Nodes | None) -> float:
         """Look for a good schedule of one device. Returns a bound of its optimum."""
-        from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
-
-        problem = self._problems[index]
-        if nodes is not None:
-            budget = Budget(self._deadline, _PROOF_WORK)
-            upper = float(self._best[index]) * (1 + 1e-9)
-            try:
+        problem, order = self._problems[index], np.arange(self._problems[index].num_items)
+        budget = Budget(self._deadline, _PROOF_WORK)
+        upper = float(self._best[index]) * (1 + 1e-9)
+        found = None
+        with contextlib.suppress(BudgetExceededError):
+            if problem.has_one_order:
+                found = search_order(problem, order, budget, upper, settle=False)
+            elif nodes is not None:
                 found = search_pairs(nodes.of(problem), budget, upper, settle=False)
-            except BudgetExceededError:
-                found = None
-            if found is not None and found.chain is not None:
-                self._add(problem, found.chain.stages)
-                return found.lower_bound
+        if found is not None and found.chain is not None:
+            self._add(problem, found.chain.stages)
+            return found.lower_bound
         is_first = not np.isfinite(self._best[index])
-        if is_first or problem.num_items <= _SLICED:
+        if is_first or problem.num_items <= _SLICED or problem.num_items > MAX_ITEMS:
             try:
-                order = np.arange(problem.num_items)
                 self._add(problem, slice_items(problem, order, self._deadline).stages)
             except ScheduleError:  # constraints may leave an order without a cut
                 if is_first:
@@ -174,6 +180,10 @@ class _Search:
                     some = some or first_schedule(problem, self._deadline)
                     self._add(problem, some.chain.stages)
         known = answer_of(problem, self._good[index])
+        if problem.num_items > MAX_ITEMS:
+            return max(known.lower_bound, raised_bound(problem, known.chain.cost))
+        from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
+
         left = self._cut_work / 2  # some has to be left for the others
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))
         answer = improve_by_cuts(problem, known, budget, is_thorough=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import Any, Protocol
 
@@ -50,6 +51,12 @@ class Nodes(Protocol):
     def members(self, nodes: Ints) -> Bools:
         """Items of nodes. bool [len(nodes), num_items]."""
 
+    def spans(self, items: Ints) -> tuple[Ints, Ints] | None:
+        """Where nodes are positions of an order: places of items in it, and each node's position.
+
+        int64 [len(items)] and [num_nodes]; `None` where they are not.
+        """
+
     def few(self, count: int) -> Nodes:
         """Some of the nodes, about as many as asked for, that make a chain."""
 
@@ -74,15 +81,13 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     """
     if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
         return None
+    if problem.has_one_order:
+        return IntervalNodes(problem, np.arange(problem.num_items))
     # Pins and room differ from boundary to boundary: the ideals are listed without them.
     rows = list_ideals(problem, _MAX_IDEALS, budget)
     if rows is None:
         return None
-    nodes = IdealNodes.of_rows(problem, rows)
-    if len(nodes) == problem.num_items + 1:  # a chain of ideals: one order says it all
-        sizes = np.diff(nodes.rows.astype(np.int8), axis=0)
-        return IntervalNodes(problem, np.nonzero(sizes)[1])
-    return nodes
+    return IdealNodes.of_rows(problem, rows)
 
 
 def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
@@ -118,6 +123,9 @@ class IdealNodes(Ideals):
             possible &= ~self.rows[:, after].any(axis=1)
         return possible
 
+    def spans(self, items: Ints) -> None:
+        """See `Nodes`."""
+
     def few(self, count: int) -> Nodes:
         """See `Nodes`."""
         return IntervalNodes(self.problem, np.arange(self.problem.num_items)).few(count)
@@ -147,10 +155,18 @@ class IdealNodes(Ideals):
 class IntervalNodes:
     """Positions of an order: all, or some with both ends."""
 
-    def __init__(self, problem: Problem, order: Ints, positions: Ints | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        order: Ints | Intervals,
+        positions: Ints | None = None,
+        stops: tuple[Ints, Ints] | None = None,
+    ) -> None:
         self.problem = problem
-        self._intervals = Intervals(problem, order)
+        self._intervals = order if isinstance(order, Intervals) else Intervals(problem, order)
+        order = self._intervals.order
         self._positions = np.arange(len(order) + 1) if positions is None else positions
+        self._stops = stops
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -169,8 +185,10 @@ class IntervalNodes:
     def possible(self, boundary: int) -> Bools:
         """See `Nodes`."""
         place = self._positions
-        first, last = self._intervals.first_stops, self._intervals.last_stops
-        possible: Bools = (place >= first[boundary]) & (place <= last[boundary])
+        possible = np.ones(len(place), bool)
+        own = self._intervals.first_stops, self._intervals.last_stops
+        for first, last in (own, self._stops or own):
+            possible &= (place >= first[boundary]) & (place <= last[boundary])
         return possible
 
     def held_bytes(self) -> Floats:
@@ -187,6 +205,10 @@ class IntervalNodes:
         held: Bools = self._intervals.position[items] < self._positions[:, None]
         return held
 
+    def spans(self, items: Ints) -> tuple[Ints, Ints]:
+        """See `Nodes`."""
+        return self._intervals.position[items], self._positions
+
     def members(self, nodes: Ints) -> Bools:
         """See `Nodes`."""
         return self._intervals.position < self._positions[nodes][:, None]
@@ -199,11 +221,38 @@ class IntervalNodes:
         ends = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
         inner = [top + int(waiting[top:end].argmin()) for top, end in itertools.pairwise(ends + 1)]
         which = np.array([0, *inner[:-1], len(self) - 1])
-        return IntervalNodes(self.problem, self._intervals.order, places[which])
+        return IntervalNodes(self.problem, self._intervals, places[which])
 
     def select(self, which: Ints) -> Nodes:
         """See `Nodes`."""
-        return IntervalNodes(self.problem, self._intervals.order, self._positions[which])
+        return IntervalNodes(self.problem, self._intervals, self._positions[which], self._stops)
+
+    def within(self, first: Ints, last: Ints, most: int | None = None) -> IntervalNodes:
+        """The positions that each boundary can have from a first one to a last one.
+
+        Args:
+            first: [num_stages + 1], of each boundary.
+            last: Likewise.
+            most: Of more positions of a boundary, about so many are taken: of neighbours, the one
+                with fewest bytes waiting.
+        """
+        which = np.zeros(len(self._intervals.order) + 1, bool)
+        for start, stop in zip(first.tolist(), last.tolist(), strict=True):
+            if most is None or stop - start < 2 * most:
+                which[start : stop + 1] = True
+                continue
+            ends = np.linspace(start, stop + 1, most + 1).astype(np.int64)
+            for top, end in itertools.pairwise(ends.tolist()):
+                which[top + int(self._waiting[top:end].argmin())] = True
+        positions = np.flatnonzero(which)
+        return IntervalNodes(self.problem, self._intervals, positions, (first, last))
+
+    @functools.cached_property
+    def _waiting(self) -> Floats:
+        """Bytes that wait at each position of the order. [num_items + 1]."""
+        places = np.arange(len(self._intervals.order) + 1)
+        waiting: Floats = self._intervals.bytes_moved(places[:1], places)[1][0]
+        return waiting
 
     def of(self, problem: Problem) -> Nodes:
         """See `Nodes`."""

@@ -101,6 +101,12 @@ class Problem:
         return 1e-12 * float(self.cost(self.op_costs.sum(), moved, moved + self.output_bytes.sum()))
 
     @functools.cached_property
+    def has_one_order(self) -> bool:
+        """Whether each item needs the one before it: then every schedule is a cut of one order."""
+        before, after = self.edges.T
+        return int((after - before == 1).sum()) == self.num_items - 1
+
+    @functools.cached_property
     def stage_order(self) -> Ints:
         """Items by the first op that they hold: schedules compare in this order. [num_items]."""
         first = np.full(self.num_items, self.graph.num_ops, np.int64)

@@ -45,6 +45,9 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
 
 
 def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
+    if problem.has_one_order:  # there is nothing to propose
+        answer = search_problem(problem, deadline=deadline)
+        return Answer(answer.chain, answer.lower_bound, answer.chain.stages)
     proposal = proposal_of(problem, deadline)
     answer = search_problem(
         problem,

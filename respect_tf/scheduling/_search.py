@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -21,16 +22,17 @@ from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._optima import prepare
+from respect_tf.scheduling._optima import MAX_ITEMS, prepare
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
+from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_linear import LinearSearch
 from respect_tf.scheduling._search_rounds import Rounds
-from respect_tf.scheduling._slicing import slice_items
+from respect_tf.scheduling._slicing import only_order, slice_items
 
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
@@ -133,10 +135,17 @@ def search_problem(
     """
     if start is not None and start.lower_bound >= start.chain.cost:
         return start
+    if problem.has_one_order:
+        found = only_order(problem, deadline)
+        low = max(found.lower_bound, 0.0 if start is None else start.lower_bound)
+        best = found.chain if start is None else best_known(start.chain, found.chain)
+        return Answer(best or found.chain, low)
     has_none = start is None and not len(orders)
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact and has_loops():
         return LinearSearch(problem, budget, deadline, seed).run(every, start)
+    if problem.num_items > MAX_ITEMS and isinstance(problem.objective, DeviceObjective):
+        return _cut_along(problem, start, every, deadline)
     if start is None and (budget > 0 or math.isfinite(deadline)):
         now = time.perf_counter()
         proved = prove_quickly(problem, now + _PROOF_SHARE * (deadline - now))
@@ -160,6 +169,19 @@ def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
         return None
     answer = Answer(first, min(problem.lower_bound(), first.cost))
     return improve_by_cuts(problem, answer, Budget(until, _CUT_WORK))
+
+
+def _cut_along(
+    problem: Problem, start: Answer | None, orders: Iterator[Ints], deadline: float
+) -> Answer:
+    """For graphs too large for anything else: the best cut of the first order, and a bound."""
+    found = [] if start is None else [start.chain]
+    for order in itertools.islice(orders, 1):
+        chain = _sliced(problem, order, deadline)
+        found += [] if chain is None else [chain]
+    best = best_known(*found) or first_schedule(problem, deadline).chain
+    low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
+    return Answer(best, min(best.cost, max(low, raised_bound(problem, best.cost))))
 
 
 def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:

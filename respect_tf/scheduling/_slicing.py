@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import time
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import cut_order, has_loops
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pair_search import search_pairs
-from respect_tf.scheduling._pairs import IntervalNodes
+from respect_tf.scheduling._order_search import search_order
+from respect_tf.scheduling._pair_search import Found
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 from respect_tf.scheduling._sweep import narrow
 
@@ -66,9 +67,31 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
             if problem.combine == "max":
                 known = _settled(problem, order, known, allowed, deadline)
         else:
-            nodes = IntervalNodes(problem, order)
-            known = search_pairs(nodes, Budget(deadline)).chain or known
+            known = search_order(problem, order, Budget(deadline)).chain or known
     return known
+
+
+def only_order(problem: Problem, deadline: float) -> Answer:
+    """The best schedule of a problem whose items have one order, which is the best of all.
+
+    Args:
+        problem: The problem.
+        deadline: When to return the best cut so far, on `time.perf_counter()`'s clock in seconds.
+
+    Raises:
+        ScheduleError: No schedule keeps the constraints.
+    """
+    order = np.arange(problem.num_items)
+    if problem.linear.exact and has_loops():
+        chain = slice_items(problem, order, deadline)
+        is_whole = time.perf_counter() < deadline
+        return Answer(chain, chain.cost if is_whole else min(problem.lower_bound(), chain.cost))
+    try:
+        found = search_order(problem, order, Budget(deadline))
+    except BudgetExceededError:
+        found = Found(None, 0.0)
+    chain = found.chain or slice_items(problem, order, deadline)
+    return Answer(chain, min(max(problem.lower_bound(), found.lower_bound), chain.cost))
 
 
 def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
@@ -93,9 +116,7 @@ def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> C
 def slice_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
     """What `slice_items` finds, for objectives that can bound costs; `None` if above a limit."""
     with contextlib.suppress(BudgetExceededError):
-        return search_pairs(
-            IntervalNodes(problem, order), Budget(deadline), limit, settle=False
-        ).chain
+        return search_order(problem, order, Budget(deadline), limit, settle=False).chain
     return None
 
 

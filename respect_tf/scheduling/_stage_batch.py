@@ -50,6 +50,12 @@ class Boundaries(Protocol):
     def members(self, nodes: Ints) -> Bools:
         """Items of nodes. bool [len(nodes), num_items]."""
 
+    def spans(self, items: Ints) -> tuple[Ints, Ints] | None:
+        """Where nodes are positions of an order: places of items in it, and each node's position.
+
+        int64 [len(items)] and [num_nodes]; `None` where they are not.
+        """
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
@@ -157,6 +163,17 @@ class StageBatch:
         held = self._nodes.holds(self._problem.item_of[ops])
         inside: Bools = held[self._pairs.columns] & ~held[self._pairs.rows]
         return inside
+
+    def spans(self, ops: Ints) -> tuple[Ints, Ints, Ints] | None:
+        """Where stages are intervals of an order: places of ops in it, and their starts and ends.
+
+        int64 [num_ops_asked], [len(batch)] and [len(batch)]; `None` where they are not.
+        """
+        found = self._nodes.spans(self._problem.item_of[ops])
+        if found is None:
+            return None
+        places, positions = found
+        return places, positions[self._pairs.rows], positions[self._pairs.columns]
 
     def parts(self, index: int) -> tuple[list[int], list[int], list[int]]:
         """Ops, entering and leaving tensors of one stage, as `Objective.stage_cost` takes them."""

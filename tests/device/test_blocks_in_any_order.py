@@ -1,12 +1,10 @@
 """Blocks for many stages at once, in orders in which they grow."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respect_tf.device import _batch_tiles
-from respect_tf.device._tiles import fit_blocks
+from respect_tf.device._tiles import fit_blocks, left_out
 
 
 @given(st.data())
@@ -20,9 +18,7 @@ def test_layers_of_many_stages_are_placed_like_those_of_one(data):
     inside = np.array([data.draw(flags) for _ in range(num_stages)])
     room = np.array([data.draw(integers(0, 120)) for _ in range(num_stages)], np.float64)
     blocks, sizes = np.array(layers).T
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_batch_tiles, "_FEW_STAGES", 0)
-        found = _batch_tiles.left_out(blocks, sizes, inside, room, num_tiles)
+    found = left_out(blocks, sizes, inside, room, num_tiles)
     for stage in range(num_stages):
         held = np.flatnonzero(inside[stage])
         fits = fit_blocks([layers[i] for i in held], num_tiles, room[stage])

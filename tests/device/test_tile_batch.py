@@ -1,7 +1,6 @@
 import numpy as np
 
-from respect_tf.device._batch_tiles import fill_tiles, left_out
-from respect_tf.device._tiles import fit_blocks
+from respect_tf.device._tiles import fit_blocks, left_out
 
 
 def draw(rng):
@@ -39,15 +38,3 @@ def test_the_same_layers_find_room_as_one_by_one():
 def test_nothing_is_left_out_of_nothing():
     nothing = np.zeros(0, np.int64)
     assert left_out(nothing, nothing, np.zeros((20, 0), bool), np.ones(20), 16).shape == (20, 0)
-
-
-def test_blocks_go_to_the_emptiest_tile_one_by_one():
-    rng = np.random.default_rng(1)
-    used = rng.integers(0, 50, (4, 60)).astype(np.float64)
-    count, size = rng.integers(0, 30, 60), rng.integers(1, 20, 60).astype(np.float64)
-    found = np.sort(fill_tiles(used, count, size), axis=0)
-    for stage in range(60):
-        tiles = used[:, stage].copy()
-        for _ in range(count[stage]):
-            tiles[tiles.argmin()] += size[stage]
-        assert found[:, stage].tolist() == sorted(tiles)
