@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 BENCHMARKS = (
+    "constants",
     "coverage",
     "cutting",
     "device",

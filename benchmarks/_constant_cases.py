@@ -1,0 +1,248 @@
+"""A few small graphs that reach what the constants of schedulers and plans are for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks._constant_outcomes import Case, Outcome, alone, joined, outcome, planned
+from benchmarks._constant_training import training_cases
+from benchmarks._policy_suite import (
+    LAYER_BYTES,
+    RANDOM_BYTES,
+    Instance,
+    random_instances,
+    structured_instances,
+)
+from respect_tf import (
+    Constraints,
+    Latency,
+    OpGraph,
+    PeakMemory,
+    plan,
+    plan_fleet,
+    schedule,
+)
+from respect_tf.graph.lowering import lower
+from respect_tf.planning import cut_within
+from respect_tf.scheduling import search
+
+_HOST = "usb3-pi5"
+
+
+def cases() -> list[Case]:
+    """All of them. Graphs are made when they are first run."""
+    return [*_sums(), *_proposals(), *_models(), *_plans(), *_limited(), *training_cases()]
+
+
+def _sums() -> Iterator[Case]:
+    """Objectives that are sums: memory, with and without transfers."""
+    for kind, num_ops, numbers in (
+        (RANDOM_BYTES, 30, (9, 11)),
+        (RANDOM_BYTES, 50, (9, 10)),
+        (RANDOM_BYTES, 100, (3, 8, 11)),
+        (LAYER_BYTES, 50, (11,)),
+        (LAYER_BYTES, 100, (9, 10)),
+    ):
+        for number in numbers:
+            yield _instance(random_instances(kind, num_ops)[number], "policy")
+    for num_ops, numbers in ((50, (0, 5)), (200, (2, 4, 6, 9)), (500, (4, 12)), (1000, (6,))):
+        for number in numbers:
+            yield _instance(structured_instances(num_ops)[number], "policy")
+    yield _case("random layers, 5,000 ops, K=8", _large, 8, objective=PeakMemory(1.0))
+    yield _case("random layers, 2,500 ops, K=16", _medium, 16, objective=PeakMemory(1.0))
+    yield _instance(random_instances(RANDOM_BYTES, 50)[11], "exact")
+    yield _instance(random_instances(LAYER_BYTES, 100)[11], "exact")
+    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy+milp")
+    yield _instance(random_instances(RANDOM_BYTES, 30)[10], "milp")
+    yield _case("DenseNet121, memory, K=16", _model("DenseNet121"), 16, objective="memory")
+    yield _case(
+        "NASNetMobile, memory and transfers, K=8", _model("NASNetMobile"), 8,
+        objective=PeakMemory(1.0),
+    )  # fmt: skip
+    tight = random_instances(RANDOM_BYTES, 50)[3]
+    bytes_ = tight.graph().parameter_bytes
+    room = Constraints(stage_bytes=float(1.06 * bytes_.sum() / tight.num_stages))
+    yield _case("random bytes, 50 ops, little room", tight.graph, 4, constraints=room,
+                objective=PeakMemory(1.0))  # fmt: skip
+    yield _search(random_instances(RANDOM_BYTES, 100)[9])
+
+
+def _proposals() -> Iterator[Case]:
+    """The policy alone."""
+    chosen = [
+        *random_instances(RANDOM_BYTES, 50)[12:20],
+        *random_instances(LAYER_BYTES, 100)[12:20],
+        *structured_instances(50)[::3],
+        *structured_instances(200)[::3],
+        *structured_instances(500)[::3],
+    ]
+    graphs = functools.cache(lambda: [instance.graph() for instance in chosen])
+
+    def one_of(one: Instance, graph: OpGraph) -> Outcome:
+        graph = dataclasses.replace(graph)
+        found = schedule(graph, one.num_stages, "policy-greedy", objective=one.objective)
+        return outcome(graph, found, one.objective)
+
+    def run() -> Outcome:
+        return joined(itertools.starmap(one_of, zip(chosen, graphs(), strict=True)))
+
+    yield Case(f"policy-greedy, {len(chosen)} graphs", run)
+
+
+def _models() -> Iterator[Case]:
+    """Throughput and latency, which are no sums."""
+    four = [f"usb3-{name}" for name in ("pc", "pi5", "pi4", "jetson")]
+    for name, num_stages, device in (
+        ("DenseNet121", 4, _HOST),
+        ("DenseNet121", 6, "usb3"),
+        ("InceptionResNetV2", 4, "usb3"),
+        ("Xception", 5, four),
+        ("ResNet50", 16, _HOST),
+        ("EfficientNetB0", 4, "usb3"),
+        ("InceptionV3", 4, "usb3"),
+        ("NASNetMobile", 2, _HOST),
+        ("NASNetMobile", 4, "usb3"),
+    ):
+        where = device if isinstance(device, str) else "four hosts"
+        title = f"{name}, throughput, {where}, K={num_stages}"
+        yield _case(title, _model(name), num_stages, device=device)
+    yield _case(
+        "Xception, latency, usb3, K=3", _model("Xception"), 3, objective="latency", device="usb3"
+    )
+    for rate in (40.0,):
+        yield _case(
+            f"InceptionV3, latency at {rate:g} per second, K=4", _model("InceptionV3"), 4,
+            objective=Latency(arrivals_per_second=rate), device=_HOST,
+        )  # fmt: skip
+    layers = structured_instances(200)[3]
+    yield _case("nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST)
+    yield _case("random layers, 2,500 ops, throughput, K=8", _medium, 8, device=_HOST)
+    wide = random_instances(LAYER_BYTES, 50)[1]
+    yield _case("wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST)
+
+
+def _plans() -> Iterator[Case]:
+    yield _plan("DenseNet121", 4, device=_HOST)
+    yield _plan("InceptionV3", 4, device="usb3")
+    yield _plan("NASNetMobile", 4, device=_HOST)
+    yield _plan("ResNet50", 4, device=_HOST, objective=Latency(arrivals_per_second=30.0))
+    yield Case("MobileNetV2 at 768 pixels, 2 devices", _too_large)
+    yield Case("fleet of four on 4", _fleet)
+    yield Case("DenseNet121, cut again", _again)
+
+
+def _limited() -> Iterator[Case]:
+    """Schedulers that are stopped by the clock."""
+    yield _instance(random_instances(RANDOM_BYTES, 100)[9], "policy", time_limit=0.3)
+    yield _instance(structured_instances(1000)[2], "policy", time_limit=0.5)
+    yield _instance(random_instances(RANDOM_BYTES, 50)[10], "exact", time_limit=2.0)
+    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy+milp", time_limit=2.5)
+    yield _case(
+        "NASNetMobile, throughput, usb3, K=4", _model("NASNetMobile"), 4, device="usb3",
+        time_limit=0.7,
+    )  # fmt: skip
+
+
+def _instance(one: Instance, scheduler: str, **options: Any) -> Case:
+    weight = f", weight {one.weight:g}" if one.weight else ""
+    title = f"{one.family}, {one.num_ops} ops, K={one.num_stages}{weight}"
+    return _case(title, one.graph, one.num_stages, scheduler, objective=one.objective, **options)
+
+
+def _case(
+    title: str,
+    make: Callable[[], OpGraph],
+    num_stages: int,
+    scheduler: str = "policy",
+    **options: Any,
+) -> Case:
+    make = functools.cache(make)
+
+    def run() -> Outcome:
+        graph = dataclasses.replace(make())
+        found = schedule(graph, num_stages, scheduler, **options, verbose=0)
+        return outcome(graph, found, options.get("objective", "throughput"))
+
+    limit = options.get("time_limit")
+    how = "" if scheduler == "policy" else f' "{scheduler}",'
+    ends = "" if limit is None else f", {limit:g} s"
+    return Case(f"{how} {title}{ends}".strip(), run, limit is not None)
+
+
+def _search(one: Instance) -> Case:
+    make = functools.cache(one.graph)
+
+    def run() -> Outcome:
+        graph = dataclasses.replace(make())
+        found = search(graph, one.num_stages, objective=one.objective)
+        return outcome(graph, found, one.objective)
+
+    return Case(f"search(), {one.family}, {one.num_ops} ops, K={one.num_stages}", run)
+
+
+def _plan(name: str, num_devices: int, **options: Any) -> Case:
+    make = _model(name)
+
+    def run() -> Outcome:
+        return planned(plan(dataclasses.replace(make()), num_devices, **options, verbose=0))
+
+    under = "" if "objective" not in options else ", latency under load"
+    return Case(f"plan of {name}, {options['device']}, {num_devices} devices{under}", run)
+
+
+def _too_large() -> Outcome:
+    found = plan(dataclasses.replace(_large_pictures()), 2, device=_HOST, verbose=0)
+    ways = found.too_large.ways if found.too_large else ()
+    times = [1000.0 / way.pictures_per_second for way in ways]
+    return alone([found.best.interval_ms, min(times, default=1e9)], found.is_proved)
+
+
+def _fleet() -> Outcome:
+    rates = {"DenseNet121": 8.0, "ResNet50": 4.0, "EfficientNetB0": 10.0, "Xception": 2.0}
+    graphs = {name: dataclasses.replace(_model(name)()) for name in rates}
+    found = plan_fleet(graphs, 4, rates, device=_HOST, aim="load", verbose=0)
+    return alone([found.load], found.is_proved)
+
+
+def _again() -> Outcome:
+    graph = dataclasses.replace(_model("DenseNet121")())
+    cut = schedule(graph, 4, "slicing", device=_HOST)
+    room = 1.2 * float(graph.parameter_bytes.sum()) / 4
+    found = cut_within(graph, cut, cut.device, replicas=(1,) * 4, rooms=(room,) * 4)
+    return alone([float(found.cost or 0.0)])
+
+
+@functools.cache
+def _model(name: str) -> Callable[[], OpGraph]:
+    @functools.cache
+    def make() -> OpGraph:
+        import keras
+
+        keras.utils.clear_session()
+        return lower(getattr(keras.applications, name)(weights=None), trained=True)
+
+    return make
+
+
+@functools.cache
+def _large_pictures() -> OpGraph:
+    import keras
+
+    model = keras.applications.MobileNetV2((768, 768, 3), weights=None, include_top=False)
+    return lower(model, trained=True)
+
+
+def _large() -> OpGraph:
+    from benchmarks.large import large_graph
+
+    return large_graph("random layers", 5000)
+
+
+def _medium() -> OpGraph:
+    from benchmarks.large import large_graph
+
+    return large_graph("random layers", 2500)

@@ -1,0 +1,208 @@
+"""The numbers at the top of modules: which were tuned, and which are what they are."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1] / "respect_tf"
+FOLDERS = ("policy", "scheduling", "planning", "training")
+_NAME = re.compile(r"_?[A-Z][A-Z0-9_]*")
+
+# Numbers that nobody tuned, and why: other ones would be wrong, or be something else.
+DEFINITIONS: dict[str, tuple[str, ...]] = {
+    "what rounding may move, and no more": (
+        "planning._chains.TIE",
+        "planning._fleet_search._ROUND",
+        "planning._fleet_uses._ROUND",
+        "planning._table.LOOSER",
+        "scheduling._agreement._TOLERANCE",
+        "scheduling._asked._LOOSER",
+        "scheduling._cut_answers._TIE",
+        "scheduling._cut_bounds._LOOSER",
+        "scheduling._device_objective._LOOSER",
+        "scheduling._host_bounds._LOOSER",
+        "scheduling._milp._ROUNDING",
+        "scheduling._optima._PROVED",
+        "scheduling._optima._SAME",
+        "scheduling._pair_search._TIE",
+        "scheduling._pair_ties._ROUNDING",
+        "scheduling._pair_values.LOOSER",
+        "scheduling._proposals._ROUNDED",
+    ),
+    "tolerances of HiGHS, of timers and of a status": (
+        "scheduling._highs._OPTIONS",
+        "scheduling._milp._BOUND_MARGIN",
+        "scheduling._milp._COST_TOLERANCE",
+        "scheduling._milp_model._LIMIT_SLACK",
+        "scheduling._milp_model._WHOLE",
+        "scheduling._profile._TOLERANCE",
+        "scheduling._schedule._TOLERANCE",
+    ),
+    "what number formats hold": (
+        "policy._forward.MOST_WEIGHT",
+        "policy._forward.WEIGHT_GRID",
+        "policy._forward._MOST_STATE",
+        "policy._forward._TO_GRID",
+        "policy._propose._KEYS",
+        "scheduling._compiled_search.MODULUS",
+        "scheduling._compiled_search._FOREVER",
+        "scheduling._compiled_search._MOST_WORK",
+        "scheduling._cut_network._ENDLESS",
+        "scheduling._cut_network._UNITS",
+        "scheduling._host_bounds._HALVINGS",
+        "scheduling._milp._ATTEMPTS",
+        "scheduling._milp._FRACTIONS",
+        "scheduling._pair_values._PLACES",
+        "scheduling._slicing._MAX_BISECTIONS",
+    ),
+    "what others say: HiGHS, OpenBLAS, file formats, the device model, the public API": (
+        "planning._plan._MOST_DEVICES",
+        "policy._forward._ONE_THREAD",
+        "policy._npz._FREE_BYTES",
+        "policy._npz._RATIO",
+        "policy._propose.MOST_ORDERS",
+        "policy._weights._VERSION",
+        "scheduling._highs._FEASIBLE",
+        "scheduling._host_layout._AS_GOOD",
+    ),
+    "what synthetic graphs, labels and validations are": (
+        "training._cnn_families._SCALES",
+        "training._families._LARGE_PYRAMID",
+        "training._families._MOST_SCALES",
+        "training._generators._MIN_OPS",
+        "training._label_shards._CROSS_CHECK",
+        "training._label_shards._EXACT_SHARD",
+        "training._label_shards._SHARD",
+        "training._labels.TRAINING",
+        "training._labels.UNPROVED",
+        "training._labels.VALIDATION",
+        "training._labels.WIDE_MIX",
+        "training._labels.WIDE_OPS",
+        "training._labels._COSTS",
+        "training._labels._INDEX_BITS",
+        "training._labels._MAX_BYTES",
+        "training._labels._STAGES",
+        "training._trainer._HEAD_SEED",
+        "training._trainer._LARGE_OPS",
+        "training._trainer._LARGE_SEED",
+        "training._trainer._NUM_LARGE",
+        "training._trainer._POOL_SEED",
+        "training._trainer._STRUCTURED_OPS",
+    ),
+    "as published": (
+        "training._pointer.NUM_FEATURES",
+        "training._pointer._CLIP",
+        "training._pointer._NEVER",
+        "training._pointer._PARENTS",
+        "training._respect._SIGNIFICANT",
+        "training._respect._WARM_UP_DECAY",
+    ),
+}
+
+# Where half and twice are no sensible values to compare with: these are.
+_OTHERS: dict[str, tuple[Any, Any]] = {
+    "policy._refine._MOVES_BELOW": (-1.5, -0.5),
+    "scheduling._device_bounds.PRICES": ((1.0,), (1.0, 0.875, 0.75, 0.625, 0.5, 0.25)),
+    "scheduling._pace._NEAR": (1.25, 2.0),
+    "scheduling._exact._LEAST_TIME": (0.75, 3.0),
+    "scheduling._schedulers._WINDOWS": ((1, None), (2, 4, None)),
+    "scheduling._search_bands._DEPTHS": ((1, 2, 3), (2, 4, 6, 8, 12, 16)),
+    "scheduling._search_bands._REACHES": ((0, 1, 10**6), (0, 2, 4, 10**6)),
+    "scheduling._search_rounds._HEATS": (
+        (0.025, 0.1, 0.05, 0.2, 0.025, 0.2, 0.05, 1.6),
+        (0.1, 0.4, 0.2, 0.8, 0.1, 0.8, 0.2, 6.4),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A number, or several, with a name at the top of a module.
+
+    Attributes:
+        module: The module within the package, `"scheduling._pace"`.
+        name: The name.
+    """
+
+    module: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Module and name."""
+        return f"{self.module}.{self.name}"
+
+    @property
+    def value(self) -> Any:
+        """The value that the package has."""
+        return getattr(self.owner, self.name)
+
+    @property
+    def owner(self) -> ModuleType:
+        """The module that has it."""
+        return importlib.import_module(f"respect_tf.{self.module}")
+
+    def others(self) -> tuple[Any, Any]:
+        """Half and twice the value, see `scaled`, or what stands for them."""
+        return _OTHERS.get(self.key, (scaled(self.value, 0.5), scaled(self.value, 2.0)))
+
+
+def found_constants() -> list[Constant]:
+    """All that the source of the folders has, tuned or not."""
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((PACKAGE / folder).glob("*.py")):
+            for name in _numbers(ast.parse(path.read_text("utf-8"))):
+                found.append(Constant(f"{folder}.{path.stem}", name))
+    return found
+
+
+def tuned_constants() -> list[Constant]:
+    """Those that are no definitions."""
+    fixed = {key for keys in DEFINITIONS.values() for key in keys}
+    return [constant for constant in found_constants() if constant.key not in fixed]
+
+
+def _numbers(tree: ast.Module) -> Iterator[str]:
+    """Names in capitals at the top of a module whose values have numbers in them."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        else:
+            continue
+        if not any(_is_number(part) for part in ast.walk(node.value or node)):
+            continue
+        for target in targets:
+            for part in target.elts if isinstance(target, ast.Tuple) else [target]:
+                if isinstance(part, ast.Name) and _NAME.fullmatch(part.id):
+                    yield part.id
+
+
+def _is_number(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """So many times a number, or each of several. What is a share stays one.
+
+    Of numbers just below and just above 1, the distance from 1 is scaled.
+    """
+    if isinstance(value, tuple):
+        return tuple(scaled(part, factor) for part in value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return value
+    if isinstance(value, int):
+        return max(1, int(value * factor))
+    if 0.8 < value < 1.45 and value != 1.0:
+        return 1.0 + (value - 1.0) * factor
+    return (1.0 + value) / 2 if 0.5 <= value < 1.0 < value * factor + 1e-9 else value * factor

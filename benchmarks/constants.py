@@ -1,0 +1,271 @@
+"""What each tuned number of the schedulers is for: as it is, half of it, and twice.
+
+    python -m benchmarks constants
+
+measures all of them, and `python -m benchmarks.constants scheduling._pace._BACK ...` some, whose
+rows take the place of those in `results/constants.json`. Every constant is judged on those cases
+that read it, in the same process, its own value by turns with the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from benchmarks._constant_cases import cases
+from benchmarks._constant_outcomes import Case, Outcome
+from benchmarks._constant_values import changed, reads
+from benchmarks._constants import Constant, tuned_constants
+from benchmarks._tables import RESULTS, update_page, write_results
+
+# Of cases that take longer, each value runs once.
+_TWICE_BELOW = 0.7
+_TOGETHER = 4  # constants between two runs with the values that the package has
+_ONLY_WITH_LIMIT = re.compile(r"_SHARE$|SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES")
+_NOISE = 0.05  # of times, by which two runs of the same differ
+_SIDES = ("half", "twice")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a case came to with some value, and the least processor seconds that it took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """What another value does to a case.
+
+    Attributes:
+        case: The case.
+        cost: What it costs more, in percent of the best known.
+        proofs: Proofs more.
+        gap: Percent by which the mean gap is larger.
+        crossing: Percent by which more bytes cross.
+        seconds: Seconds that it takes.
+        usual: Seconds with the package's value.
+    """
+
+    case: str
+    cost: float
+    proofs: int
+    gap: float
+    crossing: float
+    seconds: float
+    usual: float
+
+
+def main() -> None:
+    """Measure and write `results/constants.md`."""
+    asked = [name for name in sys.argv[1:] if "." in name]
+    chosen = [one for one in tuned_constants() if not asked or one.key in asked]
+    effects = measured(cases(), chosen)
+    rows = {one.key: row_of(one, effects.get(one.key, [])) for one in chosen}
+    path = RESULTS / "constants.json"
+    if asked and path.exists():
+        before = {row["constant"]: row for row in json.loads(path.read_text())}
+        rows = before | rows
+    known = [one.key for one in tuned_constants()]
+    write_results(
+        "constants",
+        "What tuned numbers do",
+        [rows[key] for key in known if key in rows],
+        _NOTES,
+    )
+    update_page("constants", summary([rows[key] for key in known if key in rows]))
+
+
+def measured(
+    suite: Sequence[Case], constants: Sequence[Constant]
+) -> dict[str, list[tuple[Effect, Effect]]]:
+    """By constant, what half and twice do to each case that reads it."""
+    found: dict[str, list[tuple[Effect, Effect]]] = defaultdict(list)
+    for case in suite:
+        started = time.process_time()
+        case.run()
+        read = [
+            one
+            for one in reads(case.run, constants)
+            if bool(_ONLY_WITH_LIMIT.search(one.key)) == case.is_limited
+        ]
+        if not read:
+            continue
+        for key, pair in _effects(case, read).items():
+            found[key].append(pair)
+        spent = time.process_time() - started
+        print(f"{case.name}: {len(read)} constants, {spent:.1f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def _effects(case: Case, constants: Sequence[Constant]) -> dict[str, tuple[Effect, Effect]]:
+    usual: dict[str, Run] = {}
+    others: dict[str, list[Run]] = {}
+    for first in range(0, len(constants), _TOGETHER):
+        some = constants[first : first + _TOGETHER]
+        todo: list[tuple[Constant | None, Any]] = [(None, None)]
+        todo += [(one, value) for one in some for value in one.others()]
+        base, *rest = _runs(case, todo)
+        for number, one in enumerate(some):
+            usual[one.key], others[one.key] = base, rest[2 * number : 2 * number + 2]
+    every = [*usual.values(), *(run for pair in others.values() for run in pair)]
+    optima = _least([run.outcome.optima for run in every])
+    costs = {id(run): _costs(run.outcome, optima) for run in every}
+    best = [min(values) for values in zip(*costs.values(), strict=True)]
+
+    def effect(run: Run, base: Run) -> Effect:
+        new, old = run.outcome, base.outcome
+        pairs = zip(costs[id(run)], costs[id(base)], best, strict=True)
+        return Effect(
+            case.name,
+            100 * statistics.fmean((one - two) / max(least, 1e-9) for one, two, least in pairs),
+            new.num_proved - old.num_proved,
+            100 * (new.gap - old.gap),
+            100 * (new.crossing / old.crossing - 1) if old.crossing else 0.0,
+            run.seconds,
+            base.seconds,
+        )
+
+    return {
+        key: (effect(half, usual[key]), effect(twice, usual[key]))
+        for key, (half, twice) in others.items()
+    }
+
+
+def _runs(case: Case, todo: Sequence[tuple[Constant | None, Any]]) -> list[Run]:
+    """Run with each value by turns, twice where that is short."""
+    found: list[Run | None] = [None] * len(todo)
+    for repeat in range(2):
+        if repeat and not case.is_limited and found[0] and found[0].seconds > _TWICE_BELOW:
+            break
+        for number, (constant, value) in enumerate(todo):
+            with changed(constant, value) if constant else nullcontext():
+                started = time.process_time()
+                outcome = case.run()
+                run = Run(outcome, time.process_time() - started)
+            known = found[number]
+            if known is not None:
+                run = dataclasses.replace(run, seconds=min(run.seconds, known.seconds))
+            found[number] = run
+    return [run for run in found if run is not None]
+
+
+def _least(every: Sequence[tuple[tuple[float, ...], ...]]) -> list[list[float]]:
+    return [
+        [min(values) for values in zip(*schedules, strict=True)]
+        for schedules in zip(*every, strict=True)
+    ]
+
+
+def _costs(outcome: Outcome, optima: Sequence[Sequence[float]]) -> list[float]:
+    """Of each schedule, on the worst host, relative to the best optima that are known."""
+    return [
+        max(cost / max(least, 1e-12) for cost, least in zip(*pair, strict=True))
+        for pair in zip(outcome.costs, optima, strict=True)
+    ]
+
+
+def row_of(constant: Constant, effects: Sequence[tuple[Effect, Effect]]) -> dict[str, Any]:
+    """A row of the table."""
+    row: dict[str, Any] = {
+        "constant": constant.key,
+        "value": _short(constant.value),
+        "cases": len(effects),
+    }
+    sides = list(zip(*effects, strict=True)) or [(), ()]
+    for name, value, side in zip(_SIDES, constant.others(), sides, strict=True):
+        row[name] = _short(value)
+        row |= {f"{name}: {column}": figure for column, figure in _figures(side).items()}
+    row["effect"] = "; ".join(
+        f"{name} {said(_figures(side))}" for name, side in zip(_SIDES, sides, strict=True)
+    )
+    if not effects:
+        row["effect"] = "no case reads it"
+    return row
+
+
+def _figures(side: Sequence[Effect]) -> dict[str, Any]:
+    if not side:
+        return dict.fromkeys(("cost %", "worst %", "proofs", "gap %", "crossing %", "time"), "-")
+    usual = sum(one.usual for one in side)
+    return {
+        "cost %": round(statistics.fmean(one.cost for one in side), 4),
+        "worst %": round(max(one.cost for one in side), 3),
+        "proofs": sum(one.proofs for one in side),
+        "gap %": round(statistics.fmean(one.gap for one in side), 3),
+        "crossing %": round(statistics.fmean(one.crossing for one in side), 3),
+        "time": round(sum(one.seconds for one in side) / usual, 3) if usual else math.nan,
+    }
+
+
+def said(figures: Mapping[str, Any]) -> str:
+    """The figures of one side in words: what differs from the package's value."""
+    return ", ".join(_words(figures)) or "the same"
+
+
+def _words(figures: Mapping[str, Any]) -> Iterator[str]:
+    if figures["cost %"] == "-":
+        return
+    if abs(figures["cost %"]) >= 0.005 or figures["worst %"] >= 0.05:
+        yield f"{figures['cost %']:+.2f} % cost (worst {figures['worst %']:+.2f})"
+    if figures["proofs"]:
+        yield f"{figures['proofs']:+d} proofs"
+    if abs(figures["gap %"]) >= 0.05:
+        yield f"{figures['gap %']:+.2f} % gap"
+    if abs(figures["crossing %"]) >= 0.05:
+        yield f"{figures['crossing %']:+.2f} % crossing bytes"
+    if abs(figures["time"] - 1) > _NOISE:
+        yield f"{figures['time']:.2f} times the time"
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What `docs/measured.md` says."""
+    unread = sum(not row["cases"] for row in rows)
+    idle = sum(row["effect"] == "half the same; twice the same" for row in rows)
+    worst = max(
+        (float(row[f"{side}: cost %"]), row["constant"], side)
+        for row in rows
+        if row["cases"]
+        for side in _SIDES
+    )
+    return (
+        f"{len(rows)} tuned numbers, each halved and doubled on the cases that read it: "
+        f"{len(rows) - unread - idle} change cost, bound, proofs, crossing bytes or time, {idle} "
+        f"change nothing on these cases and {unread} are read by none of them. The largest mean "
+        f"loss is {worst[0]:.2f} % of the cost (`{worst[1]}`, {worst[2]}). The table is in "
+        "[constants.md](../benchmarks/results/constants.md)."
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) < 10**9 else f"{value:.0e}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+_NOTES = f"""
+Half and twice the package's value; shares stay below 1, and of numbers near 1 the distance from it
+is halved and doubled. "cases" read the constant, which is found by tracing; the others are left
+out. "cost %" is the mean over them of what schedules cost more, in percent of the best known with
+any value, and "worst %" the largest of one case; "proofs" are proofs more, "gap %" the percent by
+which mean gaps are larger, "crossing %" those by which more bytes cross; "time" is the processor's,
+as a multiple of what the same cases take with the package's value, by turns, of cases below
+{_TWICE_BELOW} s the less of two each. Differences of time below {_NOISE:.0%} are noise. Shares of a
+time limit are judged on cases with one, whose results depend on the machine.
+"""
+
+
+if __name__ == "__main__":
+    main()
