@@ -31,6 +31,10 @@ from respect_tf.planning import cut_within
 from respect_tf.scheduling import search
 
 _HOST = "usb3-pi5"
+# What longer cases are for: complete search and neighbourhoods; graphs too large for these.
+_PLANS = "planning"
+_DEEP = "_bands|_pace|_linear|_chain|_ideal_search"
+_LARGE = "_rounds|_slicing|_sweep|_ranges|_schedulers|_HASTILY|_QUICKLY|_PATIENCE|_MOST_PROVED"
 
 
 def cases() -> list[Case]:
@@ -42,22 +46,29 @@ def _sums() -> Iterator[Case]:
     """Objectives that are sums: memory, with and without transfers."""
     for kind, num_ops, numbers in (
         (RANDOM_BYTES, 30, (9, 11)),
-        (RANDOM_BYTES, 50, (9, 10)),
+        (RANDOM_BYTES, 50, (10,)),
         (RANDOM_BYTES, 100, (3, 8, 11)),
         (LAYER_BYTES, 50, (11,)),
         (LAYER_BYTES, 100, (9, 10)),
     ):
         for number in numbers:
             yield _instance(random_instances(kind, num_ops)[number], "policy")
-    for num_ops, numbers in ((50, (0, 5)), (200, (2, 4, 6, 9)), (500, (4, 12)), (1000, (6,))):
+    for num_ops, numbers in ((50, (0, 5)), (200, (4, 6, 9)), (500, (4, 12))):
         for number in numbers:
             yield _instance(structured_instances(num_ops)[number], "policy")
-    yield _case("random layers, 5,000 ops, K=8", _large, 8, objective=PeakMemory(1.0))
-    yield _case("random layers, 2,500 ops, K=16", _medium, 16, objective=PeakMemory(1.0))
-    yield _instance(random_instances(RANDOM_BYTES, 50)[11], "exact")
-    yield _instance(random_instances(LAYER_BYTES, 100)[11], "exact")
-    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy+milp")
-    yield _instance(random_instances(RANDOM_BYTES, 30)[10], "milp")
+    # Some tenths of a second each.
+    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy", only=_DEEP)
+    yield _instance(structured_instances(200)[2], "policy", only=r"_bands|_rounds")
+    yield _instance(structured_instances(1000)[6], "policy", only=r"_search_|_pace|_schedulers")
+    yield _case(
+        "random layers, 5,000 ops, K=8", _layers(5000), 8, objective=PeakMemory(1.0), only=_LARGE
+    )
+    yield _case(
+        "random layers, 2,500 ops, K=16", _layers(2500), 16, objective=PeakMemory(1.0), only=_LARGE
+    )
+    yield _instance(random_instances(RANDOM_BYTES, 50)[11], "exact", only="_exact|_proof|_milp")
+    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy+milp", only="_schedulers|_milp")
+    yield _instance(Instance("levels", 14, 5000, 3, 1.0), "milp")
     yield _case("DenseNet121, memory, K=16", _model("DenseNet121"), 16, objective="memory")
     yield _case(
         "NASNetMobile, memory and transfers, K=8", _model("NASNetMobile"), 8,
@@ -96,43 +107,54 @@ def _proposals() -> Iterator[Case]:
 def _models() -> Iterator[Case]:
     """Throughput and latency, which are no sums."""
     four = [f"usb3-{name}" for name in ("pc", "pi5", "pi4", "jetson")]
+    two = four[:2]
     for name, num_stages, device in (
         ("DenseNet121", 4, _HOST),
         ("DenseNet121", 6, "usb3"),
-        ("InceptionResNetV2", 4, "usb3"),
+        ("InceptionResNetV2", 4, two),
         ("Xception", 5, four),
         ("ResNet50", 16, _HOST),
         ("EfficientNetB0", 4, "usb3"),
-        ("InceptionV3", 4, "usb3"),
+        ("InceptionV3", 4, _HOST),
         ("NASNetMobile", 2, _HOST),
-        ("NASNetMobile", 4, "usb3"),
     ):
-        where = device if isinstance(device, str) else "four hosts"
+        where = device if isinstance(device, str) else f"{len(device)} hosts"
         title = f"{name}, throughput, {where}, K={num_stages}"
         yield _case(title, _model(name), num_stages, device=device)
     yield _case(
+        "NASNetMobile, throughput, 2 hosts, K=4", _model("NASNetMobile"), 4, device=two,
+        only="_optima|_cut|_pair_search",
+    )  # fmt: skip
+    yield _case(
+        "NASNetMobile, throughput, usb3, K=4", _model("NASNetMobile"), 4, device="usb3",
+        only="_optima",
+    )  # fmt: skip
+    yield _case(
         "Xception, latency, usb3, K=3", _model("Xception"), 3, objective="latency", device="usb3"
     )
-    for rate in (40.0,):
-        yield _case(
-            f"InceptionV3, latency at {rate:g} per second, K=4", _model("InceptionV3"), 4,
-            objective=Latency(arrivals_per_second=rate), device=_HOST,
-        )  # fmt: skip
+    yield _case(
+        "InceptionV3, latency at 40 per second, K=4", _model("InceptionV3"), 4,
+        objective=Latency(arrivals_per_second=40.0), device=_HOST, only="_under_load",
+    )  # fmt: skip
     layers = structured_instances(200)[3]
-    yield _case("nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST)
-    yield _case("random layers, 2,500 ops, throughput, K=8", _medium, 8, device=_HOST)
+    yield _case(
+        "nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST,
+        only=r"_neighbours|_search\.|_proposals|_cut_answers|_chain|_pairs\.",
+    )  # fmt: skip
     wide = random_instances(LAYER_BYTES, 50)[1]
-    yield _case("wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST)
+    yield _case(
+        "wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST, only="_proof|_exact"
+    )
 
 
 def _plans() -> Iterator[Case]:
     yield _plan("DenseNet121", 4, device=_HOST)
-    yield _plan("InceptionV3", 4, device="usb3")
+    yield _plan("InceptionV3", 4, device=["usb3-pc", _HOST])
     yield _plan("NASNetMobile", 4, device=_HOST)
     yield _plan("ResNet50", 4, device=_HOST, objective=Latency(arrivals_per_second=30.0))
-    yield Case("MobileNetV2 at 768 pixels, 2 devices", _too_large)
-    yield Case("fleet of four on 4", _fleet)
-    yield Case("DenseNet121, cut again", _again)
+    yield Case("MobileNetV2 at 768 pixels, 2 devices", _too_large, only=_PLANS)
+    yield Case("fleet of four on 4", _fleet, only=_PLANS)
+    yield Case("DenseNet121, cut again", _again, only=_PLANS)
 
 
 def _limited() -> Iterator[Case]:
@@ -158,6 +180,8 @@ def _case(
     make: Callable[[], OpGraph],
     num_stages: int,
     scheduler: str = "policy",
+    *,
+    only: str = "",
     **options: Any,
 ) -> Case:
     make = functools.cache(make)
@@ -170,7 +194,7 @@ def _case(
     limit = options.get("time_limit")
     how = "" if scheduler == "policy" else f' "{scheduler}",'
     ends = "" if limit is None else f", {limit:g} s"
-    return Case(f"{how} {title}{ends}".strip(), run, limit is not None)
+    return Case(f"{how} {title}{ends}".strip(), run, limit is not None, only)
 
 
 def _search(one: Instance) -> Case:
@@ -190,8 +214,9 @@ def _plan(name: str, num_devices: int, **options: Any) -> Case:
     def run() -> Outcome:
         return planned(plan(dataclasses.replace(make()), num_devices, **options, verbose=0))
 
+    where = options["device"] if options["device"] == _HOST else "2 hosts"
     under = "" if "objective" not in options else ", latency under load"
-    return Case(f"plan of {name}, {options['device']}, {num_devices} devices{under}", run)
+    return Case(f"plan of {name}, {where}, {num_devices} devices{under}", run, only=_PLANS)
 
 
 def _too_large() -> Outcome:
@@ -236,13 +261,10 @@ def _large_pictures() -> OpGraph:
     return lower(model, trained=True)
 
 
-def _large() -> OpGraph:
-    from benchmarks.large import large_graph
+def _layers(num_ops: int) -> Callable[[], OpGraph]:
+    def make() -> OpGraph:
+        from benchmarks.large import large_graph
 
-    return large_graph("random layers", 5000)
+        return large_graph("random layers", num_ops)
 
-
-def _medium() -> OpGraph:
-    from benchmarks.large import large_graph
-
-    return large_graph("random layers", 2500)
+    return make

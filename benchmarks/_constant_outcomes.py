@@ -40,11 +40,13 @@ class Case:
         name: What it is.
         run: Does it, on a graph that nothing is known about yet.
         is_limited: Whether it ends by the clock.
+        only: What it is for, as a pattern for keys of constants, where others are reached sooner.
     """
 
     name: str
     run: Callable[[], Outcome]
     is_limited: bool = False
+    only: str = ""
 
 
 def outcome(graph: OpGraph, found: Schedule, objective: Any) -> Outcome:

@@ -28,7 +28,7 @@ from benchmarks._constants import Constant, tuned_constants
 from benchmarks._tables import RESULTS, update_page, write_results
 
 # Of cases that take longer, each value runs once.
-_TWICE_BELOW = 0.7
+_TWICE_BELOW = 0.1
 _TOGETHER = 4  # constants between two runs with the values that the package has
 _ONLY_WITH_LIMIT = re.compile(r"_SHARE$|SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES")
 _NOISE = 0.05  # of times, by which two runs of the same differ
@@ -98,6 +98,7 @@ def measured(
             one
             for one in reads(case.run, constants)
             if bool(_ONLY_WITH_LIMIT.search(one.key)) == case.is_limited
+            and re.search(case.only, one.key)
         ]
         if not read:
             continue
