@@ -16,32 +16,14 @@ PACKAGE = Path(__file__).parents[1] / "respect_tf"
 FOLDERS = ("policy", "scheduling", "planning", "training")
 _NAME = re.compile(r"_?[A-Z][A-Z0-9_]*")
 
+# What is as small as this, or as near to 1, is what rounding may move, and no more.
+_ROUNDING = 1.1e-9
+
 # Numbers that nobody tuned, and why: other ones would be wrong, or be something else.
 DEFINITIONS: dict[str, tuple[str, ...]] = {
-    "what rounding may move, and no more": (
-        "planning._chains.TIE",
-        "planning._fleet_search._ROUND",
-        "planning._fleet_uses._ROUND",
-        "planning._table.LOOSER",
-        "scheduling._agreement._TOLERANCE",
-        "scheduling._asked._LOOSER",
-        "scheduling._cut_answers._TIE",
-        "scheduling._cut_bounds._LOOSER",
-        "scheduling._device_objective._LOOSER",
-        "scheduling._host_bounds._LOOSER",
-        "scheduling._milp._ROUNDING",
-        "scheduling._optima._PROVED",
-        "scheduling._optima._SAME",
-        "scheduling._pair_search._TIE",
-        "scheduling._pair_ties._ROUNDING",
-        "scheduling._pair_values.LOOSER",
-        "scheduling._proposals._ROUNDED",
-    ),
     "tolerances of HiGHS, of timers and of a status": (
-        "scheduling._highs._OPTIONS",
         "scheduling._milp._BOUND_MARGIN",
         "scheduling._milp._COST_TOLERANCE",
-        "scheduling._milp_model._LIMIT_SLACK",
         "scheduling._milp_model._WHOLE",
         "scheduling._profile._TOLERANCE",
         "scheduling._schedule._TOLERANCE",
@@ -60,12 +42,12 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "scheduling._host_bounds._HALVINGS",
         "scheduling._milp._ATTEMPTS",
         "scheduling._milp._FRACTIONS",
+        "scheduling._order_search._HALVINGS",
         "scheduling._pair_values._PLACES",
         "scheduling._slicing._MAX_BISECTIONS",
     ),
-    "what others say: HiGHS, OpenBLAS, file formats, the device model, the public API": (
+    "what others say: HiGHS, file formats, the device model, the public API": (
         "planning._plan._MOST_DEVICES",
-        "policy._forward._ONE_THREAD",
         "policy._npz._FREE_BYTES",
         "policy._npz._RATIO",
         "policy._propose.MOST_ORDERS",
@@ -77,6 +59,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "training._cnn_families._SCALES",
         "training._families._LARGE_PYRAMID",
         "training._families._MOST_SCALES",
+        "training._generators._IN_DEGREE",
         "training._generators._MIN_OPS",
         "training._label_shards._CROSS_CHECK",
         "training._label_shards._EXACT_SHARD",
@@ -156,12 +139,13 @@ class Constant:
 
 
 def found_constants() -> list[Constant]:
-    """All that the source of the folders has, tuned or not."""
+    """All that the source of the folders has, tuned or not, but for guards against rounding."""
     found = []
     for folder in FOLDERS:
         for path in sorted((PACKAGE / folder).glob("*.py")):
-            for name in _numbers(ast.parse(path.read_text("utf-8"))):
-                found.append(Constant(f"{folder}.{path.stem}", name))
+            for name, value in _assigned(ast.parse(path.read_text("utf-8"))):
+                if any(map(_is_number, ast.walk(value))) and not _is_rounding(value):
+                    found.append(Constant(f"{folder}.{path.stem}", name))
     return found
 
 
@@ -171,21 +155,24 @@ def tuned_constants() -> list[Constant]:
     return [constant for constant in found_constants() if constant.key not in fixed]
 
 
-def _numbers(tree: ast.Module) -> Iterator[str]:
-    """Names in capitals at the top of a module whose values have numbers in them."""
+def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Names in capitals at the top of a module, and their values."""
     for node in tree.body:
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets = [node.target]
-        else:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
-        if not any(_is_number(part) for part in ast.walk(node.value or node)):
-            continue
-        for target in targets:
-            for part in target.elts if isinstance(target, ast.Tuple) else [target]:
-                if isinstance(part, ast.Name) and _NAME.fullmatch(part.id):
-                    yield part.id
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            names, values = [target], [node.value]
+            if isinstance(target, ast.Tuple):
+                names = target.elts
+                one_each = isinstance(node.value, ast.Tuple)
+                values = node.value.elts if one_each else [node.value] * len(names)  # type: ignore[attr-defined]
+            for name, value in zip(names, values, strict=True):
+                if isinstance(name, ast.Name) and _NAME.fullmatch(name.id):
+                    yield name.id, value
+
+
+def _is_rounding(value: ast.expr) -> bool:
+    return any(_is_number(part) and 0 < part.value <= _ROUNDING for part in ast.walk(value))  # type: ignore[attr-defined]
 
 
 def _is_number(node: ast.AST) -> bool:

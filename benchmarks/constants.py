@@ -2,7 +2,7 @@
 
     python -m benchmarks constants
 
-measures all of them, and `python -m benchmarks.constants scheduling._pace._BACK ...` some, whose
+measures all of them, and `python -m benchmarks constants scheduling._pace._BACK ...` some, whose
 rows take the place of those in `results/constants.json`. Every constant is judged on those cases
 that read it, in the same process, its own value by turns with the others.
 """
@@ -33,6 +33,7 @@ _TOGETHER = 4  # constants between two runs with the values that the package has
 _ONLY_WITH_LIMIT = re.compile(r"_SHARE$|SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES")
 _NOISE = 0.1  # of times, by which two runs of the same differ
 _SIDES = ("half", "twice")
+SECTIONS = tuple(one.key for one in tuned_constants())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Effect:
 
 def main() -> None:
     """Measure and write `results/constants.md`."""
-    asked = [name for name in sys.argv[1:] if "." in name]
+    asked = [name for name in sys.argv[1:] if name in SECTIONS]
     chosen = [one for one in tuned_constants() if not asked or one.key in asked]
     effects = measured(cases(), chosen)
     rows = {one.key: row_of(one, effects.get(one.key, [])) for one in chosen}
