@@ -117,11 +117,12 @@ def _effects(case: Case, constants: Sequence[Constant]) -> dict[str, tuple[Effec
         some = constants[first : first + _TOGETHER]
         todo: list[tuple[Constant | None, Any]] = [(None, None)]
         todo += [(one, value) for one in some for value in one.others()]
-        base, *rest = _runs(case, todo)
+        base, *rest = runs = _runs(case, todo)
+        # Other work on the machine slows single runs down, and most values change no time.
+        seconds = statistics.median(run.seconds for run in runs)
+        base = dataclasses.replace(base, seconds=seconds)
         for number, one in enumerate(some):
             usual[one.key], others[one.key] = base, rest[2 * number : 2 * number + 2]
-    # Of runs with the package's values some are slow: other work is on the machine.
-    seconds = statistics.median({id(run): run.seconds for run in usual.values()}.values())
     every = [*usual.values(), *(run for pair in others.values() for run in pair)]
     optima = _least([run.outcome.optima for run in every])
     costs = {id(run): _costs(run.outcome, optima) for run in every}
@@ -137,7 +138,7 @@ def _effects(case: Case, constants: Sequence[Constant]) -> dict[str, tuple[Effec
             100 * (new.gap - old.gap),
             100 * (new.crossing / old.crossing - 1) if old.crossing else 0.0,
             run.seconds,
-            seconds,
+            base.seconds,
         )
 
     return {
@@ -220,13 +221,17 @@ def said(figures: Mapping[str, Any]) -> str:
 def _words(figures: Mapping[str, Any]) -> Iterator[str]:
     if figures["cost %"] == "-":
         return
-    if abs(figures["cost %"]) >= 0.005 or figures["worst %"] >= 0.05:
-        yield f"{figures['cost %']:+.2f} % cost (worst {figures['worst %']:+.2f})"
+    worst, is_same = figures["worst %"], True
+    if abs(figures["cost %"]) >= 0.005 or worst >= 0.05:
+        is_same = False
+        yield f"{figures['cost %']:+.2f} % cost" + (f" (worst {worst:+.1f})" if worst >= 1 else "")
     if figures["proofs"]:
+        is_same = False
         yield f"{figures['proofs']:+d} proofs"
     if abs(figures["gap %"]) >= 0.05:
+        is_same = False
         yield f"{figures['gap %']:+.2f} % gap"
-    if abs(figures["crossing %"]) >= 0.05:
+    if is_same and abs(figures["crossing %"]) >= 0.05:
         yield f"{figures['crossing %']:+.2f} % crossing bytes"
     if abs(figures["time"] - 1) > _NOISE:
         yield f"{figures['time']:.2f} times the time"
@@ -265,9 +270,10 @@ is halved and doubled. "cases" read the constant, which is found by tracing; the
 out. "cost %" is the mean over them of what schedules cost more, in percent of the best known with
 any value, and "worst %" the largest of one case; "proofs" are proofs more, "gap %" the percent by
 which mean gaps are larger, "crossing %" those by which more bytes cross; "time" is the processor's,
-as a multiple of what the same cases take with the package's values, by turns (the median of these),
-of cases below {_TWICE_BELOW} s the less of two each. Differences of time below {_NOISE:.0%} are
-noise. Shares of a time limit are judged on cases with one, whose results depend on the machine.
+as a multiple of what the same cases take otherwise, the median of what ran at about the same time;
+cases below {_TWICE_BELOW} s count by the less of two runs each. Differences of time below
+{_NOISE:.0%} are noise. Shares of a time limit are judged on cases with one, whose results depend on
+the machine.
 """
 
 

@@ -23,6 +23,7 @@ from respect_tf.scheduling.parts import (
     some_nodes,
 )
 
+# benchmarks constants: half and twice the same.
 _WORK = 300_000_000
 
 

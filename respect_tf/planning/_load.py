@@ -17,6 +17,7 @@ from respect_tf.planning._table import Column, HostTimes, StageTable
 from respect_tf.scheduling import Latency, Schedule
 from respect_tf.scheduling.parts import NUM_LIMITS, Budget, build_problem, some_nodes
 
+# benchmarks constants: half and twice the same.
 _WORK = 300_000_000
 
 

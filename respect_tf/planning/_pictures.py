@@ -16,7 +16,9 @@ _Planner = Callable[[OpGraph], DevicePlan]
 
 # Activations "leave no room" where they cause most of what is streamed, and that costs frames. Of
 # the ten models at their own size on one to four devices, none is called too large with these.
+# benchmarks constants: half and twice the same.
 _MOST_OF_STREAMED = 0.5
+# benchmarks constants: half and twice the same.
 _WORTH = 1.05
 _SIZES = 24  # smaller pictures that are looked at, evenly from the picture's size down
 _MOST_ALONG_A_SIDE = 8  # tiles

@@ -13,6 +13,7 @@ import time
 from respect_tf.scheduling._items import Ints
 
 # Work is counted in pairs of candidates; listing an ideal takes as long as looking at some hundred.
+# benchmarks constants: half and twice the same.
 IDEAL_WORK = 250
 # Seconds that a byte of a boundary's candidates takes, about.
 _CELL_SECONDS = 5e-9

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from respect_tf.scheduling._chain import IDEAL_WORK, Budget
 from respect_tf.scheduling._problem import Bools, Problem
 
+# benchmarks constants: half and twice the same.
 _CHECK_EVERY = 1 << 10
 
 

@@ -11,6 +11,7 @@ from respect_tf.scheduling._problem import Bools, Floats
 
 # Ideals whose tensors are looked at together: few tensors wait in neighbours, and threads cost more
 # than matrix products as small as these.
+# benchmarks constants: half and twice the same.
 _BLOCK_ROWS = 24
 
 

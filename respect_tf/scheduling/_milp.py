@@ -32,8 +32,10 @@ _ATTEMPTS = ((1e4, True), (3e3, False))
 _BOUND_MARGIN = 1e-3
 _COST_TOLERANCE = 1e-2
 
+# benchmarks constants: half and twice the same.
 _MAX_NODES = 50_000
 # Larger programs take gigabytes, and HiGHS does not get anywhere with them.
+# benchmarks constants: half and twice the same.
 _MAX_OPEN = 100_000
 
 # Costs that are no whole numbers are sums that were rounded in different orders.

@@ -31,22 +31,28 @@ from respect_tf.scheduling._problem import Bools, Floats
 
 # A first look at so many nodes, in so many rounds, bounds the cost from above. Without it, 36
 # proofs of six models on one, four and twenty hosts take 1.3 to 2 times as long.
+# benchmarks constants: _FEW half and twice the same. _FEW_ROUNDS half 1.13 times the time; twice
+#   the same.
 _FEW, _FEW_ROUNDS = 32, 4
 
 # Nodes that can be looked at in pairs.
+# benchmarks constants: half -1 proofs, +1.04 % gap, 1.55 times the time; twice the same.
 _MAX_NODES = 2000
 
 # True values asked for in a first round to prove the optimum, and for the first look; twice as many
 # in each of some more rounds. With those of the best chain alone, the same proofs take 1.8 to 2.3
 # times as long.
+# benchmarks constants, each: half and twice the same.
 _ROUND, _FEW_ASKED, _MOST_DOUBLED = 150, 50, 3
 
 # Costs are equal up to this factor; rounds that a tie may take where the search took fewer.
 _TIE = 1 + 1e-9
+# benchmarks constants: half and twice the same.
 _LEAST_TIE_ROUNDS = 8
 
 # Of more pairs than these, such a part is looked at closely before the others. Without closer
 # bounds, the same proofs take 1.1 to 1.2 times as long.
+# benchmarks constants, each: half and twice the same.
 _MANY, _SHARE = 4000, 0.2
 
 

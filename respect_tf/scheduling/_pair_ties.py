@@ -16,6 +16,7 @@ from respect_tf.scheduling._pair_values import PairValues
 from respect_tf.scheduling._problem import Floats
 
 # True values asked for at once.
+# benchmarks constants: half and twice the same.
 _ASKED = 100
 
 # Sums of bytes are told apart down to this part of them.

@@ -14,6 +14,7 @@ from respect_tf.scheduling._problem import Floats
 from respect_tf.scheduling._stage_batch import Pairs
 
 # The work that a true value takes, as `Budget` counts it.
+# benchmarks constants: half and twice the same.
 _VALUE_WORK = 2000
 
 # Milliseconds, or whatever an objective counts, are told apart down to this many binary places, so

@@ -19,6 +19,7 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 from respect_tf.scheduling._stage_batch import Pairs, StageBatch, item_sums
 
+# benchmarks constants: half and twice the same.
 _MAX_IDEALS = 4000
 
 

@@ -20,12 +20,16 @@ from respect_tf.scheduling._problem import Problem
 
 # What may be done without a time limit, some seconds of work, the same on every machine: in pairs
 # of ideals, and in the unit of compiled loops, which takes longer.
+# benchmarks constants, each: half and twice the same.
 _MAX_WORK, _LOOP_WORK = 300_000_000, 100_000_000
+# benchmarks constants: half and twice the same.
 _MAX_CELLS = 300_000_000  # for all boundaries
 
 # What a proof before a search may take: of so many ideals or ideals per item, all that is allowed;
 # of more, some tenths of a second.
+# benchmarks constants, each: half and twice the same.
 _FEW_IDEALS, _FEW_PER_ITEM, _QUICK_WORK = 512, 3, 40_000_000
+# benchmarks constants: half and twice the same.
 _MOST_FEW = 2000
 
 # An integer program of so many open variables may find a schedule that keeps the constraints, in so

@@ -21,20 +21,30 @@ from respect_tf.scheduling._slicing import SWEPT
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
 # Larger graphs have too many order ideals for it.
+# benchmarks constants: _FIRST_WORK half +0.11 % gap; twice the same. _WORK_PER_MOVE half +1.24 %
+#   gap, 0.79 times the time; twice -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02
+#   % cost; twice +0.06 % cost, +0.08 % gap, 1.19 times the time.
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 6_000_000, 120, 40
+# benchmarks constants, each: half and twice the same.
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
+# benchmarks constants: half and twice the same.
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
+# benchmarks constants, each: half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
 _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
 # Moves per item from which on more rounds may be in vain.
+# benchmarks constants: half and twice the same.
 _THOROUGH = 1000
 
 # Rounds after which moves are over if none of them found anything better.
+# benchmarks constants: _PATIENCE half +0.07 % cost, +0.12 % gap, 0.85 times the time; twice 1.29
+#   times the time. _QUICKLY half 0.84 times the time; twice 1.31 times the time.
 _PATIENCE, _QUICKLY = 10, 8
 # Of more items than are cut at once: with 8, 10,000 ops in random layers end 1.10 % above the bound
 # in place of 1.18 %, after twice the time.
+# benchmarks constants: half the same; twice -0.22 % crossing bytes, 1.48 times the time.
 _HASTILY = 3
 
 # The part of the time left that is spent on few moves, on a proof (more where that is quick), on

@@ -25,6 +25,7 @@ _MAX_BISECTIONS = 64
 
 # Orders of more items than these are swept first, which narrows down where boundaries can be: a cut
 # looks at intervals of each start, that is at the square of their number.
+# benchmarks constants: half the same; twice -0.01 % cost, 1.15 times the time.
 SWEPT = 3000
 
 

@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 # Items that are looked at together for the largest of a stage: most stages hold one of the first.
+# benchmarks constants: half and twice the same.
 _LARGEST = 32
 
 

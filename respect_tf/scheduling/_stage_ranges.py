@@ -10,6 +10,7 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 
 # All pairs of items take one byte each; beyond, only what needs no closure is known.
+# benchmarks constants: half and twice the same.
 _MAX_CLOSURE_ITEMS = 8192
 
 
