@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from respect_tf._errors import ArgumentError
+from respect_tf._reals import is_real
 
 
 def checked_count(name: str, value: Any, least: int = 1) -> int:
@@ -29,8 +30,7 @@ def deadline_after(time_limit: float | None, started: float) -> float:
     """
     if time_limit is None:
         return math.inf
-    is_number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
-    if not (is_number and time_limit >= 0):
+    if not (is_real(time_limit) and time_limit >= 0):
         raise ArgumentError(
             f"time_limit must be None or seconds, 0 or more. Received: {time_limit!r}."
         )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError
+from respect_tf._reals import is_real
 from respect_tf.device import EdgeTpu, Hosts
 from respect_tf.scheduling._linear_bound import Bools, Floats, LinearBound, RoomBound
 from respect_tf.scheduling._stage_costs import stage_costs
@@ -243,12 +244,7 @@ class PeakMemory(Objective):
 
     def __post_init__(self) -> None:
         weight = self.communication_weight
-        if (
-            isinstance(weight, bool)
-            or not isinstance(weight, int | float)
-            or not math.isfinite(weight)
-            or weight < 0
-        ):
+        if not is_real(weight) or not math.isfinite(weight) or weight < 0:
             raise ArgumentError(
                 f"communication_weight must be a finite number, 0 or more. Received: {weight!r}."
             )

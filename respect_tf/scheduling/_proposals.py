@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.policy import MOST_ORDERS, Weights, proposals
+from respect_tf.policy import MOST_ORDERS, proposals
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import has_loops
@@ -40,39 +40,30 @@ class Proposal(NamedTuple):
     chain: Chain | None
 
 
-def proposed_items(problem: Problem, weights: Weights | None = None) -> tuple[list[Ints], float]:
-    """The orders that the policy proposes, as orders of items, and what a cut of the first costs.
+def proposal_of(problem: Problem, deadline: float = math.inf) -> Proposal:
+    """Cut the orders that the network proposes, each with the best cost so far as the limit.
 
-    Where the objective is no sum, the network sees the sum that bounds it.
+    Where the objective is no sum, the network sees the sum that bounds it. After the deadline no
+    further order is cut; where too little time is left for the network, nothing is proposed.
 
     Raises:
         PolicyFileError: The weights are missing or damaged, or those of another network.
     """
+    if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
+        return Proposal([], None)
     linear = problem.linear
-    transfer_cost = float(linear.enter + linear.leave)
-    orders, cost = proposals(
+    proposed, cost = proposals(
         problem.graph,
         problem.num_stages,
         op_costs=linear.op_costs,
-        transfer_cost=transfer_cost,
-        weights=weights,
+        transfer_cost=float(linear.enter + linear.leave),
+        weights=None,
         max_orders=MOST_ORDERS if linear.exact else _MOST_ASKED,
     )
-    items = (problem.item_order(order) for order in orders)
-    return list({order.tobytes(): order for order in items}.values()), cost
-
-
-def proposal_of(problem: Problem, deadline: float = math.inf) -> Proposal:
-    """Cut the orders that the network proposes, each with the best cost so far as the limit.
-
-    After the deadline no further order is cut; where too little time is left for the network,
-    nothing is proposed. Raises as `proposed_items`.
-    """
-    if deadline - time.perf_counter() < _NETWORK_SECONDS * problem.num_items:
-        return Proposal([], None)
-    orders, cost = proposed_items(problem)
+    items = (problem.item_order(order) for order in proposed)
+    orders = list({order.tobytes(): order for order in items}.values())
     best: Chain | None = None
-    if problem.linear.exact:
+    if linear.exact:
         # A limit spares the first cut most of its work; where it is too low, the loop does it.
         best = _cut(problem, orders[0], cost * (1 + _ROUNDED), deadline)
     for order in orders:

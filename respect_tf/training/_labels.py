@@ -180,7 +180,6 @@ def search_task(task: LabelTask) -> Label:
 
 
 def _solve_exactly(graph: OpGraph, task: LabelTask) -> Schedule:
-    """What the scheduler "exact" does."""
     return schedule(graph, task.num_stages, "exact", objective=task.objective, verbose=0)
 
 

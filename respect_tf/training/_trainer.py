@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -65,8 +66,10 @@ class Trainer:
         self._replicas.check_batch("batch", plan.batch)
         self._replicas.check_batch("reinforce_batch", plan.reinforce_batch)
         self._labels = labels
-        self._labelled: dict[int, Example] = {}
-        self._pool: dict[int, Example] = {}
+        self._example = functools.cache(lambda row: example_of(labels[row]))
+        self._unlabelled = functools.cache(
+            lambda row: example_of(label_task(row, _POOL_SEED, num_ops=plan.pool_ops, mix=WIDE_MIX))
+        )
         self._validation = [example_of(label) for label in validation_labels]
         self._large = [
             example_of(label_task(index, _LARGE_SEED, num_ops=_LARGE_OPS, mix=STRUCTURED))
@@ -225,17 +228,6 @@ class Trainer:
         choice.evolve(plan.head_changes, deadline, self._verbose)
         assign_weights(self.network, {**weights, "heads/kernel": choice.kernel})
         return choice.mean_cost
-
-    def _example(self, row: int) -> Example:
-        if row not in self._labelled:
-            self._labelled[row] = example_of(self._labels[row])
-        return self._labelled[row]
-
-    def _unlabelled(self, row: int) -> Example:
-        if row not in self._pool:
-            task = label_task(row, _POOL_SEED, num_ops=self.plan.pool_ops, mix=WIDE_MIX)
-            self._pool[row] = example_of(task)
-        return self._pool[row]
 
     def _validate(self, loss: float) -> dict[str, float]:
         """Measure, and write down what was found."""
