@@ -119,7 +119,7 @@ def build_milp(problem: Problem, ranges: StageRanges, unit: float, cost_limit: f
     one[-1] = 1.0
     for cost, cells_cost in costs:
         add(-cost, (one - cells_cost)[None])
-    nothing = sp.csr_matrix((1, every.shape[0]))
+    nothing = 0.0 * costs[0][0]
     add(nothing, one[None], problem.lower_bound() / unit * (1 - _LIMIT_SLACK))
     if math.isfinite(cost_limit):
         add(nothing, -one[None], -cost_limit / unit * (1 + _LIMIT_SLACK))
