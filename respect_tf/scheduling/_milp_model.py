@@ -77,31 +77,36 @@ def build_milp(problem: Problem, ranges: StageRanges, unit: float, cost_limit: f
     transfers = _transfers(problem, unit)
     num_rest = sum(len(transfer.rates) for transfer in transfers) * num_stages + 1
     # Rows over all y, item by item: with something of `rest`, they are not less than a number.
-    blocks: list[tuple[Any, Any, Floats]] = []
+    # `known` is what the y that are done add to them; for weighted sums, up to rounding.
+    blocks: list[tuple[Any, Any, Floats, Floats]] = []
 
-    def add(rows: Any, by_rest: Any = None, right: float = 0.0) -> None:
+    def add(rows: Any, by_rest: Any = None, right: float = 0.0, known: Any = None) -> None:
         count = rows.shape[0]
         by_rest = sp.csr_matrix((count, num_rest)) if by_rest is None else sp.csr_matrix(by_rest)
-        blocks.append((rows, by_rest, np.full(count, right)))
+        known = rows @ is_done.ravel().astype(np.float64) if known is None else np.array([known])
+        blocks.append((rows, by_rest, np.full(count, right), known))
 
-    def total(weights: Floats, rows: Any) -> Any:
-        return sp.csr_matrix(weights[None]) @ rows
+    def total(weights: Floats) -> tuple[Any, Any]:
+        return sp.csr_matrix(weights[None]) @ here, weights @ done_here
 
     every = sp.identity(num_items * (num_stages + 1), format="csr")
     done_by = [every[k :: num_stages + 1] for k in range(num_stages + 1)]  # for each boundary
     rooms, costs = problem.rooms, []
     for stage in range(num_stages):
         here = done_by[stage + 1] - done_by[stage]
+        done_here = is_done[:, stage + 1].astype(np.float64) - is_done[:, stage]
         add(here)
         if stage + 1 < num_stages and len(problem.edges):
             makers, readers = problem.edges.T
             add(done_by[stage + 1][makers] - done_by[stage + 1][readers])
-        add(total(np.ones(num_items), here), right=1.0)
+        row, known = total(np.ones(num_items))
+        add(row, right=1.0, known=known)
         if rooms is not None and problem.restrictions is not None:
             # In units of the room, which HiGHS's absolute tolerances suit.
             held, room = problem.restrictions.item_bytes, max(float(rooms[stage]), 1.0)
             if rooms[stage] < held.sum():
-                add(total(-held / room, here), right=-float(rooms[stage]) / room)
+                row, known = total(-held / room)
+                add(row, right=-float(rooms[stage]) / room, known=known)
         cells_cost, first = np.zeros(num_rest), 0
         for transfer in transfers:
             count, num_groups = len(transfer.groups), len(transfer.rates)
@@ -112,22 +117,22 @@ def build_milp(problem: Problem, ranges: StageRanges, unit: float, cost_limit: f
             by_rest = sp.csr_matrix((np.ones(count), (np.arange(count), cells)), (count, num_rest))
             add((outside - here[transfer.inside]).tocsr(), by_rest)
             first += num_groups * num_stages
-        costs.append((total(problem.weights / unit, here), cells_cost))
+        costs.append((*total(problem.weights / unit), cells_cost))
     if problem.combine == "sum":
-        costs = [(sum(cost for cost, _ in costs), np.sum([cells for _, cells in costs], axis=0))]
+        costs = [tuple(sum(parts) for parts in zip(*costs, strict=True))]
     one = np.zeros(num_rest)
     one[-1] = 1.0
-    for cost, cells_cost in costs:
-        add(-cost, (one - cells_cost)[None])
+    for row, known, cells_cost in costs:
+        add(-row, (one - cells_cost)[None], known=-known)
     nothing = 0.0 * costs[0][0]
     add(nothing, one[None], problem.lower_bound() / unit * (1 - _LIMIT_SLACK))
     if math.isfinite(cost_limit):
         add(nothing, -one[None], -cost_limit / unit * (1 + _LIMIT_SLACK))
-    return MilpModel(*_without_known(blocks, is_done, is_open), is_open, ranges)
+    return MilpModel(*_open_rows(blocks, is_open), is_open, ranges)
 
 
-def _without_known(
-    blocks: list[tuple[Any, Any, Floats]], is_done: Bools, is_open: Bools
+def _open_rows(
+    blocks: list[tuple[Any, Any, Floats, Floats]], is_open: Bools
 ) -> tuple[Any, Any, Floats]:
     """`by_open`, `by_rest` and `right` of rows over all y: what is known of y is put in.
 
@@ -136,9 +141,8 @@ def _without_known(
     import scipy.sparse as sp
 
     rows, by_rest = (sp.vstack([block[part] for block in blocks], "csr") for part in range(2))
-    known = rows @ is_done.ravel().astype(np.float64)
+    right, known = (np.concatenate([block[part] for block in blocks]) for part in (2, 3))
     by_open = rows[:, np.flatnonzero(is_open)]
-    right = np.concatenate([block[2] for block in blocks])
     least = np.asarray(by_open.minimum(0).sum(axis=1)).ravel() + known
     helps_only = np.asarray(by_rest.minimum(0).sum(axis=1)).ravel() >= 0
     kept = np.flatnonzero((least < right) | ~helps_only)
