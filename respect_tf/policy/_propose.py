@@ -38,9 +38,10 @@ def propose(
 ) -> npt.NDArray[np.int32]:
     """Propose topological orders, one of which should have a good cut.
 
-    They are the best ones of those that the network's heads give, of the rule's, which is the
-    structural order with the best quick cut, and of some near the best of these. The best comes
-    first, the rule's second. The same on every machine with compiled loops, and without TensorFlow.
+    They are the best ones of those that the network's heads give, of the structural ones, and of
+    some near the best of these. The best comes first, the rule's, which is the structural order
+    with the best quick cut, second. The same on every machine with compiled loops, and without
+    TensorFlow.
 
     Args:
         graph: The graph.
@@ -133,7 +134,7 @@ def head_orders(view: GraphView, scores: Floats) -> Ints:
 
 
 def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, float]:
-    """The best orders of all that are given or near these, the rule's order second.
+    """The best of the orders given, the structural ones and some near these, the rule's second.
 
     Args:
         view: The graph.

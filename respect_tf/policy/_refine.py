@@ -34,27 +34,32 @@ def refined_orders(
     more: int = MORE_ORDERS,
     most_work: int = _MOST_WORK,
 ) -> tuple[Ints, Floats]:
-    """Cut orders, and more of them, each near the best one before it.
+    """Cut orders, the structural ones, and more of them, each near the best one before it.
 
     Args:
         features: The graph.
         given: int64 [num_given, num_ops], topological orders.
         num_stages: Number of stages.
-        more: How many more at most. There are none where all that are given are the same, where
-            the graph is large, and without a compiler.
+        more: How many more at most. There are none where all orders are the same.
         most_work: After so many intervals of cuts, and 4 for each op of an order that was tried,
             no more is.
 
     Returns:
         int64 [num_orders, num_ops], topological orders, the given ones first, and what the best
-        cut of each costs, float64 [num_orders], infinite unless it is less than all before it.
-        Where there are no more, these are quick cuts.
+        cut of each costs, float64 [num_orders], infinite unless it is less than all before it. Of
+        large graphs, without a compiler, and where all orders are the same, these are the given
+        ones alone, and their quick cuts.
     """
-    num_given, num_ops = given.shape
+    num_ops = given.shape[1]
     links = features.links
     num_stages = min(num_stages, num_ops)
     refine = compiled("refine")
-    is_cut = refine is not None and num_ops <= _MOST_OPS and (given != given[0]).any()
+    is_cut = refine is not None and num_ops <= _MOST_OPS
+    if is_cut:
+        different = (features.orders != given[0]).any(axis=1)
+        given = np.concatenate([given, features.orders[different]])
+        is_cut = bool((given != given[0]).any())
+    num_given = len(given)
     quick = quick_cuts(
         given[: 1 if is_cut else num_given],
         links.after,

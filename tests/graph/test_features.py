@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schedule_reference import graphs
 
 from respect_tf._errors import ArgumentError
-from respect_tf.graph import OpGraph, _masses
+from respect_tf.graph import OpGraph, _features, _masses, _structural
 from respect_tf.graph._features import GRAPH_FEATURES, OP_FEATURES, graph_features
 from respect_tf.graph._structural import ORDERS, links_of
 from respect_tf.training import random_graph
@@ -69,6 +70,19 @@ def test_masses_are_those_of_all_ancestors(data: st.DataObject) -> None:
             links = links_of(edges, num_ops)
             np.testing.assert_array_equal(_masses.masses_before(links, mass), mass @ reached)
             np.testing.assert_array_equal(_masses.masses_after(links, mass), reached @ mass)
+
+
+@given(graph=graphs(max_ops=30), num_stages=st.integers(1, 9), transfer=st.sampled_from([0, 0.3]))
+@settings(max_examples=40, deadline=None)
+def test_features_in_c_are_those_in_numpy(graph: OpGraph, num_stages: int, transfer: float) -> None:
+    found = graph_features(graph, num_stages, transfer_cost=transfer)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (_features, _masses, _structural):
+            patch.setattr(module, "loop", lambda function: function)
+        plain = graph_features(graph, num_stages, transfer_cost=transfer)
+    np.testing.assert_array_equal(found.ops, plain.ops)
+    np.testing.assert_array_equal(found.graph, plain.graph)
+    np.testing.assert_array_equal(found.orders, plain.orders)
 
 
 def test_shares_count_in_stages() -> None:
