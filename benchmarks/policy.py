@@ -28,6 +28,7 @@ from benchmarks._policy_rivals import PROPOSAL_NOTES, rival_rows, rivals
 from benchmarks._policy_suite import (
     LAYER_BYTES,
     MILP_SECONDS,
+    NUM_PROPOSED,
     RANDOM_BYTES,
     RANDOM_SIZES,
     held_out_structured,
@@ -112,7 +113,7 @@ def proposal_rows() -> Iterator[Row]:
         instance
         for num_ops in RANDOM_SIZES
         for kind in (RANDOM_BYTES, LAYER_BYTES)
-        for instance in random_instances(kind, num_ops)
+        for instance in random_instances(kind, num_ops, NUM_PROPOSED)
     ]
     sections = {"random, 30-100": random, "structured, 50-1000": held_out_structured()}
     for name, instances in sections.items():
