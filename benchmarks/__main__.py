@@ -32,6 +32,7 @@ BENCHMARKS = (
     "scheduling",
     "sweep",
     "throughput",
+    "wide",
     "worker",
 )
 

@@ -70,8 +70,12 @@ def converted(name: str, model: Any, samples: Any, *, strict: bool = True) -> Pa
 
 
 def application(name: str) -> tuple[Any, Any]:
-    """A Keras application and samples to calibrate it with."""
+    """A Keras application, or a model with ops on the CPU, and samples to calibrate it with."""
+    from benchmarks._cpu_op_models import CPU_OP_MODELS, built
     from examples.applications import build_application
+
+    if name in CPU_OP_MODELS:
+        return built(name)
 
     model = build_application(name)
     return model, application_samples(name, model)
@@ -108,4 +112,4 @@ def _configuration(model: Any) -> bytes:
 
 
 if __name__ == "__main__":
-    print(converted(sys.argv[1], *application(sys.argv[1])))
+    print(converted(sys.argv[1], *application(sys.argv[1]), strict=False))
