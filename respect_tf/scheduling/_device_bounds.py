@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -119,37 +120,110 @@ def _with_cpu_ops(
     graph, chip = costs.graph, costs.chip
     surely, busy = chip.surely_mapped, scale * least_busy(costs)
     ops, tensors = graph.reads
+    made = graph.producer >= 0
+    by_device = made & surely[graph.producer]
+    to_cpu = np.zeros(graph.num_tensors, bool)
+    to_cpu[tensors[~surely[ops]]] = True
     start = scale * costs.start_ms if chip.supported.any() else 0.0
+    per_request = scale * costs.leave_ms_per_request
     found = []
-    for is_first, on_cpu in ((False, ~chip.supported), (True, ~surely)):
-        work = np.where(on_cpu, scale * costs.cpu_ms, busy)
-        # Such tensors cross in the stage that makes them or out of it.
-        crosses = np.zeros(graph.num_tensors, bool)
-        crosses[tensors[on_cpu[ops]]] = True
-        by_device = (graph.producer >= 0) & surely[graph.producer]
-        crosses &= by_device
-        np.add.at(work, graph.producer[crosses], leave[crosses])
-        rest = np.where(by_device & ~crosses, leave, 0.0)
+    for is_first in (False, True):
+        work = np.where(~surely if is_first else ~chip.supported, scale * costs.cpu_ms, busy)
+        returned = np.where(by_device & to_cpu, leave, 0.0)
+        if not is_first:
+            returned = per_request * surely_returned(chip)
+        np.add.at(work, graph.producer[made], returned[made])
+        rest = np.where(by_device, leave - returned, 0.0)
         supported = np.where(chip.supported, work, 0.0)
         for values, once in ((work, 0.0), (supported, start)):
             found.append(LinearBound(values, once, enter, rest, surely[ops], is_first=is_first))
     return found
 
 
+def surely_returned(chip: ChipCosts) -> Floats:
+    """Requests that a stage's tensors cost at least, whatever ops on the CPU drag with them.
+
+    What an op makes that is surely on the Edge TPU, and one reads that may be, comes back as it is
+    or as what the latter makes of it. Of a largest flow from such tensors through such ops, to ops
+    that are never on the Edge TPU and to results of the model, all crosses that the tensors of a
+    stage send.
+
+    Returns:
+        float64 [num_tensors], counted where the tensor is made.
+    """
+    if chip.all_supported:
+        return np.zeros(chip.graph.num_tensors)
+    known = _RETURNED.get(chip)
+    if known is None:
+        known = _RETURNED[chip] = _largest_flow(chip)
+    return known
+
+
+def surely_returned_by(chip: ChipCosts) -> Floats:
+    """The same by the ops that make them. float64 [num_ops]."""
+    made, graph = chip.graph.producer >= 0, chip.graph
+    sums: Floats = np.bincount(graph.producer[made], surely_returned(chip)[made], graph.num_ops)
+    return sums
+
+
+_RETURNED: weakref.WeakKeyDictionary[ChipCosts, Floats] = weakref.WeakKeyDictionary()
+
+
+def _largest_flow(chip: ChipCosts) -> Floats:
+    from scipy.sparse import csr_matrix  # loads in a fifth of a second, which most do not need
+    from scipy.sparse.csgraph import maximum_flow
+
+    graph, surely = chip.graph, chip.surely_mapped
+    num_ops, num_tensors = graph.num_ops, graph.num_tensors
+    ops, tensors = (part.astype(np.int64) for part in graph.reads)
+    reads = (graph.producer[tensors] >= 0) & ~surely[ops]
+    ops, tensors = ops[reads], tensors[reads]
+    made = np.flatnonzero(graph.producer >= 0)
+    made = made[np.isin(made, tensors) | ~surely[graph.producer[made]]]
+    makers = graph.producer[made].astype(np.int64)
+    results = made[graph.is_model_output[made]]
+    first = made[surely[makers] & ~graph.is_model_output[made]]
+    later = ~surely[makers] & chip.supported[makers]
+    never = np.flatnonzero(~chip.supported)
+    # Nodes: ops, tensors as they are made, tensors as they are read, both ends.
+    into, out = num_ops, num_ops + num_tensors
+    start, end = out + num_tensors, out + num_tensors + 1
+    endless = int(chip.requests.sum()) + 1
+    arcs = (
+        (np.full(len(first), start), into + first, chip.requests[first]),
+        (makers[later], into + made[later], endless),
+        (into + made, out + made, chip.requests[made]),
+        (out + tensors, ops, endless),
+        (out + results, np.full(len(results), end), endless),
+        (never, np.full(len(never), end), endless),
+    )
+    tails, heads = (np.concatenate([arc[side] for arc in arcs]) for side in (0, 1))
+    most = np.concatenate([np.broadcast_to(arc[2], len(arc[0])) for arc in arcs])
+    network = csr_matrix((most.astype(np.int32), (tails, heads)), shape=(end + 1, end + 1))
+    flow = maximum_flow(network, start, end).flow
+    sent = np.zeros(num_tensors)
+    sent[first] = flow[start].toarray()[0, into + first]
+    return sent
+
+
 def bus_bound(costs: DeviceCosts, rate: float) -> LinearBound:
     """What all stages together put on the bus at least, at a rate per byte."""
     graph, chip = costs.graph, costs.chip
     ops, _ = graph.reads
+    enter = rate * graph.tensor_bytes.astype(np.float64)
+    leave = rate * chip.device.request_bytes * chip.requests.astype(np.float64)
+    start, surely = rate * chip.base_instructions, chip.surely_mapped
     if not chip.all_supported:
-        nothing = np.zeros(graph.num_tensors)
-        return LinearBound(
-            np.zeros(graph.num_ops), 0.0, nothing, nothing, chip.surely_mapped[ops], is_shared=True
-        )
-    return LinearBound(
-        rate * (chip.instructions + chip.parameters.streamed),
-        rate * chip.base_instructions,
-        rate * graph.tensor_bytes.astype(np.float64),
-        rate * chip.device.request_bytes * chip.requests.astype(np.float64),
-        np.ones(len(ops), bool),
-        is_shared=True,
-    )
+        by_device = (graph.producer >= 0) & surely[graph.producer]
+        returned = rate * chip.device.request_bytes * surely_returned(chip)
+        leave = np.where(by_device, leave - returned, 0.0)
+        start = 0.0
+    work = rate * surely_moved(chip)
+    return LinearBound(work, start, enter, leave, surely[ops], is_shared=True)
+
+
+def surely_moved(chip: ChipCosts) -> Floats:
+    """Bytes of each op that cross the bus, whatever stage it is in. [num_ops]."""
+    moved = np.where(chip.surely_mapped, chip.instructions + chip.parameters.streamed, 0.0)
+    sums: Floats = moved + chip.device.request_bytes * surely_returned_by(chip)
+    return sums

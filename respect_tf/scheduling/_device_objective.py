@@ -30,6 +30,8 @@ from respect_tf.scheduling._device_bounds import (
     least_busy,
     least_streamed,
     least_waiting,
+    surely_moved,
+    surely_returned_by,
 )
 from respect_tf.scheduling._linear_bound import Bools, Floats
 from respect_tf.scheduling._objective import LinearCost, Number, Objective
@@ -175,12 +177,13 @@ class DeviceObjective(Objective):
             # An op on the CPU drags others with it; only stages without one are known by sums.
             whole = stages.op_sums((~chip.supported).astype(np.int64)) == 0
             some_mapped = stages.op_sums(chip.supported.astype(np.int64)) > 0
-            total[~whole] = np.stack([stages.op_sums(least_busy(one)) for one in costs], axis=1)[
-                ~whole
-            ]
-            fixed = np.array([one.device.fixed_ms for one in costs])
-            total[~whole & some_mapped] += fixed  # the first supported op is mapped
-            moved[~whole] = streamed[~whole] = 0.0
+            requests = stages.op_sums(surely_returned_by(chip))
+            for index, one in enumerate(costs):
+                least = stages.op_sums(least_busy(one)) + one.leave_ms_per_request * requests
+                least += one.start_ms * some_mapped  # the first supported op is mapped
+                total[~whole, index] = least[~whole]
+            moved[~whole] = stages.op_sums(surely_moved(chip))[~whole]
+            streamed[~whole] = 0.0
         room = chip.whole_room * parts
         is_exact = np.zeros(len(stages), bool)
         asked = stages.op_sums(chip.asked_bytes)
@@ -232,8 +235,11 @@ class DeviceObjective(Objective):
         """See `Objective`: all stages together, with the room of all their devices."""
         costs = self._costs(graph)
         chip, num_stages = costs[0].chip, self.num_stages
-        total = np.array([float(least_busy(one).sum()) for one in costs])
-        moved = 0.0
+        requests = float(surely_returned_by(chip).sum())
+        total = np.array(
+            [float(least_busy(one).sum()) + one.leave_ms_per_request * requests for one in costs]
+        )
+        moved = float(surely_moved(chip).sum())
         if chip.all_supported:
             enters = graph.model_inputs[np.isin(graph.model_inputs, graph.reads[1])]
             leaves = np.unique(graph.model_outputs[graph.producer[graph.model_outputs] >= 0])
@@ -244,9 +250,8 @@ class DeviceObjective(Objective):
                 total[index] = float(one.busy_ms.sum()) + num_stages * one.start_ms
                 total[index] += one.enter_ms_per_byte * sent + one.leave_ms_per_request * requests
                 total[index] += least_waiting(one, over, _whole_sum, PRICES)
-            moved = sent + requests * chip.device.request_bytes
-            moved += float(chip.instructions.sum()) + num_stages * chip.base_instructions
-            moved += least_streamed(chip, over, _whole_sum) + float(chip.parameters.streamed.sum())
+            moved += sent + requests * chip.device.request_bytes
+            moved += num_stages * chip.base_instructions + least_streamed(chip, over, _whole_sum)
         return _LOOSER * self._least_of_all(total, moved)
 
     def linear_cost(self, graph: OpGraph) -> LinearCost:

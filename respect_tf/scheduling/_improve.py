@@ -71,7 +71,7 @@ def improve(
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), None, constraints)
     resolved = prepared.objective
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
-    bound: Number = prepared.bound(problem.lower_bound())
+    bound: Number = problem.lower_bound()
     same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
     if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
@@ -79,9 +79,11 @@ def improve(
     given[problem.item_of] = schedule.stages
     start = recount(problem, given)
     known = Answer(start, min(bound, start.cost))
+    if not prepared.is_proved:
+        bound = prepared.bounded(known, problem).lower_bound
     answer = search_problem(problem, start=known, deadline=deadline, seed=seed)
     best = min(start, answer.chain, key=lambda chain: (chain.cost, chain.crossing))
-    answer = Answer(best, min(prepared.bound(answer.lower_bound), best.cost))
+    answer = prepared.bounded(Answer(best, answer.lower_bound), problem)
     found = checked_schedule(problem, answer, f"{schedule.scheduler}+local", started)
     # Sums are rounded to a grid, so the bound that needs no search can be too high by that much.
     if bound > best.cost + problem.slack and bound != problem.lower_bound():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import answer_of
+from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
@@ -57,17 +57,35 @@ class Prepared:
 
     Attributes:
         objective: The objective, with the optimum of each device where there are several.
-        doubt: The least part of an optimum that is proved; 1 where all are.
-        floor: What no schedule costs less than; 1 where the optima were found here.
+        least: What the optimum of each device is at least, in ms; None where nothing had to be
+            found.
     """
 
     objective: Objective
-    doubt: float = 1.0
-    floor: float = 0.0
+    least: tuple[float, ...] | None = None
 
-    def bound(self, lower: float) -> float:
-        """A bound relative to true optima, from one that is relative to the best cuts known."""
-        return max(lower, self.floor) * self.doubt
+    @property
+    def is_proved(self) -> bool:
+        """Whether the objective's optima are the true ones."""
+        own = self.objective.optima if isinstance(self.objective, DeviceObjective) else None
+        return self.least is None or self.least == own
+
+    def bounded(self, answer: Answer, problem: Problem) -> Answer:
+        """An answer with a bound relative to the true optima.
+
+        One relative to the best cuts known is one, too, but where an optimum may be lower, the
+        answer's schedule may cost more: the bound is as much lower.
+        """
+        low, objective = answer.lower_bound, self.objective
+        if self.least is not None and isinstance(objective, DeviceObjective):
+            stages = problem.stages_of_ops(answer.chain.stages)
+            times = objective.times(problem.graph, Schedule(stages, problem.num_stages))
+            known, true = (
+                float((times / np.maximum(optima, math.ulp(0.0))).max())
+                for optima in (objective.optima, self.least)
+            )
+            low = max(float(low), 1.0) * known / true
+        return dataclasses.replace(answer, lower_bound=min(low, answer.chain.cost))
 
 
 def prepare(
@@ -103,15 +121,12 @@ def prepare(
         for device in objective.devices
     ]
     search = _Search(objective, problems, limit)
-    return Prepared(objective.with_optima(search.run()), search.doubt, floor=1.0)
+    optima, least = search.run()
+    return Prepared(objective.with_optima(optima), tuple(least))
 
 
 class _Search:
-    """A search for the optimum of each device; what is good on one begins that on the next.
-
-    Attributes:
-        doubt: See `Prepared`.
-    """
+    """A search for the optimum of each device; what is good on one begins that on the next."""
 
     def __init__(
         self, objective: DeviceObjective, problems: list[Problem], deadline: float
@@ -123,10 +138,9 @@ class _Search:
         self._best = np.full(len(problems), np.inf)  # ms of the best of them on each device
         self._good: dict[int, npt.NDArray[np.int64]] = {}  # that one, stages of items
         self._cut_work = float(_CUT_WORK)
-        self.doubt = 1.0
 
-    def run(self) -> list[float]:
-        """The optimum of each device, or the cost of the best schedule known."""
+    def run(self) -> tuple[list[float], list[float]]:
+        """The optimum of each device, or the best that is known, and what it is at least."""
         nodes = self._nodes()
         slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
         lower = np.zeros(len(self._problems))
@@ -143,10 +157,8 @@ class _Search:
             if lower[index] < _PROVED * best and not in_vain:
                 lower[index] = max(lower[index], self._look(index, nodes))
                 looked_at[index] = True
-        optima: list[float] = self._best.tolist()
-        parts = [low / best for low, best in zip(lower, optima, strict=True) if best > 0]
-        self.doubt = min([1.0, *(float(part) for part in parts if part < _PROVED)])
-        return optima
+        lower = np.where(lower < _PROVED * self._best, lower, self._best)
+        return self._best.tolist(), lower.tolist()
 
     def _nodes(self) -> Nodes | None:
         if self._problems[0].restrictions is not None:

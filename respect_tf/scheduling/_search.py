@@ -104,9 +104,7 @@ def search(
         structural=structural,
         seed=checked_count("seed", seed, 0),
     )
-    bound = min(prepared.bound(answer.lower_bound), answer.chain.cost)
-    answer = dataclasses.replace(answer, lower_bound=bound)
-    return checked_schedule(problem, answer, "search", started)
+    return checked_schedule(problem, prepared.bounded(answer, problem), "search", started)
 
 
 def search_problem(

@@ -163,13 +163,9 @@ def _on_edge_tpus(
         answer = _least_worst_latency(problem, _solver(scheduler, seed), deadline)
     else:
         answer = _solver(scheduler, seed)(problem, deadline)
-    answer = dataclasses.replace(
-        answer,
-        lower_bound=min(prepared.bound(answer.lower_bound), answer.chain.cost),
-        # "exact" may have asked the policy, too
-        proposal=answer.proposal if scheduler.startswith("policy") else None,
-    )
-    return checked_schedule(problem, answer, scheduler, started)
+    if not scheduler.startswith("policy"):  # "exact" may have asked for a proposal, too
+        answer = dataclasses.replace(answer, proposal=None)
+    return checked_schedule(problem, prepared.bounded(answer, problem), scheduler, started)
 
 
 def _least_worst_latency(
@@ -247,7 +243,7 @@ def slice_order(
     prepared = prepare(resolve_objective(objective, device), graph, num_stages, constraints)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     chain = slice_items(problem, problem.item_order(order))
-    answer = Answer(chain, min(prepared.bound(problem.lower_bound()), chain.cost))
+    answer = prepared.bounded(Answer(chain, problem.lower_bound()), problem)
     return checked_schedule(problem, answer, "slicing", started)
 
 

@@ -1,8 +1,10 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_models import blocked_models
 from schedule_reference import graphs, make_graph
 
+from respect_tf.device import ChipCosts
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import PeakMemory, Throughput
 from respect_tf.scheduling._chain import Budget
@@ -92,6 +94,34 @@ def test_no_stage_costs_less_than_the_linear_bounds():
             sums = nodes.op_sums(bound.ops)
             least = sums[pairs.columns] - sums[pairs.rows] + bound.rest
             assert (least <= costs * (1 + 1e-9)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(model=blocked_models(), device=st.sampled_from(["usb3-pi5", "usb2-pi3"]))
+def test_no_stage_with_ops_on_the_cpu_costs_less_than_its_bounds(model, device):
+    graph = OpGraph.from_tflite(model)
+    problem = build_problem(graph, 1, Throughput(device, 3))
+    objective = Throughput(device, 3)
+    nodes = find_nodes(problem, Budget())
+    pairs = nodes.pairs(np.ones((len(nodes), len(nodes)), bool), Budget())
+    batch = nodes.batch(pairs)
+    values = objective.batch_values(batch)
+    for closely in (False, True):
+        for least, value in zip(objective.batch_bounds(batch, closely=closely), values):  # noqa: B905
+            assert (least <= value * (1 + 1e-9) + 1e-12).all()
+    supported = ChipCosts.of(graph, objective.devices[0]).supported
+    ops, tensors = graph.reads
+    for index in range(0, len(pairs), 1 + len(pairs) // 200):
+        inside, entering, leaving = batch.parts(index)
+        for bound in objective.linear_bounds(graph):
+            if bound.is_shared or (bound.is_first and pairs.rows[index] > 0):
+                continue
+            if bound.rest and not supported[inside].any():
+                continue  # no stage starts
+            counted = tensors[bound.counts & np.isin(ops, inside)]
+            least = bound.rest + bound.ops[inside].sum() + bound.leave[leaving].sum()
+            least += bound.enter[np.intersect1d(entering, counted)].sum()
+            assert least <= values[0][index] * (1 + 1e-9)
 
 
 def test_chains_of_least_weight_agree_with_enumeration():
