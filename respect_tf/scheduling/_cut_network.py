@@ -3,19 +3,19 @@
 A boundary after k stages is a set of items that holds, with an item, all that it needs. What the
 stages before it cost together is at least a sum over items and over tensors that cross, and so is
 what those after it cost. A weighted mean of the two is the capacity of a cut, so that its minimum
-over all boundaries between two sets is a maximum flow (Ford and Fulkerson; scipy has Dinic's).
+over all boundaries between two sets is a maximum flow.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from respect_tf._exact_sums import on_grid
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._least_cut import Network
 from respect_tf.scheduling._linear_bound import LinearBound
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 
@@ -142,16 +142,10 @@ class CutNetwork:
         ]
         tails = np.concatenate([tail for tail, _ in arcs])
         heads = np.concatenate([head for _, head in arcs])
-        # Arcs both ways, as the flow's own matrix has them, and the place of each in it.
-        keys = tails * self._num_nodes + heads
-        every = np.unique(np.concatenate([keys, heads * self._num_nodes + tails]))
-        self._at = np.split(
-            np.searchsorted(every, keys), np.cumsum([len(tail) for tail, _ in arcs])[:-1]
-        )
-        self._heads = (every % self._num_nodes).astype(np.int32)
-        counts = np.bincount(every // self._num_nodes, minlength=self._num_nodes)
-        self._row_ends = np.append(0, np.cumsum(counts)).astype(np.int32)
-        self._fixed = np.zeros(len(every))
+        self._network = Network(self._num_nodes, tails, heads)
+        ends = np.cumsum([len(tail) for tail, _ in arcs])[:-1]
+        self._at = np.split(self._network.places, ends)
+        self._fixed = np.zeros(self._network.num_places)
         self._fixed[np.concatenate(self._at[4:])] = np.inf
 
     @property
@@ -167,7 +161,7 @@ class CutNetwork:
     @property
     def size(self) -> int:
         """Nodes and arcs: what a flow takes time in proportion to."""
-        return self._num_nodes + len(self._heads)
+        return self._network.size
 
     def sides(self, boundary: int) -> list[Side]:
         """The sums that no schedule's cost is below whose boundary after so many stages it is."""
@@ -218,7 +212,7 @@ class CutNetwork:
 
     def least(
         self, parts: Sequence[tuple[Side, float]], always: Bools, never: Bools, limit: float
-    ) -> tuple[float, Callable[[], Bools]]:
+    ) -> tuple[float, Bools]:
         """The boundary where a weighted mean of sums is least.
 
         Args:
@@ -228,13 +222,9 @@ class CutNetwork:
             limit: What matters no more; larger sums are told apart less well.
 
         Returns:
-            A lower bound of the mean, as close as capacities are whole numbers, and what tells the
-            items before the boundary, [num_items].
+            A lower bound of the mean, as close as capacities are whole numbers, and the items
+            before the boundary, [num_items].
         """
-        # Not at the top: most schedules need no scipy, which takes a fifth of a second to load.
-        from scipy.sparse import csr_matrix
-        from scipy.sparse.csgraph import maximum_flow
-
         num_items, waits = self.problem.num_items, self._waits
         data = self._fixed.copy()
         constant = 0.0
@@ -250,25 +240,8 @@ class CutNetwork:
         capacities = np.minimum(data / unit, _ENDLESS).astype(np.int32)
         capacities[self._at[1][always]] = _ENDLESS
         capacities[self._at[0][never]] = _ENDLESS
-        shape = self._num_nodes, self._num_nodes
-        network = csr_matrix((capacities, self._heads, self._row_ends), shape=shape)
-        flow = maximum_flow(network, num_items, num_items + 1)
-        value = constant + unit * flow.flow_value
-        return value, functools.partial(self._before, capacities > flow.flow.data)
-
-    def _before(self, is_open: Bools) -> Bools:
-        """The items that arcs with capacity left lead to, [num_items]."""
-        from scipy.sparse import csr_matrix
-        from scipy.sparse.csgraph import breadth_first_order
-
-        ends = np.append(0, np.cumsum(is_open))[self._row_ends].astype(np.int32)
-        shape, num_items = (self._num_nodes, self._num_nodes), self.problem.num_items
-        rest = csr_matrix((np.ones(ends[-1], np.int8), self._heads[is_open], ends), shape=shape)
-        reached = breadth_first_order(rest, num_items, return_predecessors=False)
-        before = np.zeros(self._num_nodes, bool)
-        before[reached] = True
-        result: Bools = before[:num_items]
-        return result
+        flow, before_it = self._network.least_cut(capacities, num_items, num_items + 1)
+        return constant + unit * flow, before_it[:num_items]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

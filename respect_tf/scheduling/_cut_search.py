@@ -103,13 +103,12 @@ class BoundarySearch:
         values: list[Floats] = []
         for _ in range(_MOST_FLOWS):
             parts = [(before, share), (after, 1.0 - share)]
-            least, found_at = network.least(parts, part.always, part.never, self._limit)
+            least, found = network.least(parts, part.always, part.never, self._limit)
             self.num_flows += 1
             if least > best:
                 best, best_price = least, (before, after, share)
             if best > self._limit:
                 break
-            found = found_at()
             value = network.values(self._sides, found)
             cost = float(value.max())
             if cost <= self._limit:

@@ -50,7 +50,7 @@ def test_a_flow_finds_the_boundary_of_the_least_mean(graph, device, share):
         if limit < 0.01 * max(map(abs, every)):
             continue  # flows are whole numbers of a part of the limit: beside it they are coarse
         assert min(every) - 1e-4 * limit <= least
-        assert network.values(sides, found()) @ weights <= least + 1e-4 * limit
+        assert network.values(sides, found) @ weights <= least + 1e-4 * limit
 
 
 @settings(max_examples=40, deadline=None)
