@@ -130,11 +130,12 @@ def _percent(shown: str) -> float:
 
 _NOTES = f"""
 What `schedule` gives, by the device model. "cost" is ms between results, and for "usb3", where the
-host is not known, the largest ratio over 16 hosts of that to the host's own optimum; "gap" is how
+host is not known, the largest ratio over 20 hosts of that to the host's own optimum; "gap" is how
 far the optimum can be away at most. "slicing" is how much more the best cut of the file's own order
-costs, "compiler" what `edgetpu_compiler --num_segments` cuts. "kept" says that the optimum is proved
-or {_WANTED_GAP:.0%} away at most, "in time" that {_WANTED_SECONDS:.0f} s of the processor do, the
-costs of a fresh graph included. The last two models have ops that the compiler leaves on the CPU.
+costs, "compiler" what `edgetpu_compiler --num_segments` cuts. "kept" says that the optimum is
+proved or {_WANTED_GAP:.0%} away at most, "in time" that {_WANTED_SECONDS:.0f} s of the processor
+do, the costs of a fresh graph included. The last two models have ops that the compiler leaves on
+the CPU.
 """
 
 _OPERATOR_NOTES = """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from respect_tf.device import MIB, EdgeTpu, Hosts
 from respect_tf.scheduling import Throughput
-from respect_tf.scheduling.parts import Budget, Floats, Ints, Nodes
+from respect_tf.scheduling.parts import Budget, Floats, Ints, Nodes, stage_device
 
 # The work that a value takes, as `Budget` counts it.
 _VALUE_WORK = 2000
@@ -36,6 +37,10 @@ class HostTimes(Throughput):
     @property
     def _num_at_work(self) -> int:
         return self._at_work
+
+    @property
+    def _judges(self) -> Sequence[int]:
+        return range(len(self.devices))
 
     @property
     def _scales(self) -> Floats:
@@ -196,7 +201,7 @@ def _distinct(devices: tuple[EdgeTpu, ...]) -> tuple[list[int], tuple[EdgeTpu, .
     found: dict[EdgeTpu, int] = {}
     firsts, rows = [], []
     for device in devices:
-        alike = dataclasses.replace(device, name="", bus_ms_per_mib=0.0, stage_ms=0.0)
+        alike = stage_device(device)
         if alike not in found:
             firsts.append(device)
         rows.append(found.setdefault(alike, len(found)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from respect_tf.device import MIB, ChipCosts, DeviceCosts
 from respect_tf.scheduling._linear_bound import LinearBound, RoomBound
+from respect_tf.scheduling._stage_batch import StageBatch
 
 Floats = npt.NDArray[np.float64]
 
@@ -138,6 +139,46 @@ def _with_cpu_ops(
         for values, once in ((work, 0.0), (supported, start)):
             found.append(LinearBound(values, once, enter, rest, surely[ops], is_first=is_first))
     return found
+
+
+def beside_cpu_ops(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats]:
+    """What stages with ops on the CPU take and move at least, whatever these drag with them.
+
+    Args:
+        costs: The costs of the graph on each device; the chip is the same.
+        stages: The stages.
+
+    Returns:
+        ms, [len(stages), len(costs)], and bytes, [len(stages)].
+    """
+    graph, chip = costs[0].graph, costs[0].chip
+    surely, num_ops = chip.surely_mapped, costs[0].graph.num_ops
+    ops, tensors = graph.reads
+    made = np.flatnonzero(graph.producer >= 0)
+    crosses = graph.producer[tensors] >= 0
+    crosses |= np.isin(tensors, graph.model_inputs)
+    crosses &= ~surely[ops]
+    # Of what enters and leaves a stage, all counts but for what other ops read and make.
+    read = np.bincount(ops[crosses], graph.tensor_bytes[tensors[crosses]], num_ops)
+    weight = np.where(surely[graph.producer[made]], 0, chip.requests[made])
+    written = np.bincount(graph.producer[made], weight, num_ops)
+    sent = np.maximum(0.0, stages.entering_bytes - stages.op_sums(read))
+    returned = np.maximum(
+        stages.op_sums(surely_returned_by(chip)),
+        stages.leaving_weights - stages.op_sums(written),
+    )
+    starts = stages.op_sums(chip.supported.astype(np.int64)) > 0  # the first of them is mapped
+    total = np.empty((len(stages), len(costs)))
+    for index, one in enumerate(costs):
+        total[:, index] = (
+            stages.op_sums(least_busy(one))
+            + one.start_ms * starts
+            + one.enter_ms_per_byte * sent
+            + one.leave_ms_per_request * returned
+        )
+    own = np.where(surely, chip.instructions + chip.parameters.streamed, 0.0)
+    moved = stages.op_sums(own) + chip.base_instructions * starts
+    return total, moved + sent + chip.device.request_bytes * returned
 
 
 def surely_returned(chip: ChipCosts) -> Floats:

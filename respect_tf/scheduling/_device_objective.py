@@ -27,6 +27,7 @@ from respect_tf.device import (
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._device_bounds import (
     PRICES,
+    beside_cpu_ops,
     least_busy,
     least_streamed,
     least_waiting,
@@ -150,7 +151,17 @@ class DeviceObjective(Objective):
         """Whether bytes on the bus matter."""
         return False
 
+    @property
+    def _judges(self) -> Sequence[int]:
+        """The devices that say what stages cost: of those where all takes as long, one may do."""
+        return range(len(self.devices))
+
     def _costs(self, graph: OpGraph) -> tuple[DeviceCosts, ...]:
+        """The costs on each of the judges."""
+        every = self._all_costs(graph)
+        return tuple(every[index] for index in self._judges)
+
+    def _all_costs(self, graph: OpGraph) -> tuple[DeviceCosts, ...]:
         if not self._known_costs or self._known_costs[0].graph is not graph:
             self._known_costs = tuple(
                 DeviceCosts.of(graph, device, self._num_at_work) for device in self.devices
@@ -176,14 +187,9 @@ class DeviceObjective(Objective):
         if not chip.all_supported:
             # An op on the CPU drags others with it; only stages without one are known by sums.
             whole = stages.op_sums((~chip.supported).astype(np.int64)) == 0
-            some_mapped = stages.op_sums(chip.supported.astype(np.int64)) > 0
-            requests = stages.op_sums(surely_returned_by(chip))
-            for index, one in enumerate(costs):
-                least = stages.op_sums(least_busy(one)) + one.leave_ms_per_request * requests
-                least += one.start_ms * some_mapped  # the first supported op is mapped
-                total[~whole, index] = least[~whole]
-            moved[~whole] = stages.op_sums(surely_moved(chip))[~whole]
-            streamed[~whole] = 0.0
+            if not whole.all():
+                total[~whole], moved[~whole] = beside_cpu_ops(costs, stages.select(~whole))
+                streamed[~whole] = 0.0
         room = chip.whole_room * parts
         is_exact = np.zeros(len(stages), bool)
         asked = stages.op_sums(chip.asked_bytes)
@@ -259,7 +265,7 @@ class DeviceObjective(Objective):
 
         Of several devices, it is a mean of theirs, which is no more than the largest.
         """
-        costs = self._costs(graph)
+        costs = self._all_costs(graph)
         chip = costs[0].chip
         parts = list(zip(costs, self._weights.tolist(), strict=True))
         if not chip.all_supported:  # a stage on the CPU only has no transfers
@@ -278,11 +284,11 @@ class DeviceObjective(Objective):
 
     @abc.abstractmethod
     def _least_of_all(self, total: Floats, moved: float) -> float:
-        """A bound from ms of all stages on each device and bytes on the bus, bounds themselves."""
+        """A bound from ms of all stages on each judge and bytes on the bus, bounds themselves."""
 
     @abc.abstractmethod
     def _finish(self, total: Floats, moved: Floats) -> tuple[Floats, Floats]:
-        """Costs and shared loads from ms of stages, [num_stages, num_devices], and bytes."""
+        """Costs and shared loads from ms of stages, [num_stages, num_judges], and bytes."""
 
 
 def _whole_sum(values: Floats) -> float:

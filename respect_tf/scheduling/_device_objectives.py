@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -40,6 +42,18 @@ class Throughput(DeviceObjective):
         """`"throughput"`."""
         return "throughput"
 
+    @functools.cached_property
+    def _judges(self) -> Sequence[int]:
+        """Of hosts where stages take as long, the one where that costs most."""
+        if self.optima is None:
+            return super()._judges
+        dearest: dict[EdgeTpu, int] = {}
+        for index, (device, optimum) in enumerate(zip(self.devices, self.optima, strict=True)):
+            other = dearest.setdefault(stage_device(device), index)
+            if optimum < self.optima[other]:
+                dearest[stage_device(device)] = index
+        return list(dearest.values())
+
     @property
     def _asks_bytes(self) -> bool:
         return self._bus_cost > 0
@@ -59,7 +73,8 @@ class Throughput(DeviceObjective):
     def linear_bounds(self, graph: OpGraph) -> list[LinearBound]:
         """See `Objective`: work and transfers, and what an empty chip has no room for."""
         found = []
-        for one, scale in zip(self._costs(graph), self._scales.tolist(), strict=True):
+        scales = self._scales[self._judges]
+        for one, scale in zip(self._costs(graph), scales.tolist(), strict=True):
             found += stage_bounds(one, scale)
         if self._asks_bytes and found:
             found += [bus_bound(self._costs(graph)[0], self._bus_cost)]
@@ -78,13 +93,18 @@ class Throughput(DeviceObjective):
         return prediction.interval_ms
 
     def _least_of_all(self, total: Floats, moved: float) -> float:
-        slowest = float((total * self._scales).max()) / self.num_stages
+        slowest = float((total * self._scales[self._judges]).max()) / self.num_stages
         return max(slowest, self._dispatch_cost, self._bus_cost * moved)
 
     def _finish(self, total: Floats, moved: Floats) -> tuple[Floats, Floats]:
-        return np.maximum((total * self._scales).max(axis=1), self._dispatch_cost), (
-            moved * self._bus_cost
-        )
+        dearest = (total * self._scales[self._judges]).max(axis=1)
+        return np.maximum(dearest, self._dispatch_cost), moved * self._bus_cost
+
+
+@functools.lru_cache(maxsize=256)
+def stage_device(device: EdgeTpu) -> EdgeTpu:
+    """What of a device says how long its stages take: equal for those that differ in the rest."""
+    return dataclasses.replace(device, name="", bus_ms_per_mib=0.0, stage_ms=0.0)
 
 
 class ReplicatedThroughput(Throughput):

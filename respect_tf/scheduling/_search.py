@@ -32,7 +32,7 @@ from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_linear import LinearSearch
 from respect_tf.scheduling._search_rounds import Rounds
-from respect_tf.scheduling._slicing import only_order, slice_items
+from respect_tf.scheduling._slicing import only_order, slice_below, slice_items
 
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
@@ -45,6 +45,9 @@ _CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
 _CLOSE = 0.99
+
+# Of more items, what is near a schedule takes a second to look at: not again for so little.
+_FEW_ITEMS, _LITTLE = 500, 1e-3
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
@@ -210,7 +213,10 @@ def _search_true_costs(
     for order in (*by_stage[: max(most, _MOST_ASKED)], *orders[:most]):
         if found and time.perf_counter() > deadline:
             break
-        chain = _sliced(problem, order, deadline)
+        if found:
+            chain = slice_below(problem, order, min(one.cost for one in found), deadline)
+        else:
+            chain = _sliced(problem, order, deadline)
         found += [] if chain is None else [chain]
     if not found:
         found = [first_schedule(problem, deadline).chain]
@@ -226,7 +232,9 @@ def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
         better = best_known(best, None if near is None else answer_of(problem, near.stages).chain)
         if better is best or better is None:
             break
-        best = better
+        gained, best = 1 - better.cost / best.cost, better
+        if gained < _LITTLE and problem.num_items > _FEW_ITEMS:
+            break
     return best
 
 

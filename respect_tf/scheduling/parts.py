@@ -2,7 +2,11 @@
 
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
-from respect_tf.scheduling._device_objectives import DeviceObjective, ReplicatedThroughput
+from respect_tf.scheduling._device_objectives import (
+    DeviceObjective,
+    ReplicatedThroughput,
+    stage_device,
+)
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._pair_chains import PairChains
@@ -32,4 +36,5 @@ __all__ = [
     "distinct_orders",
     "find_nodes",
     "some_nodes",
+    "stage_device",
 ]
