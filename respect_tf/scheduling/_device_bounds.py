@@ -203,8 +203,8 @@ def surely_returned(chip: ChipCosts) -> Floats:
 def surely_returned_by(chip: ChipCosts) -> Floats:
     """The same by the ops that make them. float64 [num_ops]."""
     made, graph = chip.graph.producer >= 0, chip.graph
-    sums: Floats = np.bincount(graph.producer[made], surely_returned(chip)[made], graph.num_ops)
-    return sums
+    sums = np.bincount(graph.producer[made], surely_returned(chip)[made], graph.num_ops)
+    return sums.astype(np.float64)
 
 
 _RETURNED: weakref.WeakKeyDictionary[ChipCosts, Floats] = weakref.WeakKeyDictionary()
@@ -265,6 +265,6 @@ def bus_bound(costs: DeviceCosts, rate: float) -> LinearBound:
 
 def surely_moved(chip: ChipCosts) -> Floats:
     """Bytes of each op that cross the bus, whatever stage it is in. [num_ops]."""
-    moved = np.where(chip.surely_mapped, chip.instructions + chip.parameters.streamed, 0.0)
+    moved: Floats = np.where(chip.surely_mapped, chip.instructions + chip.parameters.streamed, 0.0)
     sums: Floats = moved + chip.device.request_bytes * surely_returned_by(chip)
     return sums

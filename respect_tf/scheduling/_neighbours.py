@@ -15,6 +15,9 @@ from respect_tf.scheduling._stage_ranges import closure_of
 # are looked at.
 _MAX_IDEALS, _MAX_OF_A_KIND = 1200, 200
 
+# Of more items, as many fewer ideals: with all of them, one look at 712 items takes a second.
+_MANY_ITEMS = 500
+
 
 def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> Chain | None:
     """The best schedule whose boundaries differ by few items from those of a known one.
@@ -24,13 +27,14 @@ def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> 
     """
     needs = closure_of(problem)
     num_stages = problem.num_stages
-    most = min(_MAX_OF_A_KIND, _MAX_IDEALS // (3 * max(1, num_stages - 1)))
+    ideals = int(_MAX_IDEALS * min(1.0, _MANY_ITEMS / problem.num_items))
+    most = min(_MAX_OF_A_KIND, ideals // (3 * max(1, num_stages - 1)))
     rows = [np.zeros((1, problem.num_items), bool), np.ones((1, problem.num_items), bool)]
     rows += [_around(problem, needs, stages < k, most) for k in range(1, num_stages)]
     try:
-        ideals = np.unique(np.concatenate(rows), axis=0)
-        budget.check_cells(ideals.size)
-        nodes = IdealNodes.of_rows(problem, ideals)
+        every = np.unique(np.concatenate(rows), axis=0)
+        budget.check_cells(every.size)
+        nodes = IdealNodes.of_rows(problem, every)
         return search_pairs(nodes, budget, limit, settle=False).chain
     except BudgetExceededError:
         return None

@@ -17,7 +17,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective, Latency
+from respect_tf.scheduling._device_objectives import DeviceObjective, Latency, stage_device
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
@@ -33,7 +33,7 @@ _PROOF_WORK = 40_000_000
 
 # The same where minimum cuts have to do, for all devices together and for one of them at most:
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
-_CUT_WORK, _MOST_CUT_WORK = 600_000_000, 100_000_000
+_CUT_WORK, _MOST_CUT_WORK = 800_000_000, 160_000_000
 
 # Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
 _SLICED = 300
@@ -42,7 +42,7 @@ _SLICED = 300
 MAX_ITEMS = 4096
 
 # A bound that is as near as this to what a proof came to that failed is not worth another one.
-_GOOD = 0.95
+_GOOD = 0.98
 
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
@@ -80,11 +80,9 @@ class Prepared:
         if self.least is not None and isinstance(objective, DeviceObjective):
             stages = problem.stages_of_ops(answer.chain.stages)
             times = objective.times(problem.graph, Schedule(stages, problem.num_stages))
-            known, true = (
-                float((times / np.maximum(optima, math.ulp(0.0))).max())
-                for optima in (objective.optima, self.least)
-            )
-            low = max(float(low), 1.0) * known / true
+            known = (times / np.maximum(objective.optima or self.least, math.ulp(0.0))).max()
+            true = (times / np.maximum(self.least, math.ulp(0.0))).max()
+            low = max(float(low), 1.0) * float(known / true)
         return dataclasses.replace(answer, lower_bound=min(low, answer.chain.cost))
 
 
@@ -138,6 +136,7 @@ class _Search:
         self._best = np.full(len(problems), np.inf)  # ms of the best of them on each device
         self._good: dict[int, npt.NDArray[np.int64]] = {}  # that one, stages of items
         self._cut_work = float(_CUT_WORK)
+        self._is_hard = False  # whether some device stayed without a proof
 
     def run(self) -> tuple[list[float], list[float]]:
         """The optimum of each device, or the best that is known, and what it is at least."""
@@ -147,15 +146,21 @@ class _Search:
         looked_at = np.zeros(len(self._problems), bool)
         # A device that is nowhere slower than another has no dearer optimum: it comes first, and
         # what is proved there may settle the other one.
-        for index in np.argsort(slowness.sum(axis=1), kind="stable").tolist():
+        kinds = [stage_device(device) for device in self._objective.devices]
+        order = np.argsort(slowness.sum(axis=1), kind="stable").tolist()
+        for place, index in enumerate(order):
             faster = (slowness <= slowness[index]).all(axis=1)
             lower[index] = lower[faster].max()
             best = self._best[index]
-            # Where a faster one stayed without a proof, this one would, too: its bound has to do.
-            proved = (lower / np.maximum(self._best, math.ulp(0.0)))[looked_at & faster]
-            in_vain = bool((lower[index] >= _GOOD * best * proved[proved < _PROVED]).any())
+            # Where the faster one that says most stayed without a proof, this one would, too.
+            known = np.flatnonzero(looked_at & faster)
+            in_vain = False
+            if len(known):
+                like = known[np.argmax(lower[known])]
+                in_vain = lower[index] >= _GOOD * best * lower[like] / self._best[like]
             if lower[index] < _PROVED * best and not in_vain:
-                lower[index] = max(lower[index], self._look(index, nodes))
+                num_left = len({kinds[other] for other in order[place:]})
+                lower[index] = max(lower[index], self._look(index, nodes, num_left))
                 looked_at[index] = True
         lower = np.where(lower < _PROVED * self._best, lower, self._best)
         return self._best.tolist(), lower.tolist()
@@ -168,7 +173,7 @@ class _Search:
         except BudgetExceededError:
             return None
 
-    def _look(self, index: int, nodes: Nodes | None) -> float:
+    def _look(self, index: int, nodes: Nodes | None, num_left: int) -> float:
         """Look for a good schedule of one device. Returns a bound of its optimum."""
         problem, order = self._problems[index], np.arange(self._problems[index].num_items)
         budget = Budget(self._deadline, _PROOF_WORK)
@@ -196,9 +201,11 @@ class _Search:
             return max(known.lower_bound, raised_bound(problem, known.chain.cost))
         from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
 
-        left = self._cut_work / 2  # some has to be left for the others
+        # Some has to be left for the others: as much, where none of them is proved with less.
+        left = self._cut_work / (num_left if self._is_hard else 2)
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))
-        answer = improve_by_cuts(problem, known, budget, is_thorough=False)
+        answer = improve_by_cuts(problem, known, budget, is_thorough=False, is_hard=self._is_hard)
+        self._is_hard |= answer.lower_bound < _PROVED * answer.chain.cost
         self._cut_work -= min(budget.spent, left)
         self._add(problem, answer.chain.stages)
         return answer.lower_bound

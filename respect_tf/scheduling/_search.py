@@ -47,7 +47,7 @@ _CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 _CLOSE = 0.99
 
 # Of more items, what is near a schedule takes a second to look at: not again for so little.
-_FEW_ITEMS, _LITTLE = 500, 1e-3
+_FEW_ITEMS, _LITTLE = 500, 3e-3
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
