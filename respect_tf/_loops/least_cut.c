@@ -10,22 +10,40 @@ typedef struct {
   int32_t start, end, num_nodes;
 } Flow;
 
-/* How far each node is from the start by arcs with room left. Returns whether the end is reached. */
-static int reach(Flow *f) {
+/* How far the start is from the end by arcs with room left, and what is nearer to the end. Returns
+   whether the end can be reached. */
+static int measure(Flow *f) {
   i64 first = 0, last = 0;
   memset(f->level, -1, f->num_nodes * sizeof(int32_t));
-  f->level[f->start] = 0;
-  f->queue[last++] = f->start;
+  f->level[f->end] = 0;
+  f->queue[last++] = f->end;
   while (first < last) {
     int32_t node = f->queue[first++];
     for (int32_t arc = f->ends[node]; arc < f->ends[node + 1]; arc++) {
       int32_t head = f->heads[arc];
-      if (!f->left[arc] || f->level[head] >= 0) continue;
+      if (f->level[head] >= 0 || !f->left[f->back[arc]]) continue;
       f->level[head] = f->level[node] + 1;
+      if (head == f->start) return 1;
       f->queue[last++] = head;
     }
   }
-  return f->level[f->end] >= 0;
+  return 0;
+}
+
+/* Mark the nodes that the start reaches by arcs with room left. */
+static void mark(Flow *f, uint8_t *side) {
+  i64 last = 0;
+  memset(side, 0, f->num_nodes);
+  side[f->start] = 1;
+  f->queue[last++] = f->start;
+  while (last) {
+    int32_t node = f->queue[--last];
+    for (int32_t arc = f->ends[node]; arc < f->ends[node + 1]; arc++) {
+      if (side[f->heads[arc]] || !f->left[arc]) continue;
+      side[f->heads[arc]] = 1;
+      f->queue[last++] = f->heads[arc];
+    }
+  }
 }
 
 /* Fill all shortest paths; returns what is sent. */
@@ -50,14 +68,14 @@ static i64 fill(Flow *f) {
     }
     int32_t arc = f->next[node];
     while (arc < f->ends[node + 1] &&
-           (!f->left[arc] || f->level[f->heads[arc]] != f->level[node] + 1))
+           (!f->left[arc] || f->level[f->heads[arc]] != f->level[node] - 1))
       arc++;
     f->next[node] = arc;
     if (arc < f->ends[node + 1]) {
       f->path[length++] = arc;
       node = f->heads[arc];
     } else if (length) {
-      f->level[node] = -1; /* nothing more gets through here */
+      f->level[node] = -2; /* nothing more gets through here */
       node = f->heads[f->back[f->path[--length]]];
     } else {
       return sent;
@@ -80,8 +98,8 @@ EXPORT i64 respect_run_least_cut(const Array *a, const double *numbers) {
   f.queue = f.next + num_nodes;
   f.path = f.queue + num_nodes;
   memcpy(f.left, a[3].data, num_arcs * sizeof(int32_t));
-  while (reach(&f)) sent += fill(&f);
-  for (i64 node = 0; node < num_nodes; node++) side[node] = f.level[node] >= 0;
+  while (measure(&f)) sent += fill(&f);
+  mark(&f, side);
   *(i64 *)a[5].data = sent;
   free(room);
   return FOUND;
