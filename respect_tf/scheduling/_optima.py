@@ -153,7 +153,7 @@ class _Search:
             lower[index] = lower[faster].max()
             best = self._best[index]
             # Where the faster one that says most stayed without a proof, this one would, too.
-            known = np.flatnonzero(looked_at & faster)
+            known = np.flatnonzero(looked_at & faster & (lower < _PROVED * self._best))
             in_vain = False
             if len(known):
                 like = known[np.argmax(lower[known])]
