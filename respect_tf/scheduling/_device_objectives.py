@@ -81,8 +81,8 @@ class Throughput(DeviceObjective):
         return found
 
     def room_bounds(self, graph: OpGraph) -> list[RoomBound]:
-        """See `BoundedObjective`: for graphs whose layers take as much of each tile."""
-        costs, scales = self._costs(graph), self._scales.tolist()
+        """See `Objective`: for graphs whose layers take as much of each tile."""
+        costs, scales = self._costs(graph), self._scales[self._judges].tolist()
         return (
             [room_bound(one, scale) for one, scale in zip(costs, scales, strict=True)]
             if (costs[0].chip.is_even and costs[0].chip.all_supported)
