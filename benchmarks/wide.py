@@ -82,13 +82,13 @@ def _row(name: str, graph: OpGraph, num_stages: int, device: str, objective: Any
         "ops": graph.num_ops,
         "device": device,
         "K": num_stages,
-        "cost": found.cost / per_unit,
-        "bound": found.lower_bound / per_unit,
+        "cost": float(found.cost / per_unit),
+        "bound": float(found.lower_bound / per_unit),
         "gap": f"{gap:.1%}",
         "status": found.status,
         "CPU s": round(seconds, 2),
         **{rival: f"{_above(graph, found, cut):+.1%}" for rival, cut in rivals.items()},
-        "kept": found.status != "feasible" or gap <= _WANTED_GAP,
+        "kept": bool(found.status != "feasible" or gap <= _WANTED_GAP),
         "in time": seconds <= _WANTED_SECONDS,
     }
 

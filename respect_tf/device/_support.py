@@ -7,8 +7,10 @@ Google's compiler accepted. Sizes and what stops a whole file have modules of th
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -40,6 +42,21 @@ _REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"}
 _DATA_TYPES = {"int8", "uint8"}
 
 
+def _once(reason: Callable[[OpGraph, int], str | None]) -> Callable[[OpGraph, int], str | None]:
+    """Ask about each op of a graph once: every prediction names all reasons."""
+    known: weakref.WeakKeyDictionary[OpGraph, dict[int, str | None]] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(reason)
+    def ask(graph: OpGraph, op: int) -> str | None:
+        found = known.setdefault(graph, {})
+        if op not in found:
+            found[op] = reason(graph, op)
+        return found[op]
+
+    return ask
+
+
+@_once
 def blocking_reason(graph: OpGraph, op: int) -> str | None:
     """Why no file with this op can be compiled at all, or None.
 
@@ -62,6 +79,7 @@ def blocking_reason(graph: OpGraph, op: int) -> str | None:
     return size_block(graph.op_types[op], shapes, is_entry=is_entry)
 
 
+@_once
 def unsupported_reason(graph: OpGraph, op: int) -> str | None:
     """Why the compiler does not map an op, or None where nothing speaks against it.
 

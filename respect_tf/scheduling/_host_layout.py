@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -73,6 +73,12 @@ class Prices:
             floor_ms=costs.device.stage_ms * num_stages,
         )
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal prices."""
+        arrays = self.device_ms, self.host_ms, self.asked_ms
+        return *(one.tobytes() for one in arrays), self.room_ms, self.start_ms, self.floor_ms
+
     def in_bytes(self, parameter_bytes: npt.NDArray[Any]) -> Prices:
         """The same where an Edge TPU is asked for nothing but room for parameters."""
         size: Floats = parameter_bytes.astype(np.float64)
@@ -80,48 +86,75 @@ class Prices:
         return Prices(size, self.host_ms, none, math.inf, 0.0, 0.0)
 
 
-class _Estimate:
-    """What blocks of a row of phases take. `how` says what counts: the slowest stage, or all."""
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """Phases that follow each other in one block.
 
-    def __init__(self, phases: Sequence[Phase], prices: Prices, how: Literal["max", "sum"]) -> None:
-        self._prices, self._how = prices, how
-        sums = [
-            [math.fsum(values[phase.ops].tolist()) for phase in phases]
-            for values in (prices.device_ms, prices.host_ms, prices.asked_ms)
-        ]
-        self._device, self._host, self._asked = sums
-        self._largest = [float(prices.device_ms[phase.ops].max()) for phase in phases]
-        self._largest_on_host = [float(prices.host_ms[phase.ops].max()) for phase in phases]
+    Attributes:
+        last: The last one.
+        on_host: Whether they are on the host.
+        num_items: Stages that it may have at most.
+        costs: What it takes in 1, 2, ... stages, by the estimate. Milliseconds.
+        moved: Work on the host that an Edge TPU could do.
+    """
 
-    def device(self, phase: int, num_stages: int) -> float:
-        """A phase on Edge TPUs."""
-        prices = self._prices
-        streamed = max(0.0, self._asked[phase] - num_stages * prices.room_ms)
-        total = self._device[phase] + streamed
-        if self._how == "sum":
-            return total + num_stages * prices.start_ms
-        return self._floor(prices.start_ms + max(self._largest[phase], total / num_stages))
+    last: int
+    on_host: bool
+    num_items: int
+    costs: tuple[float, ...]
+    moved: float
 
-    def host(self, first: int, last: int, num_stages: int) -> float:
-        """Phases on the host."""
-        total = math.fsum(self._host[first : last + 1])
-        if self._how == "sum":
-            return total
-        largest = max(self._largest_on_host[first : last + 1])
-        return self._floor(max(largest, total / num_stages))
 
-    def moved(self, phases: Sequence[Phase], first: int, last: int) -> float:
-        """Work on the host that an Edge TPU could do."""
-        return math.fsum(self._host[p] for p in range(first, last + 1) if not phases[p].on_host)
+def _steps(
+    phases: Sequence[Phase], prices: Prices, num_stages: int, how: Literal["max", "sum"]
+) -> list[list[_Step]]:
+    """The blocks that may begin with each phase. `how`: the slowest stage counts, or all do."""
+    device, host, asked = (
+        [math.fsum(values[phase.ops].tolist()) for phase in phases]
+        for values in (prices.device_ms, prices.host_ms, prices.asked_ms)
+    )
+    counts = range(1, num_stages + 1)
 
-    def _floor(self, ms: float) -> float:
-        return max(ms, self._prices.floor_ms)
+    def shared(total: float, largest: float) -> tuple[float, ...]:
+        if how == "sum":
+            return (total,) * num_stages
+        return tuple(max(largest, total / count, prices.floor_ms) for count in counts)
+
+    found: list[list[_Step]] = []
+    for first, phase in enumerate(phases):
+        here: list[_Step] = []
+        if not phase.on_host:
+            largest = float(prices.device_ms[phase.ops].max())
+            costs = []
+            for count in counts:
+                total = device[first] + max(0.0, asked[first] - count * prices.room_ms)
+                if how == "sum":
+                    costs.append(total + count * prices.start_ms)
+                else:
+                    own = prices.start_ms + max(largest, total / count)
+                    costs.append(max(own, prices.floor_ms))
+            here.append(_Step(first, False, phase.num_items, tuple(costs), 0.0))
+        held, largest, some = 0, 0.0, False
+        for last in range(first, len(phases)):
+            held += phases[last].num_items
+            largest = max(largest, float(prices.host_ms[phases[last].ops].max()))
+            some |= phases[last].on_host
+            # Ops that have to be on the host are in the same block as those before them.
+            if some and not (last + 1 < len(phases) and phases[last + 1].on_host):
+                run = range(first, last + 1)
+                moved = math.fsum(host[p] for p in run if not phases[p].on_host)
+                taken = shared(math.fsum(host[first : last + 1]), largest)
+                here.append(_Step(last, True, held, taken, moved))
+        found.append(here)
+    return found
 
 
 # Cost, work moved to the host, stages on the host, how early those are; smaller is better.
 _Value = tuple[float, float, int, int]
 # Number of phases done, stages used, whether the last block was on the host, whether any was not.
 _State = tuple[int, int, bool, bool]
+# For each block, its first phase, the block, and how many stages it has.
+_Chain = tuple[tuple[int, _Step, int], ...]
 
 
 def good_layouts(
@@ -131,7 +164,7 @@ def good_layouts(
     *,
     how: Literal["max", "sum"],
     knows_host: bool,
-    allows: Callable[[Block, int], bool],
+    allows: Callable[[Block, int], bool] | None,
 ) -> list[tuple[Block, ...]]:
     """Ways to give stages to phases, by an estimate; some phases may move to the host.
 
@@ -142,13 +175,13 @@ def good_layouts(
         how: Whether the slowest stage counts, or all together.
         knows_host: Whether the objective counts work on the host. Where it does not, nothing moves
             there that need not.
-        allows: Whether constraints allow a block, and its first stage.
+        allows: Whether constraints allow a block, and its first stage; None if there are none.
 
     Returns:
         Layouts, each blocks in their order, the best one first; none where no layout has a stage on
         an Edge TPU.
     """
-    search = _Search(phases, _Estimate(phases, prices, how), num_stages, allows)
+    search = _Search(phases, _steps(phases, prices, num_stages, how), num_stages, allows)
     combine = max if how == "max" else sum
     found = []
     # More stages on the host than turns: where the host is the slowest, or nothing else is left.
@@ -156,7 +189,9 @@ def good_layouts(
         modest = search.run(_least_moved, combine, most_on_host=most_on_host)
         if modest is None:
             continue
-        fastest = search.run(tuple, combine, most_on_host=most_on_host) or modest
+        # No block of the fastest one costs more than all of that.
+        most = modest[0][0]
+        fastest = search.run(tuple, combine, most_on_host=most_on_host, limit=most) or modest
         if knows_host and modest[0][0] > fastest[0][0] * _AS_GOOD:
             if how == "max":
                 limit = fastest[0][0] * _AS_GOOD
@@ -177,11 +212,11 @@ class _Search:
     def __init__(
         self,
         phases: Sequence[Phase],
-        estimate: _Estimate,
+        steps: list[list[_Step]],
         num_stages: int,
-        allows: Callable[[Block, int], bool],
+        allows: Callable[[Block, int], bool] | None,
     ) -> None:
-        self._phases, self._estimate = phases, estimate
+        self._phases, self._steps = phases, steps
         self._num_stages, self._allows = num_stages, allows
 
     def run(
@@ -194,59 +229,46 @@ class _Search:
     ) -> tuple[_Value, tuple[Block, ...]] | None:
         """The layout whose value comes first, of those whose blocks are within the limit."""
         start: _State = (0, 0, False, False)
-        best: dict[_State, tuple[_Value, tuple[Block, ...]]] = {start: ((0.0, 0.0, 0, 0), ())}
+        best: dict[_State, tuple[_Value, tuple[float, ...], _Chain]] = {
+            start: ((0.0, 0.0, 0, 0), (), ())
+        }
         for done in range(len(self._phases)):
-            here = sorted(state for state in best if state[0] == done)
-            for state in here:
-                value, blocks = best[state]
-                for last, block, added in self._steps(state, most_on_host):
-                    if added[0] > limit:
-                        continue
-                    after: _State = (
-                        last + 1,
-                        state[1] + block.num_stages,
-                        block.on_host,
-                        state[3] or not block.on_host,
-                    )
-                    made = (
-                        combine((value[0], added[0])),
-                        value[1] + added[1],
-                        value[2] + added[2],
-                        value[3] + added[3],
-                    )
-                    if after not in best or order(made) < order(best[after][0]):
-                        best[after] = made, (*blocks, block)
+            for state in sorted(state for state in best if state[0] == done):
+                (cost, moved, on_host, early), _, chain = best[state]
+                _, used, after_host, any_on_device = state
+                room = self._num_stages - used
+                for step in self._steps[done]:
+                    if step.on_host and after_host:
+                        break  # they would be one block
+                    most = min(room, step.num_items)
+                    most = min(most, most_on_host) if step.on_host else most
+                    for count in range(1, most + 1):
+                        added = step.costs[count - 1]
+                        if added > limit or not self._is_allowed(done, step, count, used):
+                            continue
+                        after = step.last + 1, used + count, step.on_host, True
+                        if step.on_host:
+                            after = (*after[:3], any_on_device)
+                            value = cost, moved + step.moved, on_host + count, early + room
+                        else:
+                            value = cost, moved, on_host, early
+                        value = (combine((cost, added)), *value[1:])
+                        key, known = order(value), best.get(after)
+                        if known is None or key < known[1]:
+                            best[after] = value, key, (*chain, (done, step, count))
         ends = [
             best[state]
             for state in sorted(best)
             if state[0] == len(self._phases) and state[1] == self._num_stages and state[3]
         ]
-        return min(ends, key=lambda end: order(end[0]), default=None)
+        if not ends:
+            return None
+        value, _, chain = min(ends, key=lambda end: end[1])
+        return value, tuple(self._block(first, step, count) for first, step, count in chain)
 
-    def _steps(self, state: _State, most_on_host: int) -> Iterator[tuple[int, Block, _Value]]:
-        """The blocks that may come next: the last phase of each, the block, what it adds."""
-        done, used, after_host, _ = state
-        room = self._num_stages - used
-        phases, estimate = self._phases, self._estimate
-        phase = phases[done]
-        if not phase.on_host:
-            for count in range(1, min(room, phase.num_items) + 1):
-                block = Block(False, phase.ops, count)
-                if self._allows(block, used):
-                    yield done, block, (estimate.device(done, count), 0.0, 0, 0)
-        if after_host:
-            return
-        held = 0
-        for last in range(done, len(phases)):
-            held += phases[last].num_items
-            if not any(one.on_host for one in phases[done : last + 1]):
-                continue
-            if last + 1 < len(phases) and phases[last + 1].on_host:
-                continue  # it would have to be in this block
-            ops = np.sort(np.concatenate([one.ops for one in phases[done : last + 1]]))
-            moved = estimate.moved(phases, done, last)
-            for count in range(1, min(room, held, most_on_host) + 1):
-                block = Block(True, ops, count)
-                if self._allows(block, used):
-                    cost = estimate.host(done, last, count)
-                    yield last, block, (cost, moved, count, room)
+    def _is_allowed(self, first: int, step: _Step, count: int, used: int) -> bool:
+        return self._allows is None or self._allows(self._block(first, step, count), used)
+
+    def _block(self, first: int, step: _Step, count: int) -> Block:
+        ops = np.sort(np.concatenate([one.ops for one in self._phases[first : step.last + 1]]))
+        return Block(step.on_host, ops, count)

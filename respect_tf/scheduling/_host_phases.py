@@ -48,8 +48,8 @@ class HostSplit:
         on_host: bool [num_ops], ops that have to run on the host, with those that share a stage
             with them.
         groups: Ops that share a stage, beside `graph.colocated`.
-        layerings: The ops in turns of Edge TPU and host, first as early as they can be, then as
-            late.
+        layerings: The ops in turns of Edge TPU and host, as early as they can be, and as late where
+            that is something else.
     """
 
     graph: OpGraph
@@ -84,9 +84,8 @@ class HostSplit:
         item_on_host[item_of[wanted]] = True
         early = _levels(edges, item_on_host)
         late = _levels(num_items - 1 - edges[:, ::-1], item_on_host[::-1])[::-1]
-        layerings = [
-            _phases(item_of, levels, item_on_host) for levels in (early, late.max() + 1 - late)
-        ]
+        turns = {levels.tobytes(): levels for levels in map(_dense, (early, -late))}
+        layerings = [_phases(item_of, levels, item_on_host) for levels in turns.values()]
         return cls(
             graph=graph,
             item_of=item_of,
@@ -145,6 +144,11 @@ def _levels(edges: Ints, on_host: Bools) -> Ints:
         turn = levels[before] + (on_host[before] != on_host[after])
         levels[after] = max(levels[after], turn)
     return levels
+
+
+def _dense(levels: Ints) -> Ints:
+    """Levels as numbers without gaps, from 0."""
+    return np.unique(levels, return_inverse=True)[1].astype(np.int64)
 
 
 def _phases(item_of: Ints, levels: Ints, on_host: Bools) -> tuple[Phase, ...]:

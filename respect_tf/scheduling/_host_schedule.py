@@ -187,7 +187,7 @@ class _Maker:
             ops = np.arange(self._graph.num_ops, dtype=np.int64)
             yield [(Block(True, ops, self._num_stages),)]
             return
-        for prices in self._prices:
+        for prices in {one.key: one for one in self._prices}.values():
             for phases in self._split.layerings:
                 yield good_layouts(
                     phases,
@@ -195,7 +195,7 @@ class _Maker:
                     self._num_stages,
                     how=self._objective.combine,
                     knows_host=isinstance(self._objective, DeviceObjective),
-                    allows=self._allows,
+                    allows=self._allows if self._constraints else None,
                 )
 
     def _allows(self, block: Block, first: int) -> bool:
