@@ -15,6 +15,7 @@ from respect_tf.planning._chains import TIE
 from respect_tf.planning._table import HostTimes, StageTable
 from respect_tf.scheduling import Schedule
 from respect_tf.scheduling.parts import (
+    MAX_WORK,
     Bools,
     Budget,
     PairChains,
@@ -22,9 +23,6 @@ from respect_tf.scheduling.parts import (
     build_problem,
     some_nodes,
 )
-
-# benchmarks constants: half and twice the same.
-_WORK = 300_000_000
 
 
 def cut_within(
@@ -51,7 +49,7 @@ def cut_within(
     """
     started = time.perf_counter()
     times, shared = HostTimes(device), np.array(replicas)
-    problem, budget = build_problem(graph, 1, times), Budget(work=_WORK)
+    problem, budget = build_problem(graph, 1, times), Budget(work=MAX_WORK)
     nodes = some_nodes(problem, budget)
     table = StageTable(nodes, times, budget)
     table.ask(np.arange(len(table)))

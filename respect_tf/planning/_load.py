@@ -15,10 +15,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.planning._chains import SharedChains
 from respect_tf.planning._table import Column, HostTimes, StageTable
 from respect_tf.scheduling import Latency, Schedule
-from respect_tf.scheduling.parts import NUM_LIMITS, Budget, build_problem, some_nodes
-
-# benchmarks constants: half and twice the same.
-_WORK = 300_000_000
+from respect_tf.scheduling.parts import MAX_WORK, NUM_LIMITS, Budget, build_problem, some_nodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +58,7 @@ def ways_under_load(
     """
     device = first_device(objective.device)
     times = HostTimes(device)
-    problem, budget = build_problem(graph, 1, times), Budget(work=_WORK)
+    problem, budget = build_problem(graph, 1, times), Budget(work=MAX_WORK)
     table = StageTable(some_nodes(problem, budget), times, budget)
     table.ask(np.arange(len(table)))
     judge = _Judge(graph, device, checked_rate(objective.arrivals_per_second))

@@ -16,6 +16,7 @@ from respect_tf.planning._part import PlanPart
 from respect_tf.planning._table import LOOSER, HostTimes
 from respect_tf.scheduling import Schedule
 from respect_tf.scheduling.parts import (
+    MAX_WORK,
     Budget,
     BudgetExceededError,
     Floats,
@@ -33,9 +34,6 @@ _FEW = 64
 
 # Stages times hosts that a table may hold: 64 MB.
 _MAX_CELLS = 1 << 23
-
-# Work without a time limit, as `Budget` counts it: some seconds.
-_MAX_WORK = 300_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +83,7 @@ class PlanSearch:
         self.devices = devices_of(device)
         self._times = HostTimes(device)
         self.problem = build_problem(graph, 1, self._times)
-        self._budget = Budget(deadline, _MAX_WORK)
+        self._budget = Budget(deadline, MAX_WORK)
         nodes = self._all_nodes()
         self.is_complete = nodes is not None
         """Whether all boundaries are looked at."""

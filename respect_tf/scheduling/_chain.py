@@ -12,6 +12,9 @@ import time
 
 from respect_tf.scheduling._items import Ints
 
+# What may be done where no time limit is set: some seconds of work, the same on every machine.
+# benchmarks constants: half and twice the same.
+MAX_WORK = 300_000_000
 # Work is counted in pairs of candidates; listing an ideal takes as long as looking at some hundred.
 # benchmarks constants: half and twice the same.
 IDEAL_WORK = 250

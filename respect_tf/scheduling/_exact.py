@@ -9,16 +9,12 @@ from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._milp import improve_by_program, open_variables
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._proof import prove
+from respect_tf.scheduling._proof import MAX_NODES, MAX_OPEN, prove
 from respect_tf.scheduling._schedulers import solve_policy
 from respect_tf.scheduling._search import search_problem
 
 # Shares of the time left for the search, then for the proof, and then for an integer program.
 _SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
-
-# Integer programs are for what they solve in some seconds, and for twice as much where there is a
-# time limit; without one, they are given up after as many nodes.
-_MAX_OPEN, _MAX_NODES = 800, 20
 
 # Less than this is not worth building a program and loading HiGHS, in seconds.
 _LEAST_TIME = 1.5
@@ -42,7 +38,7 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
         return answer
     answer = prove(problem, answer, _part(deadline, _PROOF_SHARE))
     if _is_open(answer) and _is_for_program(problem, answer.chain, deadline):
-        max_nodes = _MAX_NODES if deadline == math.inf else None
+        max_nodes = MAX_NODES if deadline == math.inf else None
         until = _part(deadline, _PROGRAM_SHARE)
         answer = improve_by_program(problem, answer, None, until, max_nodes)
     if _is_open(answer) and time.perf_counter() < deadline < math.inf:
@@ -67,4 +63,4 @@ def _is_for_program(problem: Problem, known: Chain, deadline: float) -> bool:
         return False
     if deadline - time.perf_counter() < _LEAST_TIME / _PROGRAM_SHARE:
         return False
-    return open_variables(problem, known) <= (_MAX_OPEN if deadline == math.inf else 2 * _MAX_OPEN)
+    return open_variables(problem, known) <= (MAX_OPEN if deadline == math.inf else 2 * MAX_OPEN)

@@ -39,21 +39,19 @@ _FEW, _FEW_ROUNDS = 32, 4
 # benchmarks constants: half -1 proofs, +1.04 % gap, 1.55 times the time; twice the same.
 _MAX_NODES = 2000
 
-# True values asked for in a first round to prove the optimum, and for the first look; twice as many
-# in each of some more rounds. With those of the best chain alone, the same proofs take 1.8 to 2.3
-# times as long.
-# benchmarks constants, each: half and twice the same.
-_ROUND, _FEW_ASKED, _MOST_DOUBLED = 150, 50, 3
+# True values asked for after the first round, twice as many in each later one. With those of the
+# best chain alone, the same proofs take 1.8 to 2.3 times as long.
+# benchmarks constants: half and twice the same.
+_ROUND = 150
 
 # Costs are equal up to this factor; rounds that a tie may take where the search took fewer.
 _TIE = 1 + 1e-9
 # benchmarks constants: half and twice the same.
 _LEAST_TIE_ROUNDS = 8
 
-# Of more pairs than these, such a part is looked at closely before the others. Without closer
-# bounds, the same proofs take 1.1 to 1.2 times as long.
-# benchmarks constants, each: half and twice the same.
-_MANY, _SHARE = 4000, 0.2
+# Such a part of all pairs is looked at closely before the others. Without closer bounds, the same
+# proofs take 1.1 to 1.2 times as long.
+_FIRST_PART = 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,14 +86,14 @@ def search_pairs(
     few = max(_FEW, 2 * nodes.problem.num_stages)
     if len(nodes) > 2 * few and upper == math.inf:
         first = _PairSearch(nodes.few(few), budget, math.inf)
-        first.look(_FEW_ROUNDS, _FEW_ASKED)
+        first.look(_FEW_ROUNDS)
     try:
         search = _PairSearch(nodes, budget, upper if first is None else first.bound)
     except BudgetExceededError:
         if first is None or first.best is None:
             raise
         return first.found(0.0)
-    is_complete = search.look(sys.maxsize, _ROUND)
+    is_complete = search.look(sys.maxsize)
     if search.best is not None:
         if is_complete and settle:
             with contextlib.suppress(BudgetExceededError):  # the proof is complete by now
@@ -141,23 +139,23 @@ class _PairSearch:
         """What the best chain costs in any search, infinite if none is known."""
         return math.inf if self.best is None else self.upper + 2 * self.rounding
 
-    def look(self, num_rounds: int, most_asked: int) -> bool:
+    def look(self, num_rounds: int) -> bool:
         """Look for the best chain.
 
         Args:
             num_rounds: Number of rounds at most.
-            most_asked: True values asked for in the first of them, beside those of the best chain
-                by bounds.
 
         Returns:
             Whether there surely is no better one.
         """
+        most_asked = 0  # beside those of the best chain by bounds
         with contextlib.suppress(BudgetExceededError):
             for number in range(num_rounds):
-                if not self._round(most_asked << min(number - 1, _MOST_DOUBLED) if number else 0):
+                if not self._round(most_asked):
                     return True
                 if number == 0:
                     self._look_closely()
+                most_asked = max(_ROUND, 2 * most_asked)
         return False
 
     def break_ties(self) -> None:
@@ -198,12 +196,10 @@ class _PairSearch:
         stages = self._chains.stages
         by_size = sorted(range(self._num_stages), key=lambda stage: len(stages[stage]))
         sizes = np.cumsum([len(stages[stage]) for stage in by_size])
-        looked = np.zeros(0, np.int64)
-        if sizes[-1] > _MANY:
-            first = by_size[: max(1, int((sizes <= _SHARE * sizes[-1]).sum()))]
-            looked = np.unique(np.concatenate([stages[stage] for stage in first]))
-            self._values.look_closely(looked)
-            self._rule_out()
+        first = by_size[: max(1, int((sizes <= _FIRST_PART * sizes[-1]).sum()))]
+        looked = np.unique(np.concatenate([stages[stage] for stage in first]))
+        self._values.look_closely(looked)
+        self._rule_out()
         self._values.look_closely(np.setdiff1d(np.concatenate(stages), looked))
 
     def _rule_out(self) -> tuple[float, list[Floats]]:

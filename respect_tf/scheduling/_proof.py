@@ -9,7 +9,7 @@ import time
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._milp import open_variables, search_window
@@ -18,10 +18,9 @@ from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import Problem
 
-# What may be done without a time limit, some seconds of work, the same on every machine: in pairs
-# of ideals, and in the unit of compiled loops, which takes longer.
-# benchmarks constants, each: half and twice the same.
-_MAX_WORK, _LOOP_WORK = 300_000_000, 100_000_000
+# `MAX_WORK` in the unit of compiled loops, which takes longer.
+# benchmarks constants: half and twice the same.
+_LOOP_WORK = 100_000_000
 # benchmarks constants: half and twice the same.
 _MAX_CELLS = 300_000_000  # for all boundaries
 
@@ -32,9 +31,9 @@ _FEW_IDEALS, _FEW_PER_ITEM, _QUICK_WORK = 512, 3, 40_000_000
 # benchmarks constants: half and twice the same.
 _MOST_FEW = 2000
 
-# An integer program of so many open variables may find a schedule that keeps the constraints, in so
-# many nodes, where no order at hand can be cut into one.
-_MAX_OPEN, _MAX_NODES = 800, 20
+# Integer programs are for what they solve in some seconds, of twice as many open variables where
+# there is a time limit; without one, they are given up after so many nodes.
+MAX_OPEN, MAX_NODES = 800, 20
 
 
 def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
@@ -52,7 +51,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
             with contextlib.suppress(BudgetExceededError):
                 best = search.best_within(best.cost, budget, math.inf) or best
         return Answer(best, min(low, best.cost))
-    budget = Budget(deadline, math.inf if is_limited else _MAX_WORK, _cells(problem))
+    budget = Budget(deadline, math.inf if is_limited else MAX_WORK, _cells(problem))
     found = _in_pairs(problem, budget, budget.work)
     if found is None:
         return answer
@@ -62,7 +61,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
 
 def prove_quickly(problem: Problem, deadline: float) -> Answer | None:
     """The optimum of an objective that is no sum, if it can be proved with little work."""
-    budget = Budget(deadline, math.inf if math.isfinite(deadline) else _MAX_WORK, _cells(problem))
+    budget = Budget(deadline, math.inf if math.isfinite(deadline) else MAX_WORK, _cells(problem))
     found = _in_pairs(problem, budget, _QUICK_WORK)
     return found if found is not None and found.lower_bound >= found.chain.cost else None
 
@@ -115,9 +114,9 @@ def first_schedule(problem: Problem, deadline: float) -> Answer:
             if found is None:
                 raise _none_keeps(problem)
             return answer_of(problem, found.stages)
-    if problem.linear.exact and open_variables(problem, None) <= _MAX_OPEN:
+    if problem.linear.exact and open_variables(problem, None) <= MAX_OPEN:
         with contextlib.suppress(SolverError, ScheduleError):
-            return search_window(problem, None, None, deadline, max_nodes=_MAX_NODES)
+            return search_window(problem, None, None, deadline, max_nodes=MAX_NODES)
     raise ScheduleError(
         f"No schedule of {problem.num_stages} stages that keeps the constraints was found before "
         "the search gave up, which does not prove that there is none. Loosen the constraints, or "

@@ -24,11 +24,11 @@ _REACHES = (0, 1, 2, 10**6)
 # benchmarks constants: half +0.11 % cost, +0.14 % gap; twice +0.39 % crossing bytes.
 _DEPTHS = (1, 2, 3, 4, 6, 8)
 
-# Items that may cross a boundary, at first and at least and at most; there are fewer of them after
+# Items that may cross a boundary, at first and at most; there are fewer of them after
 # a neighbourhood that was too large to be searched with so much work, and more after a small one.
-# benchmarks constants: _FIRST half +0.01 % cost; twice +0.20 % crossing bytes. _FEWEST half and
-#   twice the same. _MOST half and twice the same.
-_FIRST, _FEWEST, _MOST = 10, 4, 60
+# benchmarks constants: _FIRST half +0.01 % cost; twice +0.20 % crossing bytes. _MOST half and
+#   twice the same.
+_FIRST, _MOST = 10, 60
 # benchmarks constants: _FEWER half +0.06 % cost, +0.06 % gap; twice +0.12 % cost, +0.14 % gap.
 #   _MORE half +0.07 % cost, +0.10 % gap; twice +0.02 % cost.
 _FEWER, _MORE = 0.9, 1.05
@@ -86,7 +86,7 @@ class Bands:
             factor = _FEWER
         elif budget.spent < _LITTLE_WORK:
             factor = _MORE
-        self._num_items = min(max(self._num_items * factor, _FEWEST), _MOST)
+        self._num_items = min(max(self._num_items * factor, 1.0), _MOST)
         return budget.spent
 
     def _base(self) -> Chain:

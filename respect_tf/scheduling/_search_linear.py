@@ -34,14 +34,10 @@ _MAX_CELLS = 200_000_000
 # benchmarks constants, each: half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
 _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
-# Moves per item from which on more rounds may be in vain.
-# benchmarks constants: half and twice the same.
-_THOROUGH = 1000
-
 # Rounds after which moves are over if none of them found anything better.
-# benchmarks constants: _PATIENCE half +0.07 % cost, +0.12 % gap, 0.85 times the time; twice 1.29
-#   times the time. _QUICKLY half 0.84 times the time; twice 1.31 times the time.
-_PATIENCE, _QUICKLY = 10, 8
+# benchmarks constants: half +0.07 % cost, +0.12 % gap, 0.85 times the time; twice 1.29 times the
+#   time.
+_PATIENCE = 10
 # Of more items than are cut at once: with 8, 10,000 ops in random layers end 1.10 % above the bound
 # in place of 1.18 %, after twice the time.
 # benchmarks constants: half the same; twice -0.22 % crossing bytes, 1.48 times the time.
@@ -59,7 +55,6 @@ class LinearSearch:
         self._problem, self._deadline = problem, deadline
         self._num_moves = budget * problem.num_items
         self._is_limited = math.isfinite(deadline)
-        self._is_thorough = self._is_limited or budget >= _THOROUGH
         self._rounds = Rounds(problem, seed)
         self._seed = seed
         self._ideals: IdealSearch | None = None
@@ -110,9 +105,8 @@ class LinearSearch:
             share: The part of the time left.
         """
         rounds, deadline, stale = self._rounds, self._part_of_time(share), 0
-        patience = _PATIENCE if self._is_thorough else _QUICKLY
-        if self._problem.num_items > SWEPT and not self._is_limited:
-            patience = _HASTILY
+        is_large = self._problem.num_items > SWEPT and not self._is_limited
+        patience = _HASTILY if is_large else _PATIENCE
         while not rounds.is_solved and (self._is_limited or stale < patience):
             if time.perf_counter() > deadline or (not self._is_limited and num_moves <= 0):
                 return

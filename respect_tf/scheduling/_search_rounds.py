@@ -42,14 +42,12 @@ _FIRST_POWER, _LAST_POWER = 4, 5
 # benchmarks constants: half +0.30 % crossing bytes; twice the same.
 _CUT_AT_ONCE = 300
 
-# Cuts of orders that cost more than the best one by this factor are no place to begin; in large
-# graphs, where all orders are alike, by the second one.
-# benchmarks constants: _WORST_START half and twice the same. _WORST_LARGE half and twice the same.
-#   _LARGE half the same; twice 1.14 times the time.
-_WORST_START, _WORST_LARGE, _LARGE = 1.15, 1.02, 2000
-# benchmarks constants: _MOST_STARTS half and twice the same. _MOST_FOUND half +0.01 % cost, 1.15
-#   times the time; twice +0.14 % cost (worst +3.0), +0.15 % gap.
-_MOST_STARTS, _MOST_FOUND = 12, 10
+# Cuts of orders that cost more than the best one by this factor are no place to begin; of more
+# items, where all orders are alike, by the second one.
+# benchmarks constants, each: half and twice the same.
+_WORST_START, _WORST_LARGE = 1.15, 1.02
+# benchmarks constants: half +0.01 % cost; twice +0.14 % cost (worst +3.0), +0.15 % gap.
+_MOST_FOUND = 10
 
 
 class Rounds:
@@ -98,13 +96,13 @@ class Rounds:
     def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
         limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
-        worst = _WORST_START if self.problem.num_items < _LARGE else _WORST_LARGE
+        is_large = self.problem.num_items > _CUT_AT_ONCE
+        worst = _WORST_LARGE if is_large else _WORST_START
         if self.problem.num_items > SWEPT:  # what is worse is known after one sweep
             worst = 1.0
         for order in orders:
             if self.found and time.perf_counter() > deadline:
                 break
-            is_large = self.problem.num_items > _CUT_AT_ONCE
             if limit == np.inf and (is_large or np.isfinite(deadline)):
                 self._add_balanced(order)
                 limit = min((chain.cost * (1 + 1e-9) for chain in self.found), default=limit)
@@ -115,7 +113,7 @@ class Rounds:
             self.add(chain)
             if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
                 self._starts.append(chain)
-        self._starts = sorted(self._starts, key=_quality)[:_MOST_STARTS]
+        self._starts.sort(key=_quality)
 
     def _add_balanced(self, order: Ints) -> None:
         balanced = balanced_chain(self.problem, order)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from respect_tf.device import checked_rate
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._chain import MAX_WORK, Budget
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._pair_chains import PairChains
@@ -26,8 +26,6 @@ from respect_tf.scheduling._schedule import Schedule
 # Limits that are looked at between the fastest pipeline and one that can just keep up.
 # benchmarks constants: half the same; twice 1.18 times the time.
 NUM_LIMITS = 12
-# benchmarks constants: half and twice the same.
-_WORK = 300_000_000
 
 
 def schedule_under_load(
@@ -68,7 +66,7 @@ def _cuts(graph: OpGraph, objective: Latency, num_stages: int) -> Iterator[npt.N
     slowest = Throughput(objective.device, num_stages)
     latency = Latency(objective.device, num_stages)
     problem = build_problem(graph, num_stages, slowest)
-    budget = Budget(work=_WORK)
+    budget = Budget(work=MAX_WORK)
     nodes = some_nodes(problem, budget)
     pairs = nodes.pairs(np.triu(np.ones((len(nodes), len(nodes)), bool), 1), budget)
     batch = nodes.batch(pairs)

@@ -1,7 +1,7 @@
 """What plans build on: boundaries as nodes, stages as pairs of them, chains, and their costs."""
 
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._chain import Budget, BudgetExceededError
+from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError
 from respect_tf.scheduling._device_objectives import (
     DeviceObjective,
     ReplicatedThroughput,
@@ -17,6 +17,7 @@ from respect_tf.scheduling._problem import Bools, Floats, build_problem
 from respect_tf.scheduling._under_load import NUM_LIMITS
 
 __all__ = [
+    "MAX_WORK",
     "NUM_LIMITS",
     "Bools",
     "Budget",

@@ -96,7 +96,7 @@ def devices(draw):
     graph=loaded_graphs(),
     num_stages=st.integers(1, 4),
     device=devices(),
-    # With and without looks at few nodes and pairs first, which such graphs do not need.
+    # With and without a look at few nodes first, which such graphs do not need.
     few=st.sampled_from([2, 48]),
 )
 def test_exact_finds_the_best_of_all_schedules(objective, graph, num_stages, device, few):
@@ -105,7 +105,6 @@ def test_exact_finds_the_best_of_all_schedules(objective, graph, num_stages, dev
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_pair_search, "_FEW", few)
-        patch.setattr(_pair_search, "_MANY", few)
         found = schedule(graph, num_stages, "exact", objective=objective, device=device)
     least, least_moved = expected
     assert found.status == "optimal"
@@ -326,7 +325,6 @@ def test_ops_on_the_cpu_cost_what_the_prediction_says(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_pair_search, "_FEW", few)
-        patch.setattr(_pair_search, "_MANY", few)
         found = schedule(graph, num_stages, "exact", objective=objective, device=device)
     assert found.status == "optimal"
     assert found.cost == pytest.approx(expected[0], rel=2e-9)

@@ -168,7 +168,7 @@ def test_no_budget_leads_to_a_wrong_claim(graph, num_stages, max_work):
     if expected is None:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof_module, "_MAX_WORK", max_work)
+        patch.setattr(proof_module, "MAX_WORK", max_work)
         found = schedule(graph, num_stages, "exact", objective=objective)
     assert found.lower_bound <= expected[0] <= found.cost
     if found.status == "optimal":
@@ -258,7 +258,7 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
 
 def test_compiled_loops_prove_what_has_many_ideals(monkeypatch):
     graph = random_graph("fpn", 100, seed=0)
-    monkeypatch.setattr(exact_module, "_MAX_OPEN", 0)  # no integer program
+    monkeypatch.setattr(exact_module, "MAX_OPEN", 0)  # no integer program
     found = schedule(graph, 4, "exact", objective=PeakMemory(1.0))
     assert (found.cost, found.status) == (4_122_334, "optimal")
 
