@@ -12,16 +12,16 @@ from respect_tf.scheduling._chain import Budget
 _WORK_PER_SECOND = 4e7
 
 # How far the limit rises above the lower bound: at first this part of the way to a known cost, then
-# by factors: boldly while that costs little work, less so while it costs hardly more than the step
-# before. Steps of less than a part of the known cost are no use.
+# by factors: boldly while that costs little work. Steps of less than a part of the known cost are
+# no use.
 # benchmarks constants: FIRST_STEP half +0.35 % gap; twice -0.29 % gap. _LEAST_STEP half and twice
 #   the same.
 FIRST_STEP, _LEAST_STEP = 1 / 24, 3e-4
 # benchmarks constants: _FAR half +0.65 % gap; twice +0.18 % gap. _NEAR half +1.49 % gap, 0.89 times
 #   the time; twice +0.44 % gap.
-_FAR, _FARTHER, _NEAR = 6.0, 2.5, 1.5
-# benchmarks constants, each: half and twice the same.
-_LITTLE_WORK, _SOME_WORK, _LITTLE_GROWTH = 50_000, 200_000, 1.3
+_FAR, _NEAR = 6.0, 1.5
+# benchmarks constants: half and twice the same.
+_LITTLE_WORK = 50_000
 
 # Where there is so much work to do, a limit may take so many times as much as the one before it, or
 # so much of the budget. Where that does not last, the step shrinks, and the next limit may take
@@ -47,11 +47,8 @@ class Pace:
 
     def after(self, work: float) -> Pace:
         """The next step, after a limit that took some work."""
-        too_much = self.growth > _LIMIT_GROWTH
-        if too_much or work >= max(_LITTLE_WORK, _LITTLE_GROWTH * self.work):
-            factor = _NEAR
-        else:
-            factor = _FAR if work < _SOME_WORK else _FARTHER
+        is_little = work < _LITTLE_WORK and self.growth <= _LIMIT_GROWTH
+        factor = _FAR if is_little else _NEAR
         return Pace(factor * self.step, work, self.growth)
 
     def shorter(self, step: float) -> Pace:

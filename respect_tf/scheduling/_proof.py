@@ -24,12 +24,9 @@ _LOOP_WORK = 100_000_000
 # benchmarks constants: half and twice the same.
 _MAX_CELLS = 300_000_000  # for all boundaries
 
-# What a proof before a search may take: of so many ideals or ideals per item, all that is allowed;
-# of more, some tenths of a second.
-# benchmarks constants, each: half and twice the same.
-_FEW_IDEALS, _FEW_PER_ITEM, _QUICK_WORK = 512, 3, 40_000_000
+# What a proof before a search may take: some tenths of a second.
 # benchmarks constants: half and twice the same.
-_MOST_FEW = 2000
+_QUICK_WORK = 40_000_000
 
 # Integer programs are for what they solve in some seconds, of twice as many open variables where
 # there is a time limit; without one, they are given up after so many nodes.
@@ -52,7 +49,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
                 best = search.best_within(best.cost, budget, math.inf) or best
         return Answer(best, min(low, best.cost))
     budget = Budget(deadline, math.inf if is_limited else MAX_WORK, _cells(problem))
-    found = _in_pairs(problem, budget, budget.work)
+    found = _in_pairs(problem, budget)
     if found is None:
         return answer
     best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
@@ -61,8 +58,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
 
 def prove_quickly(problem: Problem, deadline: float) -> Answer | None:
     """The optimum of an objective that is no sum, if it can be proved with little work."""
-    budget = Budget(deadline, math.inf if math.isfinite(deadline) else MAX_WORK, _cells(problem))
-    found = _in_pairs(problem, budget, _QUICK_WORK)
+    found = _in_pairs(problem, Budget(deadline, _QUICK_WORK, _cells(problem)))
     return found if found is not None and found.lower_bound >= found.chain.cost else None
 
 
@@ -70,14 +66,12 @@ def _cells(problem: Problem) -> int:
     return _MAX_CELLS // problem.num_stages
 
 
-def _in_pairs(problem: Problem, budget: Budget, work: float) -> Answer | None:
-    """The best chain of ideals: `work` is what may be done where they are not few."""
+def _in_pairs(problem: Problem, budget: Budget) -> Answer | None:
+    """The best chain of ideals, where these are not too many."""
     try:
         nodes = find_nodes(problem, budget)
         if nodes is None:
             return None
-        if len(nodes) > max(_FEW_IDEALS, min(_FEW_PER_ITEM * problem.num_items, _MOST_FEW)):
-            budget = dataclasses.replace(budget, work=min(budget.work, budget.spent + work))
         found = search_pairs(nodes, budget)
     except BudgetExceededError:
         return None
