@@ -103,11 +103,7 @@ class CutSearch:
         return max(first, self._bound(network.part(before, network.after, rest)))
 
     def nodes(self, known: list[Ints]) -> IdealNodes:
-        """The boundaries that were come across and those of schedules that are known.
-
-        Args:
-            known: Stages of items, int64 [num_items] each.
-        """
+        """The boundaries that were come across and those of known schedules of items."""
         problem = self._problem
         rows = [np.frombuffer(row, bool) for row in sorted(self._found)]
         for stages in known:

@@ -66,14 +66,10 @@ def least_busy(costs: DeviceCosts) -> Floats:
 
 
 def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
-    """Sums that the cost of no schedule with a stage is below.
+    """Sums, scaled, that the cost of no schedule with a stage is below.
 
     The second, where there is one, has the parameters that an empty chip has no room for: each op's
     is charged as if it were streamed, and a chip full of them is given back.
-
-    Args:
-        costs: The costs of the graph on a device.
-        scale: What a millisecond counts.
     """
     graph, chip = costs.graph, costs.chip
     enter = scale * costs.enter_ms_per_byte * graph.tensor_bytes.astype(np.float64)

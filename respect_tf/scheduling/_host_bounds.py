@@ -62,10 +62,7 @@ def host_bound(
 def _shared_out(chip: Floats, host: Floats, num_stages: int) -> float:
     """The least time of stages of both kinds that can do all the work, in ms.
 
-    Args:
-        chip: What each item takes on an Edge TPU; infinite where it has to be on the host.
-        host: What it takes on the host.
-        num_stages: Number of stages.
+    What items take on an Edge TPU is infinite where they have to be on the host.
     """
     forced = np.isinf(chip)
     base = float(host[forced].sum())
@@ -106,12 +103,7 @@ def chip_bound(
 ) -> int | float:
     """The same for an objective that knows the chip alone, where nothing else is on the host.
 
-    Args:
-        graph: The graph.
-        objective: What is minimised.
-        num_chips: Number of stages on Edge TPUs at most.
-        on_host: bool [num_ops], the ops on the host.
-        item_of: int64 [num_ops], ops of one number share a stage.
+    There are at most `num_chips` stages on Edge TPUs.
     """
     costs = np.asarray(objective.for_stages(num_chips).linear_cost(graph).op_costs)
     is_whole = bool(np.issubdtype(costs.dtype, np.integer))

@@ -39,11 +39,7 @@ class Cut:
 class BlockCutter:
     """Cuts blocks; those that it knows it does not cut again.
 
-    Args:
-        split: The graph and what has to run on the host.
-        constraints: What the whole schedule has to keep.
-        solve: Cuts a part of the graph into stages on Edge TPUs.
-        host_ms: float64 [num_ops], what ops take on the host.
+    `host_ms` is what ops take on the host, float64 [num_ops].
     """
 
     def __init__(

@@ -166,16 +166,10 @@ def good_layouts(
     knows_host: bool,
     allows: Callable[[Block, int], bool] | None,
 ) -> list[tuple[Block, ...]]:
-    """Ways to give stages to phases, by an estimate; some phases may move to the host.
+    """Ways to give all stages to alternating phases, by an estimate; some may move to the host.
 
-    Args:
-        phases: Alternating phases.
-        prices: What ops take.
-        num_stages: How many stages there are, all of which get an op.
-        how: Whether the slowest stage counts, or all together.
-        knows_host: Whether the objective counts work on the host. Where it does not, nothing moves
-            there that need not.
-        allows: Whether constraints allow a block, and its first stage; None if there are none.
+    Where the objective does not know work on the host, nothing moves there that need not.
+    `allows` says whether constraints allow a block, and its first stage; None if there are none.
 
     Returns:
         Layouts, each blocks in their order, the best one first; none where no layout has a stage on

@@ -69,24 +69,13 @@ def schedule_with_host(
     solve: Solve,
     scheduler: str,
 ) -> Schedule:
-    """A schedule whose CPU stages hold all ops that have to run on the host.
+    """A checked schedule whose CPU stages hold all ops that have to run on the host.
 
     The ops come in turns of Edge TPU and host; how many stages each turn gets, and what else moves
     to the host because that pays or because there are too few stages, is estimated first and then
     improved by what is predicted. Each turn on Edge TPUs is cut by the scheduler that was asked
-    for.
-
-    Args:
-        split: The graph and the ops that have to run on the host.
-        num_stages: Number of stages, those on the host included.
-        objective: What to minimise.
-        constraints: What the schedule has to keep.
-        solve: Cuts a part of the graph into stages on Edge TPUs.
-        scheduler: Its name.
-
-    Returns:
-        A schedule, checked by code of its own. Its bound, where there is one, is one for all
-        schedules.
+    for. Stages on the host count among `num_stages`; the bound, where there is one, is one for all
+    schedules.
 
     Raises:
         ScheduleError: There are too few stages for one on an Edge TPU, or more than ops, or no

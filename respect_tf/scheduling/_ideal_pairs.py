@@ -16,16 +16,12 @@ _BLOCK_ROWS = 24
 
 
 def nested(ideals: Ideals, allowed: Bools) -> tuple[Ints, Ints]:
-    """Ideals and larger ones that hold them, of the pairs that are allowed.
+    """Ideals and larger ones that hold them, of the pairs that are allowed, by rows.
 
     Most are far apart: the items of one are all among the first ones, that the other has.
 
-    Args:
-        ideals: The ideals.
-        allowed: bool [num_ideals, num_ideals].
-
     Returns:
-        Rows and columns, int64 [num_pairs] each, by rows.
+        Rows and columns, int64 [num_pairs] each.
     """
     num_items = ideals.problem.num_items
     bits = ideals.rows.T  # [num_items, num_ideals]
@@ -51,19 +47,11 @@ def nested(ideals: Ideals, allowed: Bools) -> tuple[Ints, Ints]:
 def bytes_between(
     ideals: Ideals, rows: Ints, columns: Ints, budget: Budget
 ) -> tuple[Floats, Floats, Floats]:
-    """Bytes that enter and that leave stages between ideals, and what leaves weighs.
-
-    Each [num_pairs].
+    """Bytes that enter and leave stages between ideals, and what leaves weighs. [num_pairs] each.
 
     What waits for readers after the earlier ideal enters, but for what no op of the stage reads;
     and what waits after the later one leaves, but for what was made before the stage. Both
     exceptions wait after both ideals, which is rare where these are far apart.
-
-    Args:
-        ideals: The ideals.
-        rows: The earlier ideal of each pair, int64 [num_pairs].
-        columns: The later one, which holds it.
-        budget: What may be used.
     """
     problem = ideals.problem
     budget.check_cells(16 * len(ideals) ** 2)
@@ -84,12 +72,8 @@ def bytes_between(
 def _shared_features(ideals: Ideals, sizes: Floats, leaving: Floats) -> tuple[Bools, Floats]:
     """What two ideals share if a tensor waits after both, and is not read in between.
 
-    Then as many of its readers are in both: none, if it has one reader.
-
-    Args:
-        ideals: The ideals.
-        sizes: Bytes of tensors that may wait, [num_tensors].
-        leaving: Bytes and weights, 0 for those that leave no stage, [2, num_tensors].
+    Then as many of its readers are in both: none, if it has one reader. `leaving` are bytes and
+    weights of tensors, 0 for those that leave no stage, [2, num_tensors].
 
     Returns:
         Features, bool [num_features, num_ideals]; and bytes of tensors that wait and are not read,
@@ -114,12 +98,7 @@ def _shared_features(ideals: Ideals, sizes: Floats, leaving: Floats) -> tuple[Bo
 def _shared_sums(bits: Bools, amounts: Floats) -> Floats:
     """Sums of amounts over the features that two ideals share, the second no smaller.
 
-    Args:
-        bits: [num_features, num_ideals].
-        amounts: [num_amounts, num_features].
-
-    Returns:
-        float64 [num_amounts, num_ideals, num_ideals].
+    float64 [num_amounts, num_ideals, num_ideals].
     """
     some = np.flatnonzero(amounts.any(axis=0) & (bits.sum(axis=1) > 1))
     bits, amounts = bits[some], amounts[:, some, None]

@@ -66,14 +66,10 @@ class Found:
 def search_pairs(
     nodes: Nodes, budget: Budget, upper: float = math.inf, *, settle: bool = True
 ) -> Found:
-    """Find the best chain of nodes, ties broken as `Schedule` says.
+    """Find the best chain of nodes, ties broken as `Schedule` says if they are to be settled.
 
-    Args:
-        nodes: The nodes.
-        budget: What may be used. Where it does not last, the best chain known is returned, with a
-            lower bound.
-        upper: What some chain of these nodes is known to cost at most.
-        settle: Whether to break ties.
+    `upper` is what some chain of these nodes is known to cost at most. Where the budget does not
+    last, the best chain known is returned, with a lower bound.
 
     Raises:
         BudgetExceededError: The budget did not even last to find a chain.
@@ -151,9 +147,6 @@ class _PairSearch:
         """Make the best chain that of all that cost the least, as `Schedule` says.
 
         To find the fewest streamed bytes may take as many rounds as the search took.
-
-        Raises:
-            BudgetExceededError: It takes too long.
         """
         limit = self.upper * _TIE + self.rounding
         rounds = max(_LEAST_TIE_ROUNDS, self._num_rounds)
@@ -244,11 +237,8 @@ class _PairSearch:
         """Pairs whose true values decide soonest which chains are left.
 
         Every chain has one pair of each stage: the stages with fewest pairs come first; then the
-        pairs that bound the cost, dear ones before cheap ones.
-
-        Args:
-            totals: The least cost of a chain with each pair as its stage.
-            most: Number of pairs.
+        pairs that bound the cost, dear ones before cheap ones. Totals are the least cost of a chain
+        with each pair as its stage.
         """
         values = self._values
         least: Floats = np.full(len(self._pairs), np.inf)

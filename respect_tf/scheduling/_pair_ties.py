@@ -26,18 +26,10 @@ _ROUNDING = 1e-12
 def best_pairs(
     chains: PairChains, values: PairValues, limit: float, num_rounds: int, budget: Budget
 ) -> Ints:
-    """The best chain of all that keep a limit. int64 [num_stages], pairs.
+    """The best chain of all that keep a limit, which some chain keeps. int64 [num_stages], pairs.
 
-    Args:
-        chains: The chains; those that do not keep the limit are left out.
-        values: What pairs cost; some more are asked for.
-        limit: What stages may cost, and put on what they share, together; some chain keeps it.
-        num_rounds: How often values may be asked for to find the fewest streamed bytes; where that
-            is not enough, the chain with fewest crossing bytes is the best.
-        budget: What may be used.
-
-    Raises:
-        BudgetExceededError: It takes too long.
+    So many rounds, values may be asked for to find the fewest streamed bytes; where that is not
+    enough, the chain with fewest crossing bytes is the best.
     """
     crossing = values.pairs.entering + values.pairs.leaving
     found = _best(chains, values, [values.streamed, crossing], limit, num_rounds, budget)

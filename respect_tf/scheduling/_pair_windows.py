@@ -20,10 +20,6 @@ def find_windows(nodes: Nodes, upper: float) -> Bools:
     What is before a boundary after k stages costs at most k times what a stage may, and what is
     after it as often as there are stages left. Without this, 36 proofs of six models take 1.4 to
     1.8 times as long.
-
-    Args:
-        nodes: The nodes.
-        upper: What a chain may cost.
     """
     num_stages, objective = nodes.problem.num_stages, nodes.problem.objective
     windows = np.zeros((num_stages + 1, len(nodes)), bool)

@@ -45,16 +45,11 @@ _OTHERS = 4
 
 
 class Bands:
-    """Improves the best schedules of some rounds.
+    """Improves the best schedules of some rounds, with complete search.
 
     A neighbourhood is that of some items near some boundaries, which may cross them or not: an
     order ideal for each boundary, between the smallest and the largest one. All combinations are
     looked at (large neighbourhood search, Shaw 1998, by dynamic programming).
-
-    Args:
-        rounds: What is known, and is added to.
-        ideals: The complete search.
-        seed: 0 or more.
     """
 
     def __init__(self, rounds: Rounds, ideals: IdealSearch, seed: int) -> None:

@@ -21,14 +21,10 @@ _MAX_STEPS = 30_000_000
 def narrow(
     intervals: Intervals, known: Chain, deadline: float, most: float = math.inf
 ) -> tuple[Chain, Bools | None]:
-    """Bisect on the cost limit until few positions are left.
+    """Bisect on the cost limit, from a known cut on, until few positions are left.
 
-    Args:
-        intervals: The order.
-        known: A cut of it.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-        most: Cuts that cost more are of no use: where all do, one sweep shows it, and the known one
-            is returned.
+    Cuts that cost more than `most` are of no use: where all do, one sweep shows it, and the known
+    one is returned.
 
     Returns:
         The best cut found, and positions that hold every cut that costs no more,
@@ -83,10 +79,7 @@ def _num_steps(intervals: Intervals, allowed: Bools, limit: float) -> int:
 class _Sweep:
     """Finds how far chains within a cost limit get, from the first item on or from the last.
 
-    Args:
-        intervals: The order.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-        backward: Begin with the last item: positions then count from the end.
+    From the last, positions count from the end.
     """
 
     def __init__(self, intervals: Intervals, deadline: float, *, backward: bool) -> None:
