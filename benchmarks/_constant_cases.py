@@ -142,6 +142,11 @@ def _models() -> Iterator[Case]:
         "nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST,
         only=r"_neighbours|_search\.|_proposals|_cut_answers|_chain|_pairs\.",
     )  # fmt: skip
+    for num_ops, num_stages in ((2000, 8), (1000, 32)):
+        yield _case(
+            f"chain, {num_ops:,} ops, throughput, K={num_stages}", _layers(num_ops, "chain"),
+            num_stages, device=_HOST, only="_order_search|_room_bounds|_stage_batch|_optima",
+        )  # fmt: skip
     wide = random_instances(LAYER_BYTES, 50)[1]
     yield _case(
         "wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST, only="_proof|_exact"
@@ -276,10 +281,10 @@ def _segmenter() -> OpGraph:
     return lower(keras.Model(image, layers.Conv2D(2, 1)(layers.UpSampling2D(4)(x))), trained=True)
 
 
-def _layers(num_ops: int) -> Callable[[], OpGraph]:
+def _layers(num_ops: int, family: str = "random layers") -> Callable[[], OpGraph]:
     def make() -> OpGraph:
         from benchmarks.large import large_graph
 
-        return large_graph("random layers", num_ops)
+        return large_graph(family, num_ops)
 
     return make

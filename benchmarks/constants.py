@@ -30,7 +30,9 @@ from benchmarks._tables import RESULTS, update_page, write_results
 # Of cases that take longer, each value runs once.
 _TWICE_BELOW = 0.1
 _TOGETHER = 4  # constants between two runs with the values that the package has
-_ONLY_WITH_LIMIT = re.compile(r"_SHARE$|SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES")
+_ONLY_WITH_LIMIT = re.compile(
+    r"(?<!_LIMIT)_SHARE$|SECONDS|PER_SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES"
+)
 _NOISE = 0.1  # of times, by which two runs of the same differ
 _SIDES = ("half", "twice")
 SECTIONS = tuple(one.key for one in tuned_constants())
