@@ -72,7 +72,7 @@ def _cases() -> Iterator[Case]:
 
     def heads() -> Any:
         network = load_weights().network
-        choice = HeadChoice(head_tasks(_examples(), network), network["heads/kernel"], 0)
+        choice = HeadChoice(head_tasks(_examples(), network), network.heads, 0)
         choice.pick(128, verbose=0)
         choice.evolve(80, np.inf, verbose=0)
         return alone([choice.mean_cost])
