@@ -18,6 +18,8 @@ from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES, GraphFeatures, Ints, R
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 
+# Weights are multiples of the first up to the second, and states up to the third: sums of their
+# products are exact in float64, whatever their order.
 WEIGHT_GRID, MOST_WEIGHT = 2.0**-14, 16.0
 _MOST_STATE = 256.0
 # Adding this and taking it away again rounds to multiples of 2**-16.

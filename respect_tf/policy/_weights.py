@@ -22,7 +22,7 @@ from respect_tf.policy._npz import damaged, read_npz, write_npz
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 SHIPPED = Path(__file__).with_name("weights.npz")
-_VERSION = 3
+_VERSION = 3  # of the features and of what the network computes
 _PURPOSE = "weights of the policy"
 _ABOUT = "about"  # the one entry that is no array of weights: JSON
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from respect_tf.training._synthetic import Network, Tensor
 
-_SCALES = 4
+_SCALES = 4  # of maps, each half as high and wide as the one before, as in these networks
 
 
 def resnet(net: Network, num_ops: int, units: int) -> None:
