@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._ideals import Ideals, list_ideals
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem

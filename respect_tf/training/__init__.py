@@ -11,10 +11,15 @@ from respect_tf.training._evaluate import (
 from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
 from respect_tf.training._heads import HeadTask, head_tasks
-from respect_tf.training._label_files import label_files, load_all_labels, load_labels
+from respect_tf.training._label_files import (
+    label_files,
+    load_all_labels,
+    load_labels,
+    read_records,
+    write_records,
+)
 from respect_tf.training._label_shards import LabelRun, run_labels
 from respect_tf.training._labels import (
-    MIX,
     UNPROVED,
     WIDE_MIX,
     WIDE_OPS,
@@ -25,8 +30,7 @@ from respect_tf.training._labels import (
 )
 from respect_tf.training._network import NetworkSize, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation
-from respect_tf.training._records import read_records, write_records
-from respect_tf.training._replicas import STRATEGIES, strategy_of
+from respect_tf.training._replicas import strategy_of
 from respect_tf.training._respect import (
     RespectPlan,
     RespectRun,
@@ -37,8 +41,6 @@ from respect_tf.training._train import one_thread, save_trained, train
 
 __all__ = [
     "FAMILIES",
-    "MIX",
-    "STRATEGIES",
     "UNPROVED",
     "WIDE_MIX",
     "WIDE_OPS",

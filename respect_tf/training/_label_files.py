@@ -1,18 +1,22 @@
-"""Files of labels."""
+"""Files of labels, and labels as TFRecords of GraphTensors for networks of one's own in TF-GNN."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from respect_tf._errors import PolicyFileError
-from respect_tf.policy import damaged, read_npz, write_npz
+from respect_tf.graph import graph_tensor_of, graph_tensor_spec, load_tfgnn
+from respect_tf.policy import damaged, read_npz, write_npz, written
+from respect_tf.training._examples import example_of
 from respect_tf.training._labels import TRAINING, UNPROVED, VALIDATION, Label, LabelTask
 
 _PURPOSE = "labels"
+STAGE = "stage"
 
 
 def label_files(folder: str | os.PathLike[str], seed: int) -> list[Path]:
@@ -96,3 +100,39 @@ def _read_labels(path: Path) -> Iterator[Label]:
             )
     except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:
         raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error
+
+
+def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
+    """Write labels into one compressed TFRecord file, a `GraphTensor` each.
+
+    What `OpGraph.to_graph_tensor` gives for the label's objective, with one more feature of ops,
+    `"stage"`, int32 [num_ops]. Read them with `read_records`.
+
+    Raises:
+        PolicyFileError: The file cannot be written.
+    """
+    import tensorflow as tf
+
+    tfgnn = load_tfgnn()
+    with (
+        written(Path(path)) as partial,
+        tf.io.TFRecordWriter(str(partial), "GZIP") as writer,
+    ):
+        for label in labels:
+            features = example_of(label).view.features
+            tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
+            # Else features come in another order in each process.
+            writer.write(tfgnn.write_example(tensor).SerializeToString(deterministic=True))
+
+
+def read_records(paths: Sequence[str | os.PathLike[str]]) -> Any:
+    """A `tf.data.Dataset` of the scalar GraphTensors in files of `write_records`.
+
+    Batch them with `.batch(n).map(lambda graphs: graphs.merge_batch_to_components())`.
+    """
+    import tensorflow as tf
+
+    tfgnn = load_tfgnn()
+    spec = graph_tensor_spec({STAGE: tf.int32}, single=True)
+    records = tf.data.TFRecordDataset([os.fspath(path) for path in paths], "GZIP")
+    return records.map(lambda record: tfgnn.parse_single_example(spec, record))

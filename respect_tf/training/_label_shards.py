@@ -14,10 +14,9 @@ from respect_tf._errors import ArgumentError, RespectError, TrainingError
 from respect_tf._places import Place, place_of
 from respect_tf._reporting import Verbosity
 from respect_tf.graph import load_tfgnn
-from respect_tf.training._label_files import load_labels, save_labels
+from respect_tf.training._label_files import load_labels, save_labels, write_records
 from respect_tf.training._label_program import load_cvxpy
 from respect_tf.training._labels import MIX, Label, label_task, search_task, solve_task
-from respect_tf.training._records import write_records
 
 # Labels in a file, exact ones and others: what is lost when a run is stopped.
 _EXACT_SHARD, _SHARD = 50, 500

@@ -15,7 +15,7 @@ from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._cut_answers import improve_by_cuts
 from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork
-from respect_tf.scheduling._ideal_list import list_ideals
+from respect_tf.scheduling._ideals import list_ideals
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._stage_batch import stage_parts

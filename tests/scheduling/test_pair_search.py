@@ -8,9 +8,8 @@ from respect_tf.device import ChipCosts
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import PeakMemory, Throughput
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_list import list_ideals
 from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideals import Ideals
+from respect_tf.scheduling._ideals import Ideals, list_ideals
 from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import build_problem
