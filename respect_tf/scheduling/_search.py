@@ -149,7 +149,7 @@ def search_problem(
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact and has_loops():
         linear = LinearSearch(problem, budget, deadline, seed).run(every, start)
-        return _bounded_by_cuts(problem, linear, deadline)
+        return _bounded_by_cuts(problem, linear, deadline) if budget > 0 else linear
     if problem.num_items > MAX_ITEMS and isinstance(problem.objective, DeviceObjective):
         return _cut_along(problem, start, every, deadline)
     if start is None and (budget > 0 or math.isfinite(deadline)):
