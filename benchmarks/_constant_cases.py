@@ -170,7 +170,7 @@ def _limited() -> Iterator[Case]:
         random_instances(RANDOM_BYTES, 100)[9], "policy", time_limit=0.3, only=search_alone
     )
     yield _instance(structured_instances(1000)[2], "policy", time_limit=0.5, only=search_alone)
-    yield _instance(random_instances(RANDOM_BYTES, 50)[10], "exact", time_limit=2.0, only="_exact")
+    yield _instance(random_instances(RANDOM_BYTES, 50)[9], "exact", time_limit=2.0, only="_exact")
     yield _instance(
         random_instances(RANDOM_BYTES, 50)[9], "policy+milp", time_limit=2.5, only="_schedulers"
     )
