@@ -36,13 +36,18 @@ def _places(constant: Constant) -> Iterator[Any]:
 
         def set_name(value: Any, module: ModuleType = module) -> None:
             setattr(module, constant.name, value)
-            for cached in vars(module).values():
-                if hasattr(cached, "cache_clear"):
-                    cached.cache_clear()
+            _forget(module)
 
         yield set_name
         for function, parameter in _defaults(module, constant.name):
             yield functools.partial(_set_default, function, parameter)
+
+
+def _forget(module: ModuleType) -> None:
+    """Have functions that keep what they return compute it anew."""
+    for cached in vars(module).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
 
 
 def _users(constant: Constant) -> list[ModuleType]:
@@ -157,6 +162,8 @@ def reads(run: Callable[[], Any], constants: Sequence[Constant]) -> list[Constan
                 reached.add(key)
         return on_step
 
+    for module in {id(one.owner): one.owner for one in constants}.values():
+        _forget(module)
     before = sys.gettrace()
     sys.settrace(on_call)
     try:

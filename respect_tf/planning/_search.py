@@ -30,9 +30,11 @@ from respect_tf.scheduling.parts import (
 
 # A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
 # a second.
+# benchmarks constants: half and twice the same.
 _FEW = 64
 
 # Stages times hosts that a table may hold: 64 MB.
+# benchmarks constants: half and twice the same.
 _MAX_CELLS = 1 << 23
 
 

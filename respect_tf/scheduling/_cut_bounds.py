@@ -29,9 +29,8 @@ _FEW_PLACES = 8
 
 # The work of a flow, as `Budget` counts it, what each node and arc adds to it, and what a part of
 # the problem takes for each bound.
-# benchmarks constants: _FLOW_WORK half 1.10 times the time; twice -1 proofs, +19.01 % gap.
-#   _ARC_WORK half the same; twice -1 proofs, +19.01 % gap, 0.86 times the time. _PART_WORK half
-#   1.12 times the time; twice the same.
+# benchmarks constants: _FLOW_WORK half 1.23 times the time; twice the same. _ARC_WORK half and
+#   twice the same. _PART_WORK half 1.28 times the time; twice the same.
 _FLOW_WORK, _ARC_WORK, _PART_WORK = 60_000, 24, 100_000
 
 

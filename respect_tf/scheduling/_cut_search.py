@@ -12,8 +12,10 @@ from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._problem import Bools, Floats
 
 # Flows for one set of boundaries: as many prices of the sum before against that after are tried.
+# benchmarks constants: half and twice the same.
 _MOST_FLOWS = 4
 # A price is good enough where the bound can rise by no more than this part of it.
+# benchmarks constants: half and twice the same.
 _CLOSE = 2e-3
 
 

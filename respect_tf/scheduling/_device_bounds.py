@@ -16,6 +16,7 @@ from respect_tf.scheduling._stage_batch import StageBatch
 Floats = npt.NDArray[np.float64]
 
 # Prices of a byte of room at which streaming is bounded, as parts of a streamed byte.
+# benchmarks constants: half and twice the same.
 PRICES = (1.0, 0.75, 0.5)
 
 

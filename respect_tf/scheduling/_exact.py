@@ -14,12 +14,16 @@ from respect_tf.scheduling._schedulers import solve_policy
 from respect_tf.scheduling._search import search_problem
 
 # Shares of the time left for the search, then for the proof, and then for an integer program.
+# benchmarks constants: _SEARCH_SHARE with a time limit, half and twice the same. _PROOF_SHARE not
+#   reached there. _PROGRAM_SHARE not reached there.
 _SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
 
 # Less than this is not worth building a program and loading HiGHS, in seconds.
+# benchmarks constants: not reached there.
 _LEAST_TIME = 1.5
 
 # Closures of larger graphs take too long to see how large a program would be.
+# benchmarks constants: not reached there.
 _MAX_ITEMS = 2000
 
 

@@ -31,12 +31,11 @@ from respect_tf.scheduling._problem import Bools, Floats
 
 # A first look at so many nodes, in so many rounds, bounds the cost from above. Without it, 36
 # proofs of six models on one, four and twenty hosts take 1.3 to 2 times as long.
-# benchmarks constants: _FEW half and twice the same. _FEW_ROUNDS half 1.13 times the time; twice
-#   the same.
+# benchmarks constants, each: half and twice the same.
 _FEW, _FEW_ROUNDS = 32, 4
 
 # Nodes that can be looked at in pairs.
-# benchmarks constants: half -1 proofs, +1.04 % gap, 1.55 times the time; twice the same.
+# benchmarks constants: half -1 proofs, +1.04 % gap, 1.69 times the time; twice the same.
 _MAX_NODES = 2000
 
 # True values asked for after the first round, twice as many in each later one. With those of the

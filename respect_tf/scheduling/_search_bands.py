@@ -26,8 +26,8 @@ _DEPTHS = (1, 2, 3, 4, 6, 8)
 
 # Items that may cross a boundary, at first and at most; there are fewer of them after
 # a neighbourhood that was too large to be searched with so much work, and more after a small one.
-# benchmarks constants: _FIRST half +0.01 % cost; twice +0.20 % crossing bytes. _MOST half and
-#   twice the same.
+# benchmarks constants: _FIRST half +0.01 % cost; twice +0.20 % crossing bytes. _MOST half and twice
+#   the same.
 _FIRST, _MOST = 10, 60
 # benchmarks constants: _FEWER half +0.06 % cost, +0.06 % gap; twice +0.12 % cost, +0.14 % gap.
 #   _MORE half +0.07 % cost, +0.10 % gap; twice +0.02 % cost.

@@ -46,7 +46,8 @@ _CUT_AT_ONCE = 300
 # items, where all orders are alike, by the second one.
 # benchmarks constants, each: half and twice the same.
 _WORST_START, _WORST_LARGE = 1.15, 1.02
-# benchmarks constants: half +0.01 % cost; twice +0.14 % cost (worst +3.0), +0.15 % gap.
+# benchmarks constants: half +0.01 % cost, 1.15 times the time; twice +0.14 % cost (worst +3.0),
+#   +0.15 % gap.
 _MOST_FOUND = 10
 
 
