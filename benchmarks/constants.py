@@ -3,7 +3,8 @@
     python -m benchmarks constants
 
 measures all of them, and `python -m benchmarks constants scheduling._pace._BACK ...` some, whose
-rows take the place of those in `results/constants.json`. Every constant is judged on those cases
+rows take the place of those in `results/constants.json`. The comments of the constants say the same
+in words. Every constant is judged on those cases
 that read it, in the same process, its own value by turns with the others.
 """
 
@@ -19,12 +20,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from benchmarks._constant_cases import cases
+from benchmarks._constant_comments import with_comments
 from benchmarks._constant_outcomes import Case, Outcome
 from benchmarks._constant_values import changed, reads
-from benchmarks._constants import Constant, tuned_constants
+from benchmarks._constants import PACKAGE, Constant, tuned_constants
 from benchmarks._tables import RESULTS, update_page, write_results
 
 # Of cases that take longer, each value runs once.
@@ -87,6 +90,22 @@ def main() -> None:
         _NOTES,
     )
     update_page("constants", summary([rows[key] for key in known if key in rows]))
+    update_comments([rows[key] for key in known if key in rows])
+
+
+def update_comments(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Have the comments of the package say what the table says."""
+    for path, effects in effects_by_file(rows).items():
+        path.write_text(with_comments(path.read_text("utf-8"), effects), "utf-8")
+
+
+def effects_by_file(rows: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, str]]:
+    """The column "effect" by file and name."""
+    found: dict[Path, dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        *folders, name = row["constant"].split(".")
+        found[PACKAGE.joinpath(*folders).with_suffix(".py")][name] = row["effect"]
+    return found
 
 
 def measured(
@@ -197,7 +216,7 @@ def row_of(constant: Constant, effects: Sequence[tuple[Effect, Effect]]) -> dict
         f"{name} {said(_figures(side))}" for name, side in zip(_SIDES, sides, strict=True)
     )
     if not effects:
-        row["effect"] = "no case reads it"
+        row["effect"] = "not reached there"
     elif _ONLY_WITH_LIMIT.search(constant.key):
         row["effect"] = f"with a time limit, {row['effect']}"
     return row
