@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,19 +17,19 @@ from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import Found, search_pairs
 from respect_tf.scheduling._pairs import IntervalNodes
-from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._room_bounds import stage_sums
+from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._room_bounds import StageSum, stage_sums
 
 # Positions that are looked at in pairs of neighbouring boundaries, and the pairs; of more, some.
 _MAX_NODES, _MOST_NODES, _MAX_PAIRS = 1000, 2000, 400_000
-_SOME, _FEWEST = 100, 16
+_SOME, _FEWEST = 50, 16
 # How often a cut is looked for around the last one found.
 _DESCENTS = 4
 # How often windows are narrowed by what follows from them.
-_ROUNDS = 4
+_ROUNDS = 12
 
-# Steps that find the least limit; sums are rounded, and a limit that is surely above it.
-_HALVINGS, _LOOSER, _ABOVE = 60, 1 + 1e-12, 1 + 1e-9
+# How close the least limit is found; sums are rounded; a limit that is above another one.
+_NEAR, _LOOSER, _ABOVE = 1 + 1e-5, 1 + 1e-12, 1 + 1e-9
 
 
 class OrderWindows:
@@ -45,10 +46,13 @@ class OrderWindows:
         self._running = [np.append(0.0, np.cumsum(one.items[order])) for one in self._sums]
 
     @property
+    def _parts(self) -> Iterator[tuple[Floats, StageSum]]:
+        return zip(self._running, self._sums, strict=True)
+
+    @property
     def most(self) -> float:
         """What all items cost at least as one stage."""
-        parts = zip(self._running, self._sums, strict=True)
-        return max((float(sums[-1] + one.rests.max()) for sums, one in parts), default=0.0)
+        return max((float(run[-1] + one.rests.max()) for run, one in self._parts), default=0.0)
 
     def narrow(self, limit: float) -> tuple[Ints, Ints] | None:
         """`stops`, where what follows from them narrows them down further."""
@@ -61,7 +65,9 @@ class OrderWindows:
             for row, ends in zip(stages, reversed(stops), strict=True):
                 row[self._order] = np.searchsorted(ends[1:], place, side="right")
             self._sums = [one.narrowed(self._problem, *stages) for one in self._sums]
-            stops = self.stops(limit)
+            before, stops = stops, self.stops(limit)
+            if stops is not None and np.array_equal(before, stops):
+                break
         return stops
 
     def stops(self, limit: float) -> tuple[Ints, Ints] | None:
@@ -73,10 +79,7 @@ class OrderWindows:
         num_items, num_stages = self._problem.num_items, self._problem.num_stages
         first, last = np.zeros((2, num_stages + 1), np.int64)
         first[-1] = num_items
-        parts = [
-            (sums, (limit * _LOOSER - one.rests).tolist())
-            for sums, one in zip(self._running, self._sums, strict=True)
-        ]
+        parts = [(run, (limit * _LOOSER - one.rests).tolist()) for run, one in self._parts]
         for k in range(num_stages):
             reached = num_items - (num_stages - k - 1)
             for sums, caps in parts:
@@ -101,11 +104,10 @@ class OrderWindows:
         Args:
             high: A limit with some.
         """
-        low = 0.0
-        for _ in range(_HALVINGS):
+        low = max((float(run[-1] + one.rests.sum()) for run, one in self._parts), default=0.0)
+        low = min(high, max(0.0, low / self._problem.num_stages))
+        while low * _NEAR < high:
             middle = (low + high) / 2
-            if not low < middle < high:
-                break
             if self.stops(middle) is None:
                 low = middle
             else:
@@ -137,7 +139,7 @@ def search_order(
         return search_pairs(nodes, budget, upper, settle=settle)
     windows = OrderWindows(problem, order)
     least = windows.least(min(upper, windows.most))
-    stops = windows.stops(least * _ABOVE)
+    stops = windows.stops(least * _NEAR)
     if stops is None:
         return search_pairs(nodes, budget, upper, settle=settle)
     low = max(least, problem.lower_bound())

@@ -64,18 +64,34 @@ class StageSum:
 
 
 def stage_sums(problem: Problem) -> list[StageSum]:
-    """Sums that no stage's cost is below: of ops, and of the model's outputs that they make."""
+    """Sums that no stage's cost is below: of ops, and of the model's outputs that they make.
+
+    Those that others are never below are left out.
+    """
     objective, graph = problem.objective, problem.graph
-    every = np.ones(problem.num_stages)
+    every, rooms = np.ones(problem.num_stages), objective.room_bounds(graph)
     found = [
         StageSum(_with_outputs(problem, bound), bound.rest * every)
         for bound in objective.linear_bounds(graph)
-        if not bound.is_shared and not bound.is_first
+        if not (bound.is_shared or bound.is_first or (rooms and bound.rest < 0))
     ]
-    for room in objective.room_bounds(graph):
+    for room in rooms:  # these say as much as sums that give back all room
         rest = room.rest - room.unit * room.tile_bytes
         found.append(StageSum(_with_outputs(problem, room), rest * every, room))
-    return found
+    kept: list[StageSum] = []
+    for one in sorted(found, key=lambda one: -float(one.items.sum())):
+        if not any(_covers(other, one) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _covers(one: StageSum, other: StageSum) -> bool:
+    """Whether the other one is nowhere higher: many hosts differ in their bus only."""
+    if (one.room is None) != (other.room is None) or (one.items < other.items).any():
+        return False
+    if one.room is None or other.room is None:
+        return bool((one.rests >= other.rests).all())
+    return one.room.unit == other.room.unit and one.room.rest >= other.room.rest
 
 
 def raised_bound(problem: Problem, cost: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._ideal_search import IdealSearch
+from respect_tf.scheduling._item_bounds import item_bound
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proof import first_schedule
@@ -73,6 +74,11 @@ class LinearSearch:
         if not rounds.found:
             self._begin_with(first_schedule(problem, deadline))
         self._prove(_FIRST_WORK, _PROOF_SHARE)
+        by_item = rounds.bound
+        if not rounds.is_solved and self._num_moves > 0:
+            by_item = item_bound(problem, rounds.bound)
+        if by_item >= rounds.best.cost:  # else complete search begins lower, where it takes less
+            rounds.bound = by_item
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
         self._explore(few, _FEW_SHARE)
         self._prove(self._much(_SECOND_WORK), _PROOF_SHARE)
@@ -80,6 +86,7 @@ class LinearSearch:
         self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
         if self._is_limited:
             self._explore(self._num_moves, 1.0)
+        rounds.bound = max(rounds.bound, by_item)
         self._settle()
         # Sums of compiled loops may be rounded otherwise than those of the checker.
         best = answer_of(problem, rounds.best.stages).chain

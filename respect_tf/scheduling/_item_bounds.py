@@ -1,0 +1,102 @@
+"""What the stage that holds a certain item costs at least, as the capacity of a cut of a network.
+
+Whatever else the stage holds, it costs its items, and the tensors that enter and leave it. The
+cheapest set with an item in it is a minimum cut; that no path may leave a stage and come back is
+left out. Where there are many stages, this is what the dearest of them costs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._problem import Floats, Problem
+
+# Networks of larger graphs take too long; sets that are looked for, the dearest items first.
+_MAX_ITEMS, _MOST_SETS = 4096, 64
+
+_MOST_CAPACITY = 1 << 30
+
+
+def item_bound(problem: Problem, low: float) -> float:
+    """What no schedule costs less than, for costs that are sums and of which the largest counts.
+
+    Args:
+        problem: The problem; its linear cost is exact.
+        low: A lower bound: what does not raise it is not looked for.
+    """
+    if problem.num_items > _MAX_ITEMS or problem.combine != "max":
+        return low
+    alone = _costs_alone(problem)
+    network: _Network | None = None
+    for item in np.argsort(-alone, kind="stable")[:_MOST_SETS].tolist():
+        if alone[item] <= low:
+            break
+        network = network or _Network(problem, float(alone.max()))
+        low = max(low, network.least(item))
+    return low
+
+
+def _costs_alone(problem: Problem) -> Floats:
+    """What each item costs as a stage of its own. [num_items]."""
+    tensors = np.repeat(np.arange(len(problem.tensor_bytes)), np.diff(problem.reader_offsets))
+    entering = np.bincount(
+        problem.reader_items, problem.tensor_bytes[tensors], problem.num_items
+    ).astype(np.float64)
+    left = problem.tensor_leaves
+    leaving = np.bincount(
+        problem.tensor_items[left], problem.tensor_bytes[left], problem.num_items
+    ).astype(np.float64)
+    costs: Floats = problem.cost(problem.op_costs, entering, leaving + problem.output_bytes)
+    return costs
+
+
+class _Network:
+    """Nodes: items, both ends, and two for each tensor: some item reads it, all items read it.
+
+    Args:
+        problem: The problem.
+        limit: What no set that matters costs more than.
+    """
+
+    def __init__(self, problem: Problem, limit: float) -> None:
+        num_items, num_tensors = problem.num_items, len(problem.tensor_bytes)
+        linear, sizes = problem.linear, problem.tensor_bytes
+        self._source, sink = num_items, num_items + 1
+        some = num_items + 2 + np.arange(num_tensors)
+        every = some + num_tensors
+        makers, readers = problem.tensor_items, problem.reader_items
+        tensors = np.repeat(np.arange(num_tensors), np.diff(problem.reader_offsets))
+        leaves = np.flatnonzero(problem.tensor_leaves)
+        read = problem.tensor_leaves[tensors]
+        items = np.arange(num_items)
+        arcs: list[tuple[Ints, Ints, Floats | float]] = [
+            (items, np.full(num_items, sink), problem.weights),
+            (readers, some[tensors], np.inf),
+            (some, np.where(makers >= 0, makers, sink), float(linear.enter) * sizes),
+            (makers[leaves], every[leaves], float(linear.leave) * sizes[leaves]),
+            (every[tensors[read]], readers[read], np.inf),
+            (np.full(num_items, self._source), items, 0.0),
+        ]
+        # Whole numbers that sum up to less than 2**31.
+        self._unit = max(1.0 if problem.integral else 0.0, limit / _MOST_CAPACITY)
+        self._tails = np.concatenate([tails for tails, _, _ in arcs])
+        self._heads = np.concatenate([heads for _, heads, _ in arcs])
+        values = [np.broadcast_to(np.asarray(some, float), len(tails)) for tails, _, some in arcs]
+        capacities = np.minimum(np.concatenate(values) / self._unit, _MOST_CAPACITY)
+        self._capacities = np.floor(capacities).astype(np.int32)
+        self._num_nodes = num_items + 2 + 2 * num_tensors
+        self._first = len(self._tails) - num_items
+
+    def least(self, item: int) -> float:
+        """What the cheapest set costs at least that holds an item."""
+        # Not at the top: most schedules need no scipy, which takes a fifth of a second to load.
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import maximum_flow
+
+        capacities = self._capacities.copy()
+        capacities[self._first + item] = _MOST_CAPACITY
+        shape = self._num_nodes, self._num_nodes
+        network = csr_matrix((capacities, (self._tails, self._heads)), shape=shape)
+        flow = maximum_flow(network, self._source, self._source + 1)
+        return float(flow.flow_value) * self._unit
