@@ -22,7 +22,7 @@ from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._optima import MAX_ITEMS, prepare
+from respect_tf.scheduling._optima import is_large, prepare
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
@@ -150,7 +150,7 @@ def search_problem(
     if problem.linear.exact and has_loops():
         linear = LinearSearch(problem, budget, deadline, seed).run(every, start)
         return _bounded_by_cuts(problem, linear, deadline) if budget > 0 else linear
-    if problem.num_items > MAX_ITEMS and isinstance(problem.objective, DeviceObjective):
+    if is_large(problem) and isinstance(problem.objective, DeviceObjective):
         return _cut_along(problem, start, every, deadline)
     if start is None and (budget > 0 or math.isfinite(deadline)):
         now = time.perf_counter()

@@ -26,7 +26,7 @@ from respect_tf.scheduling._host_schedule import host_split, schedule_with_host
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, read_measure
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._optima import prepare, solve_latency
+from respect_tf.scheduling._optima import prepare, solve_latency, with_better_optima
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._profile import solve_profile
 from respect_tf.scheduling._proposals import solve_policy_greedy
@@ -165,6 +165,8 @@ def _on_edge_tpus(
         answer = _solver(scheduler, seed)(problem, deadline)
     if not scheduler.startswith("policy"):  # "exact" may have asked for a proposal, too
         answer = dataclasses.replace(answer, proposal=None)
+    problem, chain = with_better_optima(problem, answer.chain, prepared)
+    answer = dataclasses.replace(answer, chain=chain)
     return checked_schedule(problem, prepared.bounded(answer, problem), scheduler, started)
 
 
