@@ -54,7 +54,7 @@ STAGES = (2, 4, 8, 16, 32, 64)
 _LAYER = 10  # ops
 # Gaps from which on it is looked for something better, of graphs of up to so many ops; moves per
 # op, ten times those of "policy" for 1,000 ops; and one of so many hosts is cut for by itself.
-_WELL_KNOWN, _MOST_RIVALS, _BUDGET, _HOST = 0.01, 10_000, 8_000, 4
+_WELL_KNOWN, _MOST_RIVALS, _BUDGET, _HOST = 0.01, 10_000, 8_000, 9
 _COLUMNS = (
     *("objective", "graph", "ops", "K", "cost", "bound", "gap", "above best known", "status", "s"),
     "from_arrays s",
@@ -147,7 +147,7 @@ def above_best_known(graph: OpGraph, found: Schedule, objective: Objective | Non
     """By how much a schedule costs more than the best of it and of what more work finds.
 
     Memory: ten times the moves of the search, with two seeds. Throughput: the best cuts of all
-    structural orders for some hosts and for all of them together, and other seeds; what is best on
+    structural orders for some hosts and for all of them together, and another seed; what is best on
     a host counts as its optimum for all of them.
     """
     if objective is not None:
@@ -167,7 +167,7 @@ def above_best_known(graph: OpGraph, found: Schedule, objective: Objective | Non
         slice_order(graph, order, _NUM_STAGES, one) for order in orders for one in objectives
     ]
     if graph.num_ops <= SIZES[0]:
-        every += [schedule(graph, _NUM_STAGES, seed=seed) for seed in (1, 2)]
+        every.append(schedule(graph, _NUM_STAGES, seed=1))
     times = np.array([throughput.times(graph, one) for one in every])
     costs = (times / times.min(axis=0)).max(axis=1)
     return float(costs[0] / costs.min() - 1)
@@ -300,9 +300,9 @@ before; "MB" is its peak memory up to the simulation, which includes what the pa
 "exponent" is that of "policy s" against the ops, from 10,000 to 100,000. "gap" is against the bound
 that the schedule states; "above best known" is by how much the schedule costs more than the best
 of it and of what more work found: ten times the moves with two other seeds for "memory", for
-"throughput" the best cuts of all structural orders for single hosts and for all of them, and other
-seeds. It was looked for up to 10,000 ops where the gap is 1 % or more. "simulate s" is for 100
-inputs.
+"throughput" the best cuts of all structural orders for single hosts and for all of them, and
+another seed. It was looked for up to 10,000 ops where the gap is 1 % or more. "simulate s" is for
+100 inputs.
 """
 SECTIONS = {
     **{

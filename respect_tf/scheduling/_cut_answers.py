@@ -34,10 +34,6 @@ _ENOUGH = 0.86
 # Costs are equal up to this factor.
 _TIE = 1 + 1e-9
 
-# Of graphs of more items, what is so near to its bound is left at that: a chain of 4,000 ops in 8
-# stages is within 3e-6, which a second of cuts for each host does not change.
-_LARGE, _NEAR_ENOUGH = 1000, 1 - 1e-5
-
 # Larger graphs take too much room for what each item needs.
 _MAX_ITEMS = 4096
 
@@ -61,8 +57,6 @@ def improve_by_cuts(
     """
     best, low = answer.chain, answer.lower_bound
     if problem.num_items > _MAX_ITEMS or not math.isfinite(best.cost):
-        return answer
-    if problem.num_items > _LARGE and low >= _NEAR_ENOUGH * best.cost:
         return answer
     for num_flows in _FLOWS[:1] if is_hard else _FLOWS:
         best, low = _round(problem, best, low, num_flows, budget)
