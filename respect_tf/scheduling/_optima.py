@@ -128,7 +128,7 @@ def prepare(
 
 
 def is_large(problem: Problem) -> bool:
-    """Whether a problem of the device model is cut along orders, and by nothing else."""
+    """Whether a problem has too many items for minimum cuts."""
     return problem.num_items > (_MAX_ITEMS if problem.combine == "max" else _MAX_ADDED)
 
 

@@ -180,7 +180,7 @@ def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
 def _bounded_by_cuts(problem: Problem, answer: Answer, deadline: float) -> Answer:
     """The same where cost and bound are near; else what minimum cuts make of it."""
     is_near = answer.lower_bound >= _FAR * answer.chain.cost
-    if is_near or problem.combine != "max" or problem.num_items > MAX_ITEMS:
+    if is_near or problem.combine != "max" or is_large(problem):
         return answer
     from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
 
