@@ -72,6 +72,10 @@ def _sums() -> Iterator[Case]:
     yield _instance(Instance("levels", 14, 5000, 3, 1.0), "milp")
     yield _case("DenseNet121, memory, K=16", _model("DenseNet121"), 16, objective="memory")
     yield _case(
+        "DenseNet121, memory and transfers, K=32", _model("DenseNet121"), 32,
+        objective=PeakMemory(1.0), only=r"_item_bounds|_room_bounds|_search\.|_order_search",
+    )  # fmt: skip
+    yield _case(
         "NASNetMobile, memory and transfers, K=8", _model("NASNetMobile"), 8,
         objective=PeakMemory(1.0),
     )  # fmt: skip
@@ -145,7 +149,7 @@ def _models() -> Iterator[Case]:
     for num_ops, num_stages in ((2000, 8), (1000, 32)):
         yield _case(
             f"chain, {num_ops:,} ops, throughput, K={num_stages}", _layers(num_ops, "chain"),
-            num_stages, device=_HOST, only="_order_search|_room_bounds|_stage_batch|_optima",
+            num_stages, device=_HOST, only=r"_order|_bounds|_stage_batch|_optima|_search\.",
         )  # fmt: skip
     wide = random_instances(LAYER_BYTES, 50)[1]
     yield _case(

@@ -31,15 +31,15 @@ from respect_tf.training._heads import HeadChoice
 from respect_tf.training._labels import search_task
 
 _LABELS = Path(__file__).parent / "data" / "policy_labels"
-_NUM_LABELS = 400
+_NUM_LABELS = 200
 _PLAN = TrainingPlan(
-    imitation_steps=60,
-    reinforce_steps=8,
-    head_graphs=40,
-    head_candidates=64,
-    head_changes=40,
-    pool=100,
-    epoch_steps=60,
+    imitation_steps=20,
+    reinforce_steps=3,
+    head_graphs=16,
+    head_candidates=32,
+    head_changes=16,
+    pool=30,
+    epoch_steps=20,
 )
 # Of sequences of graphs that neither training nor its validation draws from.
 _SEED = 77
@@ -82,7 +82,7 @@ def _cases() -> Iterator[Case]:
     def trained() -> Any:
         labels, others = load_all_labels(_LABELS)
         with tempfile.TemporaryDirectory() as folder:
-            _, found = train(folder, labels[:_NUM_LABELS], others[:60], _PLAN, verbose=0)
+            _, found = train(folder, labels[:_NUM_LABELS], others[:30], _PLAN, verbose=0)
         return alone([1 + found[-1].gap, found[-1].ratio])
 
     yield Case("a short training", trained)
