@@ -30,28 +30,36 @@ from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
 
 # Work on each device's proof, as `Budget` counts it: some tenths of a second.
+# benchmarks constants: half and twice the same.
 _PROOF_WORK = 40_000_000
 
 # The same where minimum cuts have to do, for all devices together and for one of them at most:
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
+# benchmarks constants: _CUT_WORK half and twice the same. _MOST_CUT_WORK half -1 proofs, +38.02 %
+#   gap; twice the same.
 _CUT_WORK, _MOST_CUT_WORK = 800_000_000, 160_000_000
 
 # Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
+# benchmarks constants: half and twice the same.
 _SLICED = 300
 
 # Graphs of more items are cut along their order: with minimum cuts, lanes of 2,000 ops take 13.9 s
 # in place of 2.6 and end 0.7 % lower, random layers 15.2 in place of 2.2 and end 1.0 % higher; of
 # 4,000, lanes take 34.5 in place of 5.2 and end 0.2 % lower. Those of 1,000 end 7 % lower so.
 # Where costs are added up, nothing else bounds them as well.
+# benchmarks constants, each: not reached there.
 _MAX_ITEMS, _MAX_ADDED = 1500, 4096
 
 # A bound that is as near as this to what a proof came to that failed is not worth another one.
+# benchmarks constants: half 1.10 times the time; twice the same.
 _GOOD = 0.98
 
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
 
 # The part of a time limit that the devices' optima may take together.
+# benchmarks constants: with a time limit, half -4.12 % cost, -5.05 % gap; twice +5.56 % cost (worst
+#   +5.6), +14.85 % gap.
 _SHARE = 0.5
 
 
@@ -304,4 +312,5 @@ def solve_latency(
 
 
 # Means of the devices that are tried, how fast they change, and when a cut is as good as its bound.
+# benchmarks constants: _LAGRANGE_STEPS half and twice the same. _LAGRANGE_RATE not reached there.
 _LAGRANGE_STEPS, _LAGRANGE_RATE, _SAME = 12, 40.0, 1 + 1e-9

@@ -34,28 +34,39 @@ from respect_tf.scheduling._search_linear import LinearSearch
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import only_order, slice_below, slice_items
 
+# benchmarks constants: half +0.17 % gap; twice -0.24 % gap.
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
 
 # What a proof before the search may take of a time limit, and moves of what is left after it.
+# benchmarks constants: _PROOF_SHARE with a time limit, half -4.45 % cost, -4.49 % gap; twice +6.10
+#   % crossing bytes. _MOVING_SHARE with a time limit, half -4.45 % cost, -4.49 % gap; twice the
+#   same.
 _PROOF_SHARE, _MOVING_SHARE = 0.2, 0.3
 
 # The same of minimum cuts, where there are too many order ideals for that: about a second.
+# benchmarks constants: _CUT_WORK half and twice the same. _CUT_SHARE with a time limit, half the
+#   same; twice +4.45 % cost (worst +4.5), +4.49 % gap.
 _CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 
 # The same for sums whose bound is further away than that: BERT's operator graphs (235 and 783 ops)
 # in 2 and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
+# benchmarks constants, each: not reached there.
 _FAR, _BOUND_WORK = 0.9, 150_000_000
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
+# benchmarks constants: half and twice the same.
 _CLOSE = 0.99
 
 # Of more items, what is near a schedule takes a second to look at: not again for so little.
+# benchmarks constants, each: not reached there.
 _FEW_ITEMS, _LITTLE = 500, 3e-3
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of
 # which pairs are looked at.
+# benchmarks constants, each: half and twice the same.
 _MOST_ASKED, _MOST_CLOSED = 3, 4096
+# benchmarks constants: half and twice the same.
 _MAX_CELLS = 20_000_000
 
 

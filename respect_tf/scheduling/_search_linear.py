@@ -22,9 +22,10 @@ from respect_tf.scheduling._slicing import SWEPT
 # Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
 # the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
 # Larger graphs have too many order ideals for it.
-# benchmarks constants: _FIRST_WORK half +0.11 % gap; twice the same. _WORK_PER_MOVE half +1.24 %
-#   gap, 0.79 times the time; twice -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02
-#   % cost; twice +0.06 % cost, +0.08 % gap, 1.19 times the time.
+# benchmarks constants: _FIRST_WORK half +0.11 % gap; twice the same. _SECOND_WORK half 0.77 times
+#   the time; twice 1.50 times the time. _WORK_PER_MOVE half +1.24 % gap, 0.79 times the time; twice
+#   -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02 % cost; twice +0.06 % cost,
+#   +0.08 % gap, 1.19 times the time.
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 6_000_000, 120, 40
 # benchmarks constants, each: half and twice the same.
 _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
@@ -32,7 +33,8 @@ _FEW_ROUNDS, _MOST_PROVED = 2, 10_000
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
-# benchmarks constants, each: half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
+# benchmarks constants: _SETTLING_WORK half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
+#   _SETTLING_SHARE not reached there.
 _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
 # Rounds after which moves are over if none of them found anything better.
@@ -46,6 +48,11 @@ _HASTILY = 3
 
 # The part of the time left that is spent on few moves, on a proof (more where that is quick), on
 # more moves, and on the last proof.
+# benchmarks constants: _FEW_SHARE with a time limit, half +3.95 % gap, 0.78 times the time; twice
+#   +1.43 % gap. _PROOF_SHARE with a time limit, half +0.02 % cost, +1.44 % gap; twice -0.11 %
+#   crossing bytes. _PRUNED_SHARE not reached there. _MOVING_SHARE with a time limit, half -0.12 %
+#   cost, -0.14 % gap; twice -0.12 % cost, -0.11 % gap. _LAST_SHARE with a time limit, half -0.12 %
+#   cost, -0.11 % gap; twice -0.07 % cost, +1.35 % gap.
 _FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE, _LAST_SHARE = 0.1, 0.35, 0.6, 0.4, 0.6
 
 
