@@ -146,9 +146,13 @@ def _models() -> Iterator[Case]:
         "nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST,
         only=r"_neighbours|_search\.|_proposals|_cut_answers|_chain|_pairs\.",
     )  # fmt: skip
-    for num_ops, num_stages in ((2000, 8), (1000, 32)):
+    for family, num_ops, num_stages in (
+        ("chain", 2000, 8),
+        ("chain", 1000, 32),
+        ("random layers", 2000, 8),
+    ):
         yield _case(
-            f"chain, {num_ops:,} ops, throughput, K={num_stages}", _layers(num_ops, "chain"),
+            f"{family}, {num_ops:,} ops, throughput, K={num_stages}", _layers(num_ops, family),
             num_stages, device=_HOST, only=r"_order|_bounds|_stage_batch|_optima|_search\.",
         )  # fmt: skip
     wide = random_instances(LAYER_BYTES, 50)[1]
