@@ -13,7 +13,7 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
 
 # Networks of larger graphs take too long; sets that are looked for, the dearest items first.
-# benchmarks constants, each: not reached there.
+# benchmarks constants, each: half and twice the same.
 _MAX_ITEMS, _MOST_SETS = 4096, 64
 
 _MOST_CAPACITY = 1 << 30
