@@ -224,13 +224,17 @@ def _summary(rows: list[Row]) -> list[Row]:
 
 
 def _with_exponents(rows: list[Row]) -> list[Row]:
-    """Of time against size, from 10,000 ops to 100,000."""
+    """Of time against size, from 10,000 ops to the most."""
     found = {(row["objective"], row["graph"], row["ops"]): row["policy s"] for row in rows}
-    low, high = SIZES[1], SIZES[-1]
+    most = {(row["objective"], row["graph"]): row["ops"] for row in rows}
+    low = SIZES[1]
     for row in rows:
-        kind = (row["objective"], row["graph"])
-        ratio = found[(*kind, high)] / found[(*kind, low)]
-        row["exponent"] = math.log(ratio) / math.log(high / low) if row["ops"] == high else "-"
+        kind, high = (row["objective"], row["graph"]), row["ops"]
+        if high == most[kind] and high > low:
+            ratio = found[(*kind, high)] / found[(*kind, low)]
+            row["exponent"] = math.log(ratio) / math.log(high / low)
+        else:
+            row["exponent"] = "-"
     return rows
 
 
