@@ -57,18 +57,18 @@ def _cases() -> Iterator[Case]:
         ]
         return alone([search_task(task).cost for task in tasks])
 
-    yield Case("20 labels without proof", searched)
+    yield Case("20 labels without proof", searched, only="training")
 
     def proved() -> Any:
         labels = [solve_task(label_task(number), cross_check=True) for number in (1, 4)]
         return alone([label.cost for label in labels], all(x.cost <= x.lower_bound for x in labels))
 
-    yield Case("2 labels by both exact methods", proved)
+    yield Case("2 labels by both exact methods", proved, only="training")
 
     def noise() -> Any:
         return alone([least_cost(one, noisy_orders(one.view, 64, 0)) for one in _examples()])
 
-    yield Case("64 noisy orders of 30 graphs", noise)
+    yield Case("64 noisy orders of 30 graphs", noise, only="training")
 
     def heads() -> Any:
         network = load_weights().network
@@ -77,7 +77,7 @@ def _cases() -> Iterator[Case]:
         choice.evolve(80, np.inf, verbose=0)
         return alone([choice.mean_cost])
 
-    yield Case("heads for 30 graphs", heads)
+    yield Case("heads for 30 graphs", heads, only="training")
 
     def trained() -> Any:
         labels, others = load_all_labels(_LABELS)
@@ -85,7 +85,7 @@ def _cases() -> Iterator[Case]:
             _, found = train(folder, labels[:_NUM_LABELS], others[:30], _PLAN, verbose=0)
         return alone([1 + found[-1].gap, found[-1].ratio])
 
-    yield Case("a short training", trained)
+    yield Case("a short training", trained, only="training")
 
 
 @functools.cache

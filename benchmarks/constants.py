@@ -114,14 +114,17 @@ def measured(
     """By constant, what half and twice do to each case that reads it."""
     found: dict[str, list[tuple[Effect, Effect]]] = defaultdict(list)
     for case in suite:
-        started = time.process_time()
-        case.run()
-        read = [
+        possible = [
             one
-            for one in reads(case.run, constants)
+            for one in constants
             if bool(_ONLY_WITH_LIMIT.search(one.key)) == case.is_limited
             and re.search(case.only, one.key)
         ]
+        if not possible:
+            continue
+        started = time.process_time()
+        case.run()
+        read = reads(case.run, possible)
         if not read:
             continue
         for key, pair in _effects(case, read).items():
