@@ -219,7 +219,7 @@ def row_of(constant: Constant, effects: Sequence[tuple[Effect, Effect]]) -> dict
         f"{name} {said(_figures(side))}" for name, side in zip(_SIDES, sides, strict=True)
     )
     if not effects:
-        row["effect"] = "not reached there"
+        row["effect"] = "read by no case that was run"
     elif _ONLY_WITH_LIMIT.search(constant.key):
         row["effect"] = f"with a time limit, {row['effect']}"
     return row

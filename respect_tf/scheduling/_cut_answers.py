@@ -35,7 +35,7 @@ _STEP, _MOST_LIMITS = 1.04, 5
 _NEXT = 1 / 3
 
 # Of a proof that is unlikely, this part of the cost is enough: it takes a third of 90 %.
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _ENOUGH = 0.86
 
 # Costs are equal up to this factor.

@@ -24,7 +24,7 @@ _SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
 _LEAST_TIME = 1.5
 
 # Closures of larger graphs take too long to see how large a program would be.
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _MAX_ITEMS = 2000
 
 

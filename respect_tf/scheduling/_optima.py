@@ -48,7 +48,7 @@ _SLICED = 300
 # 4,000, lanes take 34.5 in place of 5.2 and end 0.2 % lower. Those of 1,000 end 7 % lower so.
 # Where costs are added up, nothing else bounds them as well.
 # benchmarks constants: _MAX_ITEMS half the same; twice -0.14 % cost, -0.15 % gap, 3.08 times the
-#   time. _MAX_ADDED not reached there.
+#   time. _MAX_ADDED read by no case that was run.
 _MAX_ITEMS, _MAX_ADDED = 1500, 4096
 
 # A bound that is as near as this to what a proof came to that failed is not worth another one.
@@ -313,5 +313,6 @@ def solve_latency(
 
 
 # Means of the devices that are tried, how fast they change, and when a cut is as good as its bound.
-# benchmarks constants: _LAGRANGE_STEPS half and twice the same. _LAGRANGE_RATE not reached there.
+# benchmarks constants: _LAGRANGE_STEPS half and twice the same. _LAGRANGE_RATE read by no case that
+#   was run.
 _LAGRANGE_STEPS, _LAGRANGE_RATE, _SAME = 12, 40.0, 1 + 1e-9

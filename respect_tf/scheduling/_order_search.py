@@ -21,8 +21,8 @@ from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._room_bounds import StageSum, stage_sums
 
 # Positions that are looked at in pairs of neighbouring boundaries, and the pairs; of more, some.
-# benchmarks constants: _MAX_NODES half and twice the same. _MOST_NODES not reached there.
-#   _MAX_PAIRS half and twice the same.
+# benchmarks constants: _MAX_NODES half and twice the same. _MOST_NODES read by no case that was
+#   run. _MAX_PAIRS half and twice the same.
 _MAX_NODES, _MOST_NODES, _MAX_PAIRS = 1000, 2000, 400_000
 # benchmarks constants: _SOME half 0.89 times the time; twice 1.16 times the time. _FEWEST half and
 #   twice the same.

@@ -19,7 +19,7 @@ from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import Problem
 
 # `MAX_WORK` in the unit of compiled loops, which takes longer.
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _LOOP_WORK = 100_000_000
 # benchmarks constants: half and twice the same.
 _MAX_CELLS = 300_000_000  # for all boundaries
@@ -30,7 +30,7 @@ _QUICK_WORK = 40_000_000
 
 # Integer programs are for what they solve in some seconds, of twice as many open variables where
 # there is a time limit; without one, they are given up after so many nodes.
-# benchmarks constants, each: not reached there.
+# benchmarks constants, each: read by no case that was run.
 MAX_OPEN, MAX_NODES = 800, 20
 
 

@@ -51,8 +51,8 @@ _CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 
 # The same for sums whose bound is further away than that: BERT's operator graphs (235 and 783 ops)
 # in 2 and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
-# benchmarks constants: _FAR half 1.19 times the time; twice 1.30 times the time. _BOUND_WORK not
-#   reached there.
+# benchmarks constants: _FAR half 1.19 times the time; twice 1.30 times the time. _BOUND_WORK read
+#   by no case that was run.
 _FAR, _BOUND_WORK = 0.9, 150_000_000
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
@@ -60,7 +60,7 @@ _FAR, _BOUND_WORK = 0.9, 150_000_000
 _CLOSE = 0.99
 
 # Of more items, what is near a schedule takes a second to look at: not again for so little.
-# benchmarks constants, each: not reached there.
+# benchmarks constants, each: read by no case that was run.
 _FEW_ITEMS, _LITTLE = 500, 3e-3
 
 # Orders that are cut where an objective has to be asked for one stage after the other; and items of

@@ -34,7 +34,7 @@ _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
 # benchmarks constants: _SETTLING_WORK half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
-#   _SETTLING_SHARE not reached there.
+#   _SETTLING_SHARE read by no case that was run.
 _SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
 
 # Rounds after which moves are over if none of them found anything better.
@@ -50,9 +50,9 @@ _HASTILY = 3
 # more moves, and on the last proof.
 # benchmarks constants: _FEW_SHARE with a time limit, half +3.95 % gap, 0.78 times the time; twice
 #   +1.43 % gap. _PROOF_SHARE with a time limit, half +0.02 % cost, +1.44 % gap; twice -0.11 %
-#   crossing bytes. _PRUNED_SHARE not reached there. _MOVING_SHARE with a time limit, half -0.12 %
-#   cost, -0.14 % gap; twice -0.12 % cost, -0.11 % gap. _LAST_SHARE with a time limit, half -0.12 %
-#   cost, -0.11 % gap; twice -0.07 % cost, +1.35 % gap.
+#   crossing bytes. _PRUNED_SHARE read by no case that was run. _MOVING_SHARE with a time limit,
+#   half -0.12 % cost, -0.14 % gap; twice -0.12 % cost, -0.11 % gap. _LAST_SHARE with a time limit,
+#   half -0.12 % cost, -0.11 % gap; twice -0.07 % cost, +1.35 % gap.
 _FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE, _LAST_SHARE = 0.1, 0.35, 0.6, 0.4, 0.6
 
 

@@ -30,13 +30,13 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 _NUM_LARGE = 60  # graphs without labels in a validation
 _LARGE_OPS = (100, 300)
 # One of so many graphs that heads are chosen on is a structured one, of so many ops.
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _PER_STRUCTURED, _STRUCTURED_OPS = 2, (50, 500)
 # Of their sequences: labels have 0, 1 and 2.
 _LARGE_SEED, _POOL_SEED, _HEAD_SEED = 3, 4, 5
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _GENTLE = 1.0  # gradients are cut off at this norm
-# benchmarks constants: not reached there.
+# benchmarks constants: read by no case that was run.
 _LAST_RATE = 0.05
 
 
