@@ -301,7 +301,7 @@ _SIZE_NOTES = """
 "memory" is `PeakMemory(1.0)`, "throughput" the default objective, for all USB 3 hosts together.
 Times are the processor's in seconds, of a process of its own that has scheduled a small graph
 before; "MB" is its peak memory up to the simulation, which includes what the package loads.
-"exponent" is that of "policy s" against the ops, from 10,000 to the most. "gap" is against the bound
+"exponent" is that of "policy s" against the ops, from 10,000 on. "gap" is against the bound
 that the schedule states; "above best known" is by how much the schedule costs more than the best
 of it and of what more work found: ten times the moves with two other seeds for "memory", for
 "throughput" the best cuts of all structural orders for single hosts and for all of them, and
