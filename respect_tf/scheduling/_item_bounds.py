@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._least_cut import Network
 from respect_tf.scheduling._problem import Floats, Problem
 
 # Networks of larger graphs take too long; sets that are looked for, the dearest items first.
@@ -29,12 +30,12 @@ def item_bound(problem: Problem, low: float) -> float:
     if problem.num_items > _MAX_ITEMS or problem.combine != "max":
         return low
     alone = _costs_alone(problem)
-    network: _Network | None = None
+    sets: _Sets | None = None
     for item in np.argsort(-alone, kind="stable")[:_MOST_SETS].tolist():
         if alone[item] <= low:
             break
-        network = network or _Network(problem, float(alone.max()))
-        low = max(low, network.least(item))
+        sets = sets or _Sets(problem, float(alone.max()))
+        low = max(low, sets.least(item))
     return low
 
 
@@ -52,8 +53,8 @@ def _costs_alone(problem: Problem) -> Floats:
     return costs
 
 
-class _Network:
-    """Nodes: items, both ends, and two for each tensor: some item reads it, all items read it.
+class _Sets:
+    """A network of items, both ends, and two nodes for each tensor: some item reads it, all do.
 
     Args:
         problem: The problem.
@@ -79,25 +80,20 @@ class _Network:
             (every[tensors[read]], readers[read], np.inf),
             (np.full(num_items, self._source), items, 0.0),
         ]
-        # Whole numbers that sum up to less than 2**31.
-        self._unit = max(1.0 if problem.integral else 0.0, limit / _MOST_CAPACITY)
-        self._tails = np.concatenate([tails for tails, _, _ in arcs])
-        self._heads = np.concatenate([heads for _, heads, _ in arcs])
+        tails = np.concatenate([tails for tails, _, _ in arcs])
+        heads = np.concatenate([heads for _, heads, _ in arcs])
         values = [np.broadcast_to(np.asarray(some, float), len(tails)) for tails, _, some in arcs]
+        # Whole numbers: a flow is no more than what one item sends.
+        self._unit = max(1.0 if problem.integral else 0.0, limit / _MOST_CAPACITY)
         capacities = np.minimum(np.concatenate(values) / self._unit, _MOST_CAPACITY)
-        self._capacities = np.floor(capacities).astype(np.int32)
-        self._num_nodes = num_items + 2 + 2 * num_tensors
-        self._first = len(self._tails) - num_items
+        self._network = Network(num_items + 2 + 2 * num_tensors, tails, heads)
+        self._capacities = np.zeros(self._network.num_places, np.int32)
+        self._capacities[self._network.places] = np.floor(capacities)
+        self._items = self._network.places[-num_items:]
 
     def least(self, item: int) -> float:
         """What the cheapest set costs at least that holds an item."""
-        # Not at the top: most schedules need no scipy, which takes a fifth of a second to load.
-        from scipy.sparse import csr_matrix
-        from scipy.sparse.csgraph import maximum_flow
-
         capacities = self._capacities.copy()
-        capacities[self._first + item] = _MOST_CAPACITY
-        shape = self._num_nodes, self._num_nodes
-        network = csr_matrix((capacities, (self._tails, self._heads)), shape=shape)
-        flow = maximum_flow(network, self._source, self._source + 1)
-        return float(flow.flow_value) * self._unit
+        capacities[self._items[item]] = _MOST_CAPACITY
+        flow, _ = self._network.least_cut(capacities, self._source, self._source + 1)
+        return flow * self._unit
