@@ -54,6 +54,10 @@ _CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
 # benchmarks constants: _FAR half 1.19 times the time; twice 1.30 times the time. _BOUND_WORK read
 #   by no case that was run.
 _FAR, _BOUND_WORK = 0.9, 150_000_000
+# So that a short search stays short: labels of 30 to 120 ops by 60 moves per op took 2.3 times as
+# long with all of it.
+# benchmarks constants: half and twice the same.
+_BOUND_WORK_PER_MOVE = 2000
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
 # benchmarks constants: half and twice the same.
@@ -161,7 +165,7 @@ def search_problem(
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact and has_loops():
         linear = LinearSearch(problem, budget, deadline, seed).run(every, start)
-        return _bounded_by_cuts(problem, linear, deadline) if budget > 0 else linear
+        return _bounded_by_cuts(problem, linear, budget, deadline) if budget > 0 else linear
     if is_large(problem) and isinstance(problem.objective, DeviceObjective):
         return _cut_along(problem, start, every, deadline)
     if start is None and (budget > 0 or math.isfinite(deadline)):
@@ -189,15 +193,17 @@ def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
     return improve_by_cuts(problem, answer, Budget(until, _CUT_WORK))
 
 
-def _bounded_by_cuts(problem: Problem, answer: Answer, deadline: float) -> Answer:
+def _bounded_by_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) -> Answer:
     """The same where cost and bound are near; else what minimum cuts make of it."""
     is_near = answer.lower_bound >= _FAR * answer.chain.cost
     if is_near or problem.combine != "max" or is_large(problem):
         return answer
     from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
 
-    budget = Budget(deadline, _BOUND_WORK)
-    return improve_by_cuts(problem, answer, budget, is_thorough=False)
+    work: float = _BOUND_WORK
+    if not math.isfinite(deadline):
+        work = min(work, _BOUND_WORK_PER_MOVE * budget * problem.num_items)
+    return improve_by_cuts(problem, answer, Budget(deadline, work), is_thorough=False)
 
 
 def _cut_along(
