@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -36,7 +37,12 @@ from respect_tf.scheduling import (
 from respect_tf.scheduling import (
     schedule as choose_schedule,
 )
-from respect_tf.scheduling.parts import ReplicatedThroughput, checked_count, deadline_after
+from respect_tf.scheduling.parts import (
+    BudgetExceededError,
+    ReplicatedThroughput,
+    checked_count,
+    deadline_after,
+)
 
 # The name of the scheduler that schedules of plans say.
 PLANNER = "plan"
@@ -86,7 +92,8 @@ def plan_devices(
     # Ops that no Edge TPU takes need stages of their own, which schedulers make.
     special = constraints is not None or bool(blocked_ops(graph))
     if isinstance(chosen, Throughput) and not special:
-        return _plan_throughput(graph, num_devices, resolved, deadline, seed)
+        with contextlib.suppress(BudgetExceededError):  # schedulers find something in no time
+            return _plan_throughput(graph, num_devices, resolved, deadline, seed)
     if isinstance(chosen, Latency) and chosen.arrivals_per_second is not None and not special:
         return _plan_under_load(graph, num_devices, chosen)
     ways = ways_by_scheduler(

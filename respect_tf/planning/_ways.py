@@ -62,6 +62,8 @@ def ways_by_scheduler(
     failed: RespectError | None = None
     counts = _numbers_of_stages(graph, num_devices, constraints)
     for count in counts:
+        if cuts and time.perf_counter() > deadline:
+            break
         left = max(0.0, (deadline - time.perf_counter()) / (counts[-1] - count + 1))
         try:
             cuts.append(
