@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 from schedule_reference import make_graph
+from slow_clock import SlowClock
 
 from respect_tf._errors import ArgumentError
 from respect_tf.device import EdgeTpu, predict, resolve_device, under_load
 from respect_tf.graph import OpGraph
-from respect_tf.planning import frames_by_devices, plan_devices, share_out
+from respect_tf.planning import _ways, frames_by_devices, plan_devices, share_out
 from respect_tf.planning._search import PlanSearch
 from respect_tf.run import simulate
 from respect_tf.scheduling import Constraints, Latency, check_schedule, schedule
@@ -148,6 +149,33 @@ def test_graphs_with_too_many_cuts_to_look_at_all_are_planned_nevertheless():
         assert row.interval_ms <= plan.copies[number - 1].interval_ms * (1 + 1e-9)
         made = schedule(graph, number, device=DEVICE)
         assert row.interval_ms <= made.cost * (1 + 1e-9)
+
+
+def test_a_plan_that_is_out_of_time_is_what_schedulers_find_at_once(large, monkeypatch):
+    SlowClock(monkeypatch, 1.0)
+    plan = plan_devices(large, 3, device="usb3-pi5", time_limit=0.5)
+    assert [row.num_devices for row in plan.rows] == [0, 1, 2, 3]
+    assert not plan.is_proved
+    for row in plan.rows[1:]:
+        check_schedule(large, row.schedule)
+
+
+def test_once_time_is_over_no_more_segments_are_tried(monkeypatch):
+    tried = []
+
+    def counted(graph, num_stages, *arguments, **options):
+        tried.append(num_stages)
+        return schedule(graph, num_stages, *arguments, **options)
+
+    monkeypatch.setattr(_ways, "choose_schedule", counted)
+    graph = make_graph([1] * 8, [1] * 8, [(op, op + 1) for op in range(7)])
+    on_the_host = {"device": "usb3-pi5", "constraints": Constraints(on_cpu=(3,))}
+    plan_devices(graph, 4, **on_the_host)
+    assert len(tried) > 2
+    tried.clear()
+    SlowClock(monkeypatch, 1.0)
+    assert len(plan_devices(graph, 4, **on_the_host, time_limit=0.5).rows) > 1
+    assert len(tried) == 1
 
 
 def test_devices_of_a_given_cut(large):
