@@ -166,7 +166,11 @@ def _built(model: str) -> Any:
     import keras
 
     keras.utils.clear_session()
-    return getattr(keras.applications, model.removeprefix(_APPLICATION))(weights=None)
+    build = getattr(keras.applications, model.removeprefix(_APPLICATION))
+    built = build(weights=None)
+    if None in built.input_shape[1:]:  # MobileNetV3: its documented size
+        built = build(weights=None, input_shape=(224, 224, 3))
+    return built
 
 
 def _rows(item: Item, found: Architecture, device: str) -> list[Item]:

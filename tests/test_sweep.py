@@ -11,7 +11,7 @@ from keras import layers
 
 from respect_tf import ArgumentError, DependencyError, _places
 from respect_tf._beam import Job, map_items
-from respect_tf._sweep import COLUMNS, estimate_item, sweep, sweep_models, write_table
+from respect_tf._sweep import COLUMNS, _built, estimate_item, sweep, sweep_models, write_table
 from respect_tf.cli import main
 
 pytest.importorskip("apache_beam")
@@ -115,6 +115,10 @@ def test_models_are_files_folders_and_applications(folder, tmp_path):
         sweep_models(["NoSuchModel"])
     with pytest.raises(ArgumentError, match="holds no models"):
         sweep_models([str(tmp_path)])
+
+
+def test_applications_without_a_size_are_built_with_one():
+    assert _built("keras.applications.MobileNetV3Small").input_shape == (None, 224, 224, 3)
 
 
 def test_bad_requests_are_refused(done, tmp_path, monkeypatch):
