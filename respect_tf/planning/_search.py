@@ -13,9 +13,10 @@ from respect_tf.device import EdgeTpu, Hosts, devices_of
 from respect_tf.graph import OpGraph
 from respect_tf.planning._chains import TIE
 from respect_tf.planning._part import PlanPart
-from respect_tf.planning._table import LOOSER, HostTimes
+from respect_tf.planning._table import HostTimes
 from respect_tf.scheduling import Schedule
 from respect_tf.scheduling.parts import (
+    LOOSER,
     MAX_WORK,
     Budget,
     BudgetExceededError,

@@ -9,14 +9,11 @@ import numpy as np
 
 from respect_tf.device import MIB, EdgeTpu, Hosts
 from respect_tf.scheduling import Throughput
-from respect_tf.scheduling.parts import Budget, Floats, Ints, Nodes, stage_device
+from respect_tf.scheduling.parts import LOOSER, Budget, Floats, Ints, Nodes, stage_device
 
 # The work that a value takes, as `Budget` counts it.
 # benchmarks constants: half 1.10 times the time; twice the same.
 _VALUE_WORK = 2000
-
-# Bounds are loosened by so much against rounding.
-LOOSER = 1 - 1e-12
 
 
 class HostTimes(Throughput):

@@ -24,7 +24,7 @@ _CELL_SECONDS = 5e-9
 
 
 class BudgetExceededError(Exception):
-    """A solver may not go on. Never leaves this folder."""
+    """A solver may not go on. Never leaves `scheduling` and `planning`."""
 
 
 @dataclasses.dataclass
@@ -80,3 +80,9 @@ class Chain:
     stages: Ints
     cost: float
     crossing: float
+
+
+def best_known(*chains: Chain | None) -> Chain | None:
+    """The cheapest of some schedules, and of equals the one of fewest crossing bytes."""
+    found = [chain for chain in chains if chain is not None]
+    return min(found, key=lambda chain: (chain.cost, chain.crossing), default=None)

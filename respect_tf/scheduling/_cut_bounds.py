@@ -15,13 +15,10 @@ from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._linear_bound import LinearBound, undominated
+from respect_tf.scheduling._linear_bound import LOOSER, LinearBound, undominated
 from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._stage_ranges import closure_of
-
-# Bounds are loosened by this part against rounding.
-_LOOSER = 1 - 1e-12
 
 # A boundary with so many places or fewer divides the problem.
 # benchmarks constants: half and twice the same.
@@ -59,7 +56,7 @@ class CutSearch:
         if bounds and 0 < self._limit < math.inf and problem.num_stages > 1:
             lower = self._bound(CutNetwork(problem, bounds, closure_of(problem)), is_whole=True)
             self.is_proved = lower >= self._limit
-            self.lower = max(self.lower, _LOOSER * lower)
+            self.lower = max(self.lower, LOOSER * lower)
 
     def _bound(self, network: CutNetwork, *, is_whole: bool = False) -> float:
         """What the stages of a part cost at least, up to the limit."""
@@ -75,7 +72,7 @@ class CutSearch:
             self._found |= search.found.keys() | search.whole.keys()
             lower = max(lower, min(search.lower, limit))
             if is_whole:
-                self.lower = _LOOSER * lower
+                self.lower = LOOSER * lower
             work = _FLOW_WORK + _ARC_WORK * network.size
             self._budget.spend_pairs(work * search.num_flows)
             if lower >= limit:

@@ -34,13 +34,10 @@ from respect_tf.scheduling._device_bounds import (
     surely_moved,
     surely_returned_by,
 )
-from respect_tf.scheduling._linear_bound import Bools, Floats
+from respect_tf.scheduling._linear_bound import LOOSER, Bools, Floats
 from respect_tf.scheduling._objective import LinearCost, Number, Objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import StageBatch
-
-# Bounds are loosened by so much against rounding.
-_LOOSER = 1 - 1e-12
 
 
 class DeviceObjective(Objective):
@@ -258,7 +255,7 @@ class DeviceObjective(Objective):
                 total[index] += least_waiting(one, over, _whole_sum, PRICES)
             moved += sent + requests * chip.device.request_bytes
             moved += num_stages * chip.base_instructions + least_streamed(chip, over, _whole_sum)
-        return _LOOSER * self._least_of_all(total, moved)
+        return LOOSER * self._least_of_all(total, moved)
 
     def linear_cost(self, graph: OpGraph) -> LinearCost:
         """A lower bound: nothing is streamed, an inference starts in no time, requests are full.

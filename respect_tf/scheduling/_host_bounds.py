@@ -12,13 +12,12 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._device_bounds import least_busy
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._objective import Objective, exact_sum
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# Bounds are loosened by so much against rounding.
-_LOOSER = 1 - 1e-12
 _HALVINGS = 50
 
 
@@ -56,7 +55,7 @@ def host_bound(
         else:
             found.append(math.fsum(np.minimum(chip, host).tolist()) + dispatch)
     optima = np.ones(1) if objective.optima is None else np.array(objective.optima)
-    return _LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())
+    return LOOSER * float((np.array(found) / np.maximum(optima, math.ulp(0.0))).max())
 
 
 def _shared_out(chip: Floats, host: Floats, num_stages: int) -> float:
@@ -111,8 +110,8 @@ def chip_bound(
         return 0
     total = exact_sum(costs[~on_host].tolist())
     if objective.combine != "max":
-        return total if is_whole else _LOOSER * total
+        return total if is_whole else LOOSER * total
     items = [exact_sum(costs[(item_of == one) & ~on_host].tolist()) for one in np.unique(item_of)]
     if is_whole:
         return max(-(-int(total) // max(1, num_chips)), *items)
-    return _LOOSER * max(total / max(1, num_chips), *items)
+    return LOOSER * max(total / max(1, num_chips), *items)

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+LOOSER = 1 - 1e-12
+"""Bounds are loosened by this part against rounding."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearBound:

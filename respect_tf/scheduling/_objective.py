@@ -18,7 +18,7 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError
 from respect_tf._reals import is_real
 from respect_tf.device import EdgeTpu, Hosts
-from respect_tf.scheduling._linear_bound import Bools, Floats, LinearBound, RoomBound
+from respect_tf.scheduling._linear_bound import LOOSER, Bools, Floats, LinearBound, RoomBound
 from respect_tf.scheduling._stage_costs import stage_costs
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from respect_tf.scheduling._stage_batch import StageBatch
 
 Number = int | float
-
-# Linear bounds are loosened by this part against rounding.
-_LOOSER = 1 - 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,7 +158,7 @@ class Objective(abc.ABC):
         linear = self.linear_cost(stages.graph)  # merged into one, stages cost no more together
         costs = stages.op_sums(linear.op_costs) + linear.enter * stages.entering_bytes
         costs += linear.leave * stages.leaving_bytes
-        return _LOOSER * costs, nothing, nothing.copy(), np.zeros(len(stages), bool)
+        return LOOSER * costs, nothing, nothing.copy(), np.zeros(len(stages), bool)
 
     def batch_values(self, stages: StageBatch) -> tuple[Floats, Floats, Floats]:
         """Costs, shared loads and streamed bytes themselves, up to rounding. [len(stages)] each.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, best_known
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pair_search import Found, search_pairs
 from respect_tf.scheduling._pairs import IntervalNodes
@@ -156,7 +156,7 @@ def search_order(
     limit = upper if known is None else known.cost
     stops = windows.stops(limit) or stops
     some = search_pairs(nodes.within(*stops, most=_most(problem)), budget, limit, settle=False)
-    known = best_of(some.chain, known)
+    known = best_known(some.chain, known)
     if known is not None:
         known = _descended(nodes, known, budget)
         limit = known.cost
@@ -165,14 +165,8 @@ def search_order(
     if problem.has_one_order and _num_pairs(stops) <= _MAX_PAIRS and len(every) <= _MOST_NODES:
         with contextlib.suppress(BudgetExceededError):
             found = search_pairs(every, budget, limit * _ABOVE, settle=settle)
-            return Found(best_of(found.chain, known), max(low, found.lower_bound))
+            return Found(best_known(found.chain, known), max(low, found.lower_bound))
     return Found(known, low)
-
-
-def best_of(*chains: Chain | None) -> Chain | None:
-    """The cheapest of some schedules, and of equals the one of fewest crossing bytes."""
-    found = [chain for chain in chains if chain is not None]
-    return min(found, key=lambda chain: (chain.cost, chain.crossing), default=None)
 
 
 def _num_pairs(stops: tuple[Ints, Ints]) -> int:

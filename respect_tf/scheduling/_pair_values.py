@@ -8,6 +8,7 @@ import numpy as np
 
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Floats
@@ -20,8 +21,6 @@ _VALUE_WORK = 2000
 # Milliseconds, or whatever an objective counts, are told apart down to this many binary places, so
 # that sums do not depend on the order. Costs that differ by less are equal.
 _PLACES = 40
-# Bounds are loosened by so much against rounding.
-LOOSER = 1 - 1e-12
 
 
 class PairValues:

@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._pair_values import LOOSER, split_costs
+from respect_tf.scheduling._linear_bound import LOOSER
+from respect_tf.scheduling._pair_values import split_costs
 from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Bools
 from respect_tf.scheduling._stage_batch import Pairs

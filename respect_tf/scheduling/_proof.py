@@ -9,7 +9,7 @@ import time
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._milp import open_variables, search_window
@@ -125,9 +125,3 @@ def _none_keeps(problem: Problem) -> ScheduleError:
         "of them is complete. Allow more bytes per stage, unpin ops, let tensors be cut, or ask "
         "for another number of stages."
     )
-
-
-def best_known(*chains: Chain | None) -> Chain | None:
-    """The cheapest of some schedules, and of equals the one of fewest crossing bytes."""
-    found = [chain for chain in chains if chain is not None]
-    return min(found, key=lambda chain: (chain.cost, chain.crossing), default=None)

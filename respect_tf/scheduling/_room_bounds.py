@@ -14,12 +14,10 @@ import numpy as np
 
 from respect_tf.graph import masses_after, masses_before
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._linear_bound import LinearBound, RoomBound
+from respect_tf.scheduling._linear_bound import LOOSER, LinearBound, RoomBound
 from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._stage_batch import item_sums
 
-# Bounds are loosened by this part against rounding.
-_LOOSER = 1 - 1e-12
 # How often ranges are narrowed by what follows from them.
 # benchmarks constants: half the same; twice 0.81 times the time.
 _ROUNDS = 12
@@ -136,9 +134,9 @@ def _least_mean(
         earliest = np.zeros(problem.num_items, np.int64)
         latest = np.full(problem.num_items, num_stages - 1)
         for one, (before, after) in zip(sums, masses, strict=True):
-            caps = limit / _LOOSER - one.rests
-            first = np.searchsorted(np.cumsum(caps), _LOOSER * (before + one.items))
-            last = np.searchsorted(np.cumsum(caps[::-1]), _LOOSER * (after + one.items))
+            caps = limit / LOOSER - one.rests
+            first = np.searchsorted(np.cumsum(caps), LOOSER * (before + one.items))
+            last = np.searchsorted(np.cumsum(caps[::-1]), LOOSER * (after + one.items))
             earliest = np.maximum(earliest, first)
             latest = np.minimum(latest, num_stages - 1 - last)
         if (earliest > latest).any():
@@ -149,7 +147,7 @@ def _least_mean(
         before_all = open_stages
         sums = [one.narrowed(problem, earliest, latest) for one in sums]
         means = [(float(one.items.sum()) + float(one.rests.sum())) / num_stages for one in sums]
-        low = min(limit, _LOOSER * max(means))
+        low = min(limit, LOOSER * max(means))
     return low
 
 

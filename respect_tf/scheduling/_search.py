@@ -15,7 +15,7 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, linear_cost
 from respect_tf.scheduling._arguments import checked_count, deadline_after
-from respect_tf.scheduling._chain import Budget, Chain
+from respect_tf.scheduling._chain import Budget, Chain, best_known
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
@@ -25,7 +25,7 @@ from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import is_large, prepare
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._proof import best_known, first_schedule, prove_quickly
+from respect_tf.scheduling._proof import first_schedule, prove_quickly
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._result import checked_schedule
 from respect_tf.scheduling._room_bounds import raised_bound

@@ -8,6 +8,7 @@ from respect_tf.scheduling._device_objectives import (
     stage_device,
 )
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._pair_chains import PairChains
 from respect_tf.scheduling._pair_ties import best_pairs
@@ -17,6 +18,7 @@ from respect_tf.scheduling._problem import Bools, Floats, build_problem
 from respect_tf.scheduling._under_load import NUM_LIMITS
 
 __all__ = [
+    "LOOSER",
     "MAX_WORK",
     "NUM_LIMITS",
     "Bools",
