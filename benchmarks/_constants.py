@@ -48,8 +48,6 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
     ),
     "what others say: HiGHS, file formats, the device model, the public API": (
         "planning._plan._MOST_DEVICES",
-        "policy._npz._FREE_BYTES",
-        "policy._npz._RATIO",
         "policy._propose.MOST_ORDERS",
         "policy._weights._VERSION",
         "scheduling._highs._FEASIBLE",

@@ -1,14 +1,12 @@
 """The policy: a graph neural network that proposes orders of ops."""
 
 from respect_tf.policy._forward import Network, head_inputs, layer_sizes, trunk
-from respect_tf.policy._npz import damaged, read_npz, write_npz, written
 from respect_tf.policy._propose import (
     MOST_ORDERS,
     GraphView,
     head_orders,
     proposals,
     propose,
-    proposed_orders,
     view_of,
 )
 from respect_tf.policy._refine import refined_orders
@@ -19,20 +17,15 @@ __all__ = [
     "GraphView",
     "Network",
     "Weights",
-    "damaged",
     "head_inputs",
     "head_orders",
     "layer_sizes",
     "load_weights",
     "proposals",
     "propose",
-    "proposed_orders",
-    "read_npz",
     "refined_orders",
     "rounded_weights",
     "save_weights",
     "trunk",
     "view_of",
-    "write_npz",
-    "written",
 ]

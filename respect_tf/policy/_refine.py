@@ -76,8 +76,8 @@ def refined_orders(
     )
     if refine is None or not is_cut:
         return given, quick[:, 1]
-    orders = np.empty((num_given + more, num_ops), np.int64)
-    orders[:num_given] = given
+    # Those that are never tried are the first one again.
+    orders = np.concatenate([given, np.broadcast_to(given[0], (more, num_ops))])
     costs = np.empty(len(orders))
     refine(
         *links.after,

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf._errors import PolicyFileError
+from respect_tf._npz import damaged, read_npz, write_npz
 from respect_tf.graph import GRAPH_FEATURES, OP_FEATURES
 from respect_tf.policy._forward import MOST_WEIGHT, WEIGHT_GRID, Network, layer_sizes
-from respect_tf.policy._npz import damaged, read_npz, write_npz
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 

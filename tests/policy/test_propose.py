@@ -112,8 +112,10 @@ def test_refined_orders_get_better_and_cost_what_is_said(family: str, weight: fl
 def test_refining_ends_where_it_takes_long() -> None:
     graph = random_graph("wide", 70, 2)
     view = view_of(graph_features(graph, 4, transfer_cost=2.0), 4)
-    _, costs = refined_orders(view.features, view.rule[None], 4, 20, most_work=1)
+    orders, costs = refined_orders(view.features, view.rule[None], 4, 20, most_work=1)
     assert np.isfinite(costs).tolist() == [True] + [False] * (len(costs) - 1)
+    for order in orders:  # tried or not
+        check_orders(graph, order[None].astype(np.int32))
 
 
 def test_features_do_not_contain_the_answer() -> None:
