@@ -25,7 +25,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "scheduling._milp._BOUND_MARGIN",
         "scheduling._milp._COST_TOLERANCE",
         "scheduling._milp_model._WHOLE",
-        "scheduling._profile._TOLERANCE",
+        "scheduling._compiler._TOLERANCE",
         "scheduling._schedule._TOLERANCE",
     ),
     "what number formats hold": (

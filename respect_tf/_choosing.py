@@ -96,7 +96,8 @@ def checked_choice(
     """
     if num_segments is None:
         num_segments = "auto"
-    is_count = isinstance(num_segments, int | np.integer) and not isinstance(num_segments, bool)
+    is_number = isinstance(num_segments, int | np.integer) and not isinstance(num_segments, bool)
+    is_count = is_number and num_segments >= 1  # type: ignore[operator]
     if not is_count and not (isinstance(num_segments, str) and num_segments == "auto"):
         is_plain = isinstance(num_segments, str | int | float)
         raise ArgumentError(

@@ -15,7 +15,7 @@ from model_builder import ModelBuilder
 import respect_tf
 from respect_tf._cli_common import SCHEDULERS
 from respect_tf.cli import main
-from respect_tf.scheduling._solve import scheduler_names
+from respect_tf.scheduling._solvers import SCHEDULERS as NAMES
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_convert_prints_json_alone(model, tmp_path):
 
 
 def test_every_scheduler_can_be_chosen():
-    assert sorted(SCHEDULERS) == sorted(scheduler_names())
+    assert sorted(SCHEDULERS) == sorted(NAMES)
 
 
 _EVERY_SCHEDULER = """

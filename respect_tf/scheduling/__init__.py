@@ -1,7 +1,6 @@
 """Schedules: which stage each op runs in, what that costs, and how good it can get."""
 
-from respect_tf.scheduling._agreement import check_agreement
-from respect_tf.scheduling._check import check_schedule
+from respect_tf.scheduling._check import check_agreement, check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
@@ -14,14 +13,14 @@ from respect_tf.scheduling._objective import (
     Number,
     Objective,
     PeakMemory,
+    stage_costs,
 )
 from respect_tf.scheduling._order_cuts import OrderCuts
-from respect_tf.scheduling._request import ScheduleRequest
 from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search
-from respect_tf.scheduling._solve import schedule, schedule_by_program, slice_order
-from respect_tf.scheduling._stage_costs import stage_costs
+from respect_tf.scheduling._solve import ScheduleRequest, schedule
+from respect_tf.scheduling._solvers import schedule_by_program, slice_order
 
 __all__ = [
     "TOO_LATE",

@@ -1,17 +1,18 @@
-"""The compiled loops, as functions of arrays: annealing, cuts of orders, complete search."""
+"""The compiled loops, as functions of problems: annealing, cuts of orders, complete search."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 import time
+import weakref
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf import _loops
-from respect_tf.scheduling._arrays import arrays_of
+from respect_tf.graph import rows_of
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats, Problem
@@ -48,22 +49,12 @@ def anneal(
     Heats, as parts of the energy, and powers of costs are those of the first and of the last of
     `num_steps` temperatures; draws are exponentially distributed, a power of two of them.
     """
-    best = np.array(stages, np.int64)
-    quality = np.empty(2)
+    best, quality = np.array(stages, np.int64), np.empty(2)
+    ends = np.array(heats, np.float64), np.array(powers, np.int64)
+    sizes = num_steps, moves_per_step
+    energy = float(scale), float(bound)
     _call(
-        "respect_anneal",
-        problem,
-        _at(best),
-        ctypes.c_double(scale),
-        ctypes.c_double(bound),
-        num_steps,
-        moves_per_step,
-        _at(np.array(heats, np.float64)),
-        _at(np.array(powers, np.int64)),
-        _at(draws),
-        len(draws),
-        random,
-        _at(quality),
+        "respect_anneal", problem, best, *energy, *sizes, *ends, draws, len(draws), random, quality
     )
     return Chain(best, float(quality[0]), float(quality[1]))
 
@@ -82,20 +73,11 @@ def cut_order(
     `by_crossing` asks for the fewest crossing bytes instead, not where costs are added up;
     `allowed` says which positions boundaries may have, bool [num_stages + 1, num_items + 1].
     """
-    stages = np.zeros(problem.num_items, np.int64)
-    quality = np.empty(2)
-    mask = None if allowed is None else _at(np.ascontiguousarray(allowed, np.uint8))
-    found = _call(
-        "respect_slice",
-        problem,
-        _at(np.ascontiguousarray(order, np.int64)),
-        ctypes.c_double(limit),
-        by_crossing,
-        mask,
-        _seconds(deadline),
-        _at(stages),
-        _at(quality),
-    )
+    stages, quality = np.zeros(problem.num_items, np.int64), np.empty(2)
+    order = np.ascontiguousarray(order, np.int64)
+    mask = None if allowed is None else np.ascontiguousarray(allowed, np.uint8)
+    asked = float(limit), by_crossing, mask, _seconds(deadline)
+    found = _call("respect_slice", problem, order, *asked, stages, quality)
     return Chain(stages, float(quality[0]), float(quality[1])) if found else None
 
 
@@ -121,23 +103,9 @@ def sweep_order(
     offsets, spans, changes = events
     num_items, num_stages = len(sums[0]) - 1, len(windows[0]) - 1
     reached, beyond = np.empty((num_stages + 1, num_items + 1)), np.empty(1)
-    _checked(
-        _library().respect_sweep(
-            ctypes.c_int64(num_items),
-            ctypes.c_int64(num_stages),
-            ctypes.c_int64(is_sum),
-            _at(offsets),
-            ctypes.c_int64(len(changes)),
-            _at(spans),
-            _at(changes),
-            *map(_at, sums),
-            *map(_at, windows),
-            ctypes.c_double(limit),
-            _seconds(deadline),
-            _at(reached),
-            _at(beyond),
-        )
-    )
+    sizes, asked = (num_items, num_stages, is_sum), (float(limit), _seconds(deadline))
+    of_stops = offsets, len(changes), spans, changes
+    _call("respect_sweep", *sizes, *of_stops, *sums, *windows, *asked, reached, beyond)
     return reached, float(beyond[0])
 
 
@@ -152,19 +120,9 @@ def choose_band(
         First and last stage of each item, int64 [num_items] each, and the state of random numbers.
     """
     earliest, latest = np.empty((2, problem.num_items), np.int64)
+    given = np.ascontiguousarray(stages, np.int64), np.ascontiguousarray(is_open, np.uint8)
     state = np.array([random])
-    is_open = np.ascontiguousarray(is_open, np.uint8)
-    _call(
-        "respect_choose_band",
-        problem,
-        _at(np.ascontiguousarray(stages, np.int64)),
-        _at(is_open),
-        depth,
-        most,
-        _at(state),
-        _at(earliest),
-        _at(latest),
-    )
+    _call("respect_choose_band", problem, *given, depth, most, state, earliest, latest)
     return earliest, latest, int(state[0])
 
 
@@ -186,60 +144,130 @@ def search_ideals(
     Returns:
         Stages of items and what they cost; `None` if there is no such schedule.
     """
-    arrays = arrays_of(problem)
-    if not arrays.sums.any():
-        _call("respect_needed_sums", problem, _at(arrays.sums))
+    sums = _record_of(problem).arrays["sums"]
+    if not sums.any():
+        _call("respect_needed_sums", problem, sums)
+    first, last = (np.ascontiguousarray(part, np.int64) for part in ranges)
     left = max(0.0, min(budget.work - budget.spent, _MOST_WORK))
+    cells = int(min(budget.cells, _MOST_WORK))
+    asked = float(limit), problem.slack, prune, int(min(settling, _MOST_WORK)), int(left), cells
     stages, cost, work = np.empty(problem.num_items, np.int64), np.empty(1), np.zeros(1, np.int64)
     try:
+        until = _seconds(budget.deadline)
         found = _call(
-            "respect_search_ideals",
-            problem,
-            *(_at(np.ascontiguousarray(part, np.int64)) for part in ranges),
-            ctypes.c_double(limit),
-            ctypes.c_double(problem.slack),
-            prune,
-            int(min(settling, _MOST_WORK)),
-            int(left),
-            int(min(budget.cells, _MOST_WORK)),
-            _seconds(budget.deadline),
-            _at(stages),
-            _at(cost),
-            _at(work),
+            "respect_search_ideals", problem, first, last, *asked, until, stages, cost, work
         )
     finally:
         budget.spent += float(work[0])
     return (stages, float(cost[0])) if found else None
 
 
-def _seconds(deadline: float) -> ctypes.c_double:
-    left = min(deadline - time.perf_counter(), _FOREVER) if math.isfinite(deadline) else _FOREVER
-    return ctypes.c_double(left)
+def _seconds(deadline: float) -> float:
+    return min(deadline - time.perf_counter(), _FOREVER) if math.isfinite(deadline) else _FOREVER
 
 
-def _at(array: npt.NDArray[Any]) -> Any:
-    """Where an array's values are; the array is held as long as what is returned."""
-    return array.ctypes.data_as(ctypes.c_void_p)
-
-
-def _library() -> ctypes.CDLL:
-    found = _loops.library()
-    if found is None:
+def _call(name: str, *arguments: Any) -> bool:
+    """Whether a loop found something. Raises where it gave up, or had not enough memory."""
+    library = _loops.library()
+    if library is None:
         raise BudgetExceededError
-    return found
-
-
-def _call(name: str, problem: Problem, *arguments: Any) -> bool:
-    """Call a loop with a problem. Whole numbers are passed with 64 bits."""
-    passed = [ctypes.c_int64(part) if isinstance(part, int) else part for part in arguments]
-    record = ctypes.byref(arrays_of(problem).record)
-    return _checked(getattr(_library(), name)(record, *passed))
-
-
-def _checked(result: int) -> bool:
-    """Whether something was found. Raises where the loop gave up, or had not enough memory."""
+    result = getattr(library, name)(*map(_passed, arguments))
     if result == _loops.GAVE_UP:
         raise BudgetExceededError
     if result == _loops.NO_MEMORY:
         raise MemoryError("There is not enough memory for the search. Close other programs.")
-    return result == _loops.FOUND
+    return bool(result == _loops.FOUND)
+
+
+def _passed(value: Any) -> Any:
+    """As loops take it: problems and arrays where they are, whole numbers with 64 bits."""
+    if isinstance(value, Problem):
+        return ctypes.byref(_record_of(value))
+    if isinstance(value, np.ndarray):
+        return ctypes.c_void_p(value.ctypes.data)
+    if isinstance(value, float):
+        return ctypes.c_double(value)
+    return None if value is None else ctypes.c_int64(value)
+
+
+# The fields of `Problem` in `_loops/problem.h`, in its order.
+_COUNTS = ("num_items", "num_tensors", "num_stages")
+_INTS = (
+    *("before_starts", "before", "after_starts", "after", "read_starts", "read"),
+    *("made_starts", "made", "reader_starts", "readers", "makers", "earliest", "latest"),
+)
+_FLOATS = ("sizes", "op_costs", "outputs", "weights", "held", "rooms", "sums")
+
+
+class _Record(ctypes.Structure):
+    """A problem as loops read it, and the arrays that it points to."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _COUNTS),
+        *((name, ctypes.c_void_p) for name in (*_INTS, *_FLOATS, "leaves")),
+        ("enter", ctypes.c_double),
+        ("leave", ctypes.c_double),
+        ("is_sum", ctypes.c_int64),
+    )
+
+
+def _record_of(problem: Problem) -> _Record:
+    """The record of a problem, made once."""
+    found = _KNOWN.get(problem)
+    if found is None:
+        found = _KNOWN[problem] = _made_record(problem)
+    return found
+
+
+_KNOWN: weakref.WeakKeyDictionary[Problem, _Record] = weakref.WeakKeyDictionary()
+
+
+def _made_record(problem: Problem) -> _Record:
+    num_items, num_tensors = problem.num_items, len(problem.tensor_bytes)
+    tensors = np.repeat(np.arange(num_tensors), np.diff(problem.reader_offsets))
+    made = np.flatnonzero(problem.tensor_items >= 0)
+    limits, last = problem.restrictions, problem.num_stages - 1
+    links = problem.links
+    read = rows_of(problem.reader_items, tensors, num_items)
+    makes = rows_of(problem.tensor_items[made], made, num_items)
+    nothing = np.zeros(num_items)
+    values: dict[str, npt.ArrayLike] = {
+        "before_starts": links.before.offsets,
+        "before": links.before.nodes,
+        "after_starts": links.after.offsets,
+        "after": links.after.nodes,
+        "read_starts": read.offsets,
+        "read": read.nodes,
+        "made_starts": makes.offsets,
+        "made": makes.nodes,
+        "reader_starts": problem.reader_offsets,
+        "readers": problem.reader_items,
+        "makers": problem.tensor_items,
+        "earliest": nothing if limits is None else limits.earliest,
+        "latest": nothing + last if limits is None else limits.latest,
+        "sizes": problem.tensor_bytes,
+        "op_costs": problem.op_costs,
+        "outputs": problem.output_bytes,
+        "weights": problem.weights,
+        "held": nothing if limits is None else limits.item_bytes,
+        "rooms": np.full(last + 1, np.inf) if problem.rooms is None else problem.rooms,
+        "sums": np.zeros((num_items, 4)),  # filled where they are needed first
+        "leaves": problem.tensor_leaves,
+    }
+    types = dict.fromkeys(_INTS, np.int64) | dict.fromkeys(_FLOATS, np.float64)
+    arrays = {
+        name: np.ascontiguousarray(value, types.get(name, np.uint8))
+        for name, value in values.items()
+    }
+    record = _Record(
+        num_items=num_items,
+        num_tensors=num_tensors,
+        num_stages=problem.num_stages,
+        enter=float(problem.linear.enter),
+        leave=float(problem.linear.leave),
+        is_sum=problem.combine == "sum",
+        **{name: array.ctypes.data for name, array in arrays.items()},
+    )
+    record.arrays = arrays
+    return record

@@ -19,9 +19,8 @@ from respect_tf.scheduling._host_bounds import chip_bound, host_bound
 from respect_tf.scheduling._host_cuts import BlockCutter, Cut, Solve
 from respect_tf.scheduling._host_layout import Block, Prices, good_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
-from respect_tf.scheduling._objective import Objective
+from respect_tf.scheduling._objective import Objective, stage_costs
 from respect_tf.scheduling._schedule import Schedule, status_of
-from respect_tf.scheduling._stage_costs import stage_costs
 
 Floats = npt.NDArray[np.float64]
 

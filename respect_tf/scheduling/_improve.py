@@ -8,7 +8,7 @@ import numpy as np
 
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._answers import Answer, checked_schedule, recount
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
@@ -17,7 +17,6 @@ from respect_tf.scheduling._objective import Number, Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._resolve import resolve_objective
-from respect_tf.scheduling._result import checked_schedule, recount
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search_problem
 

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from respect_tf._errors import ScheduleError, SolverError
-from respect_tf.scheduling._agreement import is_below, save_evidence
-from respect_tf.scheduling._answers import Answer, linear_cost
+from respect_tf.scheduling._answers import Answer, linear_cost, recount
 from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._check import is_below, save_evidence
 from respect_tf.scheduling._highs import MilpClaim, RunProgram, run_highs
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._milp_model import build_milp
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._result import recount
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._stage_ranges import StageRanges, stage_ranges
 

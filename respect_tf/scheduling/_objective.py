@@ -19,7 +19,6 @@ from respect_tf._errors import ArgumentError
 from respect_tf._reals import is_real
 from respect_tf.device import EdgeTpu, Hosts
 from respect_tf.scheduling._linear_bound import LOOSER, Bools, Floats, LinearBound, RoomBound
-from respect_tf.scheduling._stage_costs import stage_costs
 
 if TYPE_CHECKING:
     from respect_tf.graph import OpGraph
@@ -278,3 +277,44 @@ class PeakMemory(Objective):
 def exact_sum(values: Sequence[Number]) -> Number:
     """A sum that does not depend on the order: of `int` exactly, else rounded once."""
     return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
+
+
+def stage_costs(graph: OpGraph, schedule: Schedule, objective: Objective) -> list[Number]:
+    """The cost of each stage of a valid schedule, straight from the definitions.
+
+    Args:
+        graph: The graph.
+        schedule: A valid schedule for it.
+        objective: Whose costs to compute.
+
+    Returns:
+        One number per stage; 0 for CPU stages.
+    """
+    objective = objective.for_stages(schedule.num_stages)
+    stages: list[int] = schedule.stages.tolist()
+    ops: list[list[int]] = [[] for _ in range(schedule.num_stages)]
+    entering: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    leaving: list[set[int]] = [set() for _ in range(schedule.num_stages)]
+    producer = graph.producer.tolist()
+    model_inputs = set(graph.model_inputs.tolist())
+    for op, stage in enumerate(stages):
+        ops[stage].append(op)
+    for reader, tensor in zip(*(array.tolist() for array in graph.reads), strict=True):
+        maker = producer[tensor]
+        if maker < 0:
+            if tensor in model_inputs:
+                entering[stages[reader]].add(tensor)
+        elif stages[maker] < stages[reader]:
+            entering[stages[reader]].add(tensor)
+            leaving[stages[maker]].add(tensor)
+    for tensor in graph.model_outputs.tolist():
+        if producer[tensor] >= 0:
+            leaving[stages[producer[tensor]]].add(tensor)
+    return [
+        0
+        if stage in schedule.cpu_stages
+        else objective.stage_cost(
+            graph, ops[stage], sorted(entering[stage]), sorted(leaving[stage])
+        )
+        for stage in range(schedule.num_stages)
+    ]

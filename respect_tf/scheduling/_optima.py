@@ -14,7 +14,7 @@ import numpy.typing as npt
 from respect_tf._errors import ScheduleError
 from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, answer_of
+from respect_tf.scheduling._answers import Answer, answer_of, recount
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency, stage_device
@@ -24,7 +24,6 @@ from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import Nodes, find_nodes
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import first_schedule, prove_quickly
-from respect_tf.scheduling._result import recount
 from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items

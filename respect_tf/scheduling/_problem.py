@@ -15,9 +15,14 @@ from respect_tf._exact_sums import EXACT, on_grid
 from respect_tf.graph import Links, OpGraph, links_of
 from respect_tf.scheduling._arguments import checked_count
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._items import Ints, merge_colocated, topological_items
+from respect_tf.scheduling._items import (
+    Ints,
+    Restrictions,
+    merge_colocated,
+    restrict,
+    topological_items,
+)
 from respect_tf.scheduling._objective import LinearCost, Objective
-from respect_tf.scheduling._restrict import Restrictions, restrict
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -10,10 +10,10 @@ from schedule_reference import Latency, cost_and_crossing, graphs, make_graph, v
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling import PeakMemory, check_schedule
 from respect_tf.scheduling import _milp as milp_module
+from respect_tf.scheduling._answers import recount
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._result import recount
 from respect_tf.scheduling._schedule import Schedule
 
 
