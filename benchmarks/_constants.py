@@ -46,6 +46,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "scheduling._pair_values._PLACES",
         "scheduling._slicing._MAX_BISECTIONS",
     ),
+    "guards of memory": ("scheduling._least_cut.MOST_CLOSED",),
     "what others say: HiGHS, file formats, the device model, the public API": (
         "planning._plan._MOST_DEVICES",
         "policy._propose.MOST_ORDERS",

@@ -16,14 +16,10 @@ from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._problem import Problem
 
 # Flows for each boundary of a part, at first and in a second round: with 24, NASNetMobile in 2 to 6
-# stages is cut as well as can be, with 72 that is proved. Nine times as many prove it in 12.
-# benchmarks constants: _FLOWS half +0.17 % gap, 0.80 times the time; twice -1.11 % gap, 1.31 times
-#   the time. _MORE_FLOWS half and twice the same.
-_FLOWS, _MORE_FLOWS = (24, 72), (216, 648)
-
-# More of them are no use below this part of the cost: what is open there are other boundaries.
-# benchmarks constants: half and twice the same.
-_NEAR = 0.9
+# stages is cut as well as can be, with 72 that is proved.
+# benchmarks constants: half +0.17 % gap, 0.80 times the time; twice -1.11 % gap, 1.31 times the
+#   time.
+_FLOWS = (24, 72)
 
 # A bound is raised by limits between it and the cost, down to steps of this part.
 # benchmarks constants: _STEP half -0.56 % gap; twice the same. _MOST_LIMITS half 0.86 times the
@@ -41,17 +37,12 @@ _ENOUGH = 0.86
 # Costs are equal up to this factor.
 _TIE = 1 + 1e-9
 
-# Larger graphs take too much room for what each item needs.
-# benchmarks constants: half and twice the same.
-_MAX_ITEMS = 4096
-
 
 def improve_by_cuts(
     problem: Problem,
     answer: Answer,
     budget: Budget,
     *,
-    is_thorough: bool = True,
     is_hard: bool = False,
 ) -> Answer:
     """A schedule that is no worse, and a bound that is no lower.
@@ -60,18 +51,14 @@ def improve_by_cuts(
         problem: The problem; its objective is one that bounds its costs.
         answer: A schedule and a lower bound.
         budget: What may be used; where it does not last, what is known by then is the answer.
-        is_thorough: Whether many flows may be spent on a proof.
         is_hard: Whether a proof is unlikely, so that few are, and more on the bound.
     """
     best, low = answer.chain, answer.lower_bound
-    if problem.num_items > _MAX_ITEMS or not math.isfinite(best.cost):
+    if not math.isfinite(best.cost):
         return answer
     for num_flows in _FLOWS[:1] if is_hard else _FLOWS:
         best, low = _round(problem, best, low, num_flows, budget)
     low = _raised(problem, best, low, budget, enough=_ENOUGH if is_hard else 1.0)
-    if is_thorough and low >= _NEAR * best.cost:
-        for num_flows in _MORE_FLOWS:
-            best, low = _round(problem, best, low, num_flows, budget)
     return Answer(best, min(low, best.cost))
 
 

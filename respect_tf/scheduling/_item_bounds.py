@@ -7,15 +7,18 @@ left out. Where there are many stages, this is what the dearest of them costs.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from respect_tf.scheduling._answers import stage_sums
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._least_cut import Network
+from respect_tf.scheduling._least_cut import MOST_CLOSED, Network
 from respect_tf.scheduling._problem import Floats, Problem
 
-# Networks of larger graphs take too long; sets that are looked for, the dearest items first.
-# benchmarks constants, each: half and twice the same.
-_MAX_ITEMS, _MOST_SETS = 4096, 64
+# Sets that are looked for, the dearest items first: each takes a flow, some milliseconds.
+# benchmarks constants: half and twice the same.
+_MOST_SETS = 64
 
 _MOST_CAPACITY = 1 << 30
 
@@ -27,7 +30,7 @@ def item_bound(problem: Problem, low: float) -> float:
         problem: The problem; its linear cost is exact.
         low: A lower bound: what does not raise it is not looked for.
     """
-    if problem.num_items > _MAX_ITEMS or problem.combine != "max":
+    if problem.num_items > MOST_CLOSED or problem.combine != "max":
         return low
     alone = _costs_alone(problem)
     sets: _Sets | None = None
@@ -41,15 +44,8 @@ def item_bound(problem: Problem, low: float) -> float:
 
 def _costs_alone(problem: Problem) -> Floats:
     """What each item costs as a stage of its own. [num_items]."""
-    tensors = np.repeat(np.arange(len(problem.tensor_bytes)), np.diff(problem.reader_offsets))
-    entering = np.bincount(
-        problem.reader_items, problem.tensor_bytes[tensors], problem.num_items
-    ).astype(np.float64)
-    left = problem.tensor_leaves
-    leaving = np.bincount(
-        problem.tensor_items[left], problem.tensor_bytes[left], problem.num_items
-    ).astype(np.float64)
-    costs: Floats = problem.cost(problem.op_costs, entering, leaving + problem.output_bytes)
+    apart = dataclasses.replace(problem, num_stages=problem.num_items)
+    costs: Floats = problem.cost(*stage_sums(apart, np.arange(problem.num_items)))
     return costs
 
 

@@ -11,6 +11,9 @@ from respect_tf.scheduling._problem import Bools
 
 _Places = npt.NDArray[np.int32]
 
+MOST_CLOSED = 4096
+"""Items of which all that each needs is looked up, and flows are sought: 16 MB, of bool."""
+
 
 class Network:
     """Nodes and arcs of which capacities are asked for again and again.

@@ -18,6 +18,7 @@ from respect_tf.scheduling._answers import Answer, answer_of, recount
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, Latency, stage_device
+from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
@@ -46,9 +47,8 @@ _SLICED = 300
 # in place of 2.6 and end 0.7 % lower, random layers 15.2 in place of 2.2 and end 1.0 % higher; of
 # 4,000, lanes take 34.5 in place of 5.2 and end 0.2 % lower. Those of 1,000 end 7 % lower so.
 # Where costs are added up, nothing else bounds them as well.
-# benchmarks constants: _MAX_ITEMS half the same; twice -0.14 % cost, -0.15 % gap, 3.08 times the
-#   time. _MAX_ADDED read by no case that was run.
-_MAX_ITEMS, _MAX_ADDED = 1500, 4096
+# benchmarks constants: half the same; twice -0.14 % cost, -0.15 % gap, 3.08 times the time.
+_MAX_ITEMS = 1500
 
 # A bound that is as near as this to what a proof came to that failed is not worth another one.
 # benchmarks constants: half 1.10 times the time; twice the same.
@@ -137,7 +137,7 @@ def prepare(
 
 def is_large(problem: Problem) -> bool:
     """Whether a problem has too many items for minimum cuts."""
-    return problem.num_items > (_MAX_ITEMS if problem.combine == "max" else _MAX_ADDED)
+    return problem.num_items > (_MAX_ITEMS if problem.combine == "max" else MOST_CLOSED)
 
 
 def with_better_optima(problem: Problem, chain: Chain, prepared: Prepared) -> tuple[Problem, Chain]:
@@ -241,7 +241,7 @@ class _Search:
         # Some has to be left for the others: as much, where none of them is proved with less.
         left = self._cut_work / (num_left if self._is_hard else 2)
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))
-        answer = improve_by_cuts(problem, known, budget, is_thorough=False, is_hard=self._is_hard)
+        answer = improve_by_cuts(problem, known, budget, is_hard=self._is_hard)
         self._is_hard |= answer.lower_bound < _PROVED * answer.chain.cost
         self._cut_work -= min(budget.spent, left)
         self._add(problem, answer.chain.stages)

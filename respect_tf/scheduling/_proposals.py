@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from respect_tf._errors import ScheduleError
 from respect_tf.policy import MOST_ORDERS, proposals
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import BudgetExceededError, Chain
-from respect_tf.scheduling._compiled_search import has_loops
+from respect_tf.scheduling._chain import Chain, best_known
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._slicing import cut_below, slice_below, slice_items
+from respect_tf.scheduling._slicing import slice_below, slice_items
 
 # What the network takes at most, in seconds per item; it is left out where less time is left.
 # benchmarks constants: with a time limit, half -0.05 % crossing bytes; twice -0.05 % crossing
@@ -67,29 +65,14 @@ def proposal_of(problem: Problem, deadline: float = math.inf) -> Proposal:
     orders = list({order.tobytes(): order for order in items}.values())
     best: Chain | None = None
     if linear.exact:
-        # A limit spares the first cut most of its work; where it is too low, the loop does it.
-        best = _cut(problem, orders[0], cost * (1 + _ROUNDED), deadline)
-    for order in orders:
+        # The first one has a cut of that cost. It spares most of the work.
+        best = slice_below(problem, orders[0], cost * (1 + _ROUNDED), deadline)
+    for order in orders if best is None else orders[1:]:
         if best is not None and time.perf_counter() > deadline:
             break
-        chain = _cut(problem, order, math.inf if best is None else best.cost, deadline)
-        if chain is None:  # no cut of it keeps the constraints, or the limit
-            continue
-        if best is None or (chain.cost, chain.crossing) < (best.cost, best.crossing):
-            best = chain
+        limit = math.inf if best is None else best.cost
+        best = best_known(slice_below(problem, order, limit, deadline), best)
     return Proposal(orders, best)
-
-
-def _cut(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
-    """The best cut of an order that keeps a limit."""
-    try:
-        if problem.linear.exact and has_loops():
-            return cut_below(problem, order, limit, deadline)
-        if limit < math.inf:
-            return slice_below(problem, order, limit, deadline)
-        return slice_items(problem, order, deadline)
-    except (BudgetExceededError, ScheduleError):
-        return None
 
 
 def solve_policy_greedy(problem: Problem, deadline: float) -> Answer:

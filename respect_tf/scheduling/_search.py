@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule, linear_cost
+from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule
 from respect_tf.scheduling._arguments import checked_count, deadline_after
 from respect_tf.scheduling._chain import Budget, Chain, best_known
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import is_large, prepare
@@ -31,47 +31,33 @@ from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_linear import LinearSearch
 from respect_tf.scheduling._search_rounds import Rounds
-from respect_tf.scheduling._slicing import only_order, slice_below, slice_items
+from respect_tf.scheduling._slicing import only_order, slice_below
 
 # benchmarks constants: half +0.17 % gap; twice -0.24 % gap.
 DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
 
-# What a proof before the search may take of a time limit, and moves of what is left after it.
-# benchmarks constants: _PROOF_SHARE with a time limit, half -4.45 % cost, -4.49 % gap; twice +6.10
-#   % crossing bytes. _MOVING_SHARE with a time limit, half -4.45 % cost, -4.49 % gap; twice the
-#   same.
-_PROOF_SHARE, _MOVING_SHARE = 0.2, 0.3
+# The part of the time left that each step may take but the last.
+# benchmarks constants: with a time limit, half and twice the same.
+_SHARE = 0.3
 
-# The same of minimum cuts, where there are too many order ideals for that: about a second.
-# benchmarks constants: _CUT_WORK half and twice the same. _CUT_SHARE with a time limit, half the
-#   same; twice +4.45 % cost (worst +4.5), +4.49 % gap.
-_CUT_WORK, _CUT_SHARE = 300_000_000, 0.3
+# Work of minimum cuts, some tenths of a second, and for each move: so that a short search stays
+# short. Labels of 30 to 120 ops by 60 moves per op took 2.3 times as long with all of it.
+# benchmarks constants, each: half and twice the same.
+_CUT_WORK, _BOUND_WORK_PER_MOVE = 150_000_000, 2000
 
-# The same for sums whose bound is further away than that: BERT's operator graphs (235 and 783 ops)
-# in 2 and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
-# benchmarks constants: _FAR half 1.19 times the time; twice 1.30 times the time. _BOUND_WORK read
-#   by no case that was run.
-_FAR, _BOUND_WORK = 0.9, 150_000_000
-# So that a short search stays short: labels of 30 to 120 ops by 60 moves per op took 2.3 times as
-# long with all of it.
-# benchmarks constants: half and twice the same.
-_BOUND_WORK_PER_MOVE = 2000
+# Sums whose bound is further away than that get them: BERT's operator graphs (235 and 783 ops) in 2
+# and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
+# benchmarks constants: half 1.19 times the time; twice 1.30 times the time.
+_FAR = 0.9
 
 # Where a bound is as near as that, moves are left out: they take a second or two.
 # benchmarks constants: half and twice the same.
 _CLOSE = 0.99
 
-# Of more items, what is near a schedule takes a second to look at: not again for so little.
-# benchmarks constants, each: read by no case that was run.
-_FEW_ITEMS, _LITTLE = 500, 3e-3
-
-# Orders that are cut where an objective has to be asked for one stage after the other; and items of
-# which pairs are looked at.
+# Orders that are cut where an objective is no sum; bytes of ideals near a schedule.
 # benchmarks constants, each: half and twice the same.
-_MOST_ASKED, _MOST_CLOSED = 3, 4096
-# benchmarks constants: half and twice the same.
-_MAX_CELLS = 20_000_000
+_MOST_ASKED, _MAX_CELLS = 3, 20_000_000
 
 
 def search(
@@ -163,46 +149,34 @@ def search_problem(
     has_none = start is None and not len(orders)
     every = _orders(problem, orders, has_none or (structural and start is None))
     if problem.linear.exact and has_loops():
-        linear = LinearSearch(problem, budget, deadline, seed).run(every, start)
-        return _bounded_by_cuts(problem, linear, budget, deadline) if budget > 0 else linear
-    if is_large(problem) and isinstance(problem.objective, DeviceObjective):
+        answer = LinearSearch(problem, budget, deadline, seed).run(every, start)
+        is_near = answer.lower_bound >= _FAR * answer.chain.cost
+        if is_near or problem.combine != "max" or is_large(problem) or budget == 0:
+            return answer
+        return _after_cuts(problem, answer, budget, deadline)
+    is_for_cuts = isinstance(problem.objective, DeviceObjective)
+    if is_large(problem) and is_for_cuts:
         return _cut_along(problem, start, every, deadline)
     if start is None and (budget > 0 or math.isfinite(deadline)):
-        now = time.perf_counter()
-        proved = prove_quickly(problem, now + _PROOF_SHARE * (deadline - now))
+        proved = prove_quickly(problem, _part_of(deadline))
         if proved is not None:
             return proved
-        if isinstance(problem.objective, DeviceObjective):
-            start = _cut_answer(problem, deadline)
-        if start is not None and start.lower_bound >= _CLOSE * start.chain.cost:
-            return start
+        order = np.arange(problem.num_items)
+        chain = slice_below(problem, order, deadline=deadline) if is_for_cuts else None
+        if chain is not None:
+            start = Answer(chain, min(problem.lower_bound(), chain.cost))
+            start = _after_cuts(problem, start, budget, _part_of(deadline))
+            if start.lower_bound >= _CLOSE * start.chain.cost:
+                return start
     return _search_true_costs(problem, list(every), start, budget, deadline, seed)
 
 
-def _cut_answer(problem: Problem, deadline: float) -> Answer | None:
-    """What minimum cuts find and bound, from the best cut of the file's order."""
+def _after_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) -> Answer:
+    """What minimum cuts make of an answer."""
     from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
 
-    now = time.perf_counter()
-    until = now + _CUT_SHARE * (deadline - now) if math.isfinite(deadline) else deadline
-    first = _sliced(problem, np.arange(problem.num_items), deadline)
-    if first is None:
-        return None
-    answer = Answer(first, min(problem.lower_bound(), first.cost))
-    return improve_by_cuts(problem, answer, Budget(until, _CUT_WORK))
-
-
-def _bounded_by_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) -> Answer:
-    """The same where cost and bound are near; else what minimum cuts make of it."""
-    is_near = answer.lower_bound >= _FAR * answer.chain.cost
-    if is_near or problem.combine != "max" or is_large(problem):
-        return answer
-    from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
-
-    work: float = _BOUND_WORK
-    if not math.isfinite(deadline):
-        work = min(work, _BOUND_WORK_PER_MOVE * budget * problem.num_items)
-    return improve_by_cuts(problem, answer, Budget(deadline, work), is_thorough=False)
+    work = min(_CUT_WORK, _BOUND_WORK_PER_MOVE * budget * problem.num_items)
+    return improve_by_cuts(problem, answer, Budget(deadline, work))
 
 
 def _cut_along(
@@ -211,7 +185,7 @@ def _cut_along(
     """For graphs too large for anything else: the best cut of the first order, and a bound."""
     found = [] if start is None else [start.chain]
     for order in itertools.islice(orders, 1):
-        chain = _sliced(problem, order, deadline)
+        chain = slice_below(problem, order, deadline=deadline)
         found += [] if chain is None else [chain]
     best = best_known(*found) or first_schedule(problem, deadline).chain
     low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
@@ -235,39 +209,32 @@ def _search_true_costs(
     seed: int,
 ) -> Answer:
     """For objectives that are no sum: moves lower the linear bound, the rest asks the objective."""
-    low = problem.lower_bound()
-    found: list[Chain] = []
-    if start is not None:
-        found, low = [start.chain], max(low, start.lower_bound)
-    most = len(orders) if problem.objective.is_batched else _MOST_ASKED
+    found = [] if start is None else [start.chain]
     moved_to = _by_moves(problem, orders, start, budget, deadline, seed)
     by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
     found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
-    for order in (*by_stage[: max(most, _MOST_ASKED)], *orders[:most]):
+    for order in (*by_stage[:_MOST_ASKED], *orders[:_MOST_ASKED]):
         if found and time.perf_counter() > deadline:
             break
-        if found:
-            chain = slice_below(problem, order, min(one.cost for one in found), deadline)
-        else:
-            chain = _sliced(problem, order, deadline)
+        limit = min((one.cost for one in found), default=math.inf)
+        chain = slice_below(problem, order, limit, deadline)
         found += [] if chain is None else [chain]
-    if not found:
-        found = [first_schedule(problem, deadline).chain]
     work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget, _MAX_CELLS)
-    best = _descended(problem, min(found, key=lambda chain: (chain.cost, chain.crossing)), work)
+    best = _descended(problem, best_known(*found) or first_schedule(problem, deadline).chain, work)
+    low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
     return Answer(best, min(low, best.cost))
 
 
 def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
     """The best schedule that is found near one, and near that, and so on."""
-    while problem.num_items <= _MOST_CLOSED:
+    while problem.num_items <= MOST_CLOSED:
         near = neighbours(problem, best.stages, best.cost, work)
-        better = best_known(best, None if near is None else answer_of(problem, near.stages).chain)
+        if near is None:
+            break
+        better = best_known(best, answer_of(problem, near.stages).chain)
         if better is best or better is None:
             break
-        gained, best = 1 - better.cost / best.cost, better
-        if gained < _LITTLE and problem.num_items > _FEW_ITEMS:
-            break
+        best = better
     return best
 
 
@@ -282,19 +249,17 @@ def _by_moves(
     """Schedules that are good by the linear bound. int64 [num_items] each."""
     if not has_loops():
         return []
-    rounds = Rounds(problem, seed)
+    linear = dataclasses.replace(problem.linear, exact=True)
+    rounds = Rounds(dataclasses.replace(problem, linear=linear), seed)
     if start is not None:
-        cost = linear_cost(problem, start.chain.stages)
-        rounds.add(dataclasses.replace(start.chain, cost=cost))
-    now = time.perf_counter()
-    until = now + _MOVING_SHARE * (deadline - now) if math.isfinite(deadline) else math.inf
+        rounds.add(answer_of(rounds.problem, start.chain.stages).chain)
+    until = _part_of(deadline)
     rounds.add_orders(orders, until)
     rounds.run(budget * problem.num_items // 4, until)
     return rounds.schedules()
 
 
-def _sliced(problem: Problem, order: Ints, deadline: float) -> Chain | None:
-    try:
-        return slice_items(problem, order, deadline)
-    except ScheduleError:  # no cut of it keeps the constraints
-        return None
+def _part_of(deadline: float) -> float:
+    """The end of a part of the time left."""
+    now = time.perf_counter()
+    return now + _SHARE * (deadline - now) if math.isfinite(deadline) else deadline

@@ -27,33 +27,32 @@ from respect_tf.scheduling._slicing import SWEPT
 #   -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02 % cost; twice +0.06 % cost,
 #   +0.08 % gap, 1.19 times the time.
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 6_000_000, 120, 40
-# benchmarks constants, each: half and twice the same.
-_FEW_ROUNDS, _MOST_PROVED = 2, 10_000
+# benchmarks constants: half and twice the same.
+_FEW_ROUNDS = 2
+
+# Graphs of more items are not searched completely, nor their neighbourhoods: too many order ideals.
+# benchmarks constants: half and twice the same.
+_MOST_PROVED = 10_000
+# Bytes of the candidates of all boundaries.
 # benchmarks constants: half and twice the same.
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
-# benchmarks constants: _SETTLING_WORK half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
-#   _SETTLING_SHARE read by no case that was run.
-_SETTLING_WORK, _SETTLING_SHARE = 4_000_000, 0.5
+# benchmarks constants: half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
+_SETTLING_WORK = 4_000_000
 
 # Rounds after which moves are over if none of them found anything better.
 # benchmarks constants: half +0.07 % cost, +0.12 % gap, 0.85 times the time; twice 1.29 times the
 #   time.
 _PATIENCE = 10
-# Of more items than are cut at once: with 8, 10,000 ops in random layers end 1.10 % above the bound
-# in place of 1.18 %, after twice the time.
+# The same of graphs that are swept: with 8,
+# 10,000 ops in random layers end 1.10 % above the bound in place of 1.18 %, after twice the time.
 # benchmarks constants: half the same; twice -0.22 % crossing bytes, 1.48 times the time.
 _HASTILY = 3
 
-# The part of the time left that is spent on few moves, on a proof (more where that is quick), on
-# more moves, and on the last proof.
-# benchmarks constants: _FEW_SHARE with a time limit, half +3.95 % gap, 0.78 times the time; twice
-#   +1.43 % gap. _PROOF_SHARE with a time limit, half +0.02 % cost, +1.44 % gap; twice -0.11 %
-#   crossing bytes. _PRUNED_SHARE read by no case that was run. _MOVING_SHARE with a time limit,
-#   half -0.12 % cost, -0.14 % gap; twice -0.12 % cost, -0.11 % gap. _LAST_SHARE with a time limit,
-#   half -0.12 % cost, -0.11 % gap; twice -0.07 % cost, +1.35 % gap.
-_FEW_SHARE, _PROOF_SHARE, _PRUNED_SHARE, _MOVING_SHARE, _LAST_SHARE = 0.1, 0.35, 0.6, 0.4, 0.6
+# The part of the time left that each step may take but the last.
+# benchmarks constants: with a time limit, half +3.96 % gap; twice the same.
+_SHARE = 0.4
 
 
 class LinearSearch:
@@ -75,24 +74,24 @@ class LinearSearch:
             self._begin_with(start)
         # Few ideals are searched before other orders are even made.
         rounds.add_orders(itertools.islice(orders, 1), deadline)
-        self._prove(_FIRST_WORK, _PROOF_SHARE)
+        self._prove(_FIRST_WORK)
         if not (rounds.found and rounds.is_solved):
             rounds.add_orders(orders, deadline)
         if not rounds.found:
             self._begin_with(first_schedule(problem, deadline))
-        self._prove(_FIRST_WORK, _PROOF_SHARE)
+        self._prove(_FIRST_WORK)
         by_item = rounds.bound
         if not rounds.is_solved and self._num_moves > 0:
             by_item = item_bound(problem, rounds.bound)
         if by_item >= rounds.best.cost:  # else complete search begins lower, where it takes less
             rounds.bound = by_item
         few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
-        self._explore(few, _FEW_SHARE)
-        self._prove(self._much(_SECOND_WORK), _PROOF_SHARE)
-        self._explore(self._num_moves - few, _MOVING_SHARE)
-        self._prove(self._much(_WORK_PER_MOVE * self._num_moves), _LAST_SHARE)
+        self._explore(few)
+        self._prove(self._much(_SECOND_WORK))
+        self._explore(self._much(self._num_moves - few))
+        self._prove(self._much(_WORK_PER_MOVE * self._num_moves))
         if self._is_limited:
-            self._explore(self._num_moves, 1.0)
+            self._explore(math.inf, share=1.0)
         rounds.bound = max(rounds.bound, by_item)
         self._settle()
         # Sums of compiled loops may be rounded otherwise than those of the checker.
@@ -103,34 +102,29 @@ class LinearSearch:
         self._rounds.add(start.chain)
         self._rounds.bound = max(self._rounds.bound, start.lower_bound)
 
-    def _part_of_time(self, part: float) -> float:
+    def _part_of_time(self, share: float) -> float:
         now = time.perf_counter()
-        return now + part * (self._deadline - now) if self._is_limited else math.inf
+        return now + share * (self._deadline - now) if self._is_limited else math.inf
 
-    def _part_of_work(self, work: float, share: float) -> Budget:
+    def _part(self, work: float) -> Budget:
         cells = _MAX_CELLS // self._problem.num_stages
-        return Budget(self._part_of_time(share), work, cells)
+        return Budget(self._part_of_time(_SHARE), work, cells)
 
-    def _explore(self, num_moves: int, share: float) -> None:
-        """Moves, and complete search of neighbourhoods, by turns.
+    def _much(self, work: float) -> float:
+        """So much work, or what the time allows."""
+        return math.inf if self._is_limited else work
 
-        Args:
-            num_moves: How many moves, where there is no deadline.
-            share: The part of the time left.
-        """
-        rounds, deadline, stale = self._rounds, self._part_of_time(share), 0
-        is_large = self._problem.num_items > SWEPT and not self._is_limited
-        patience = _HASTILY if is_large else _PATIENCE
-        while not rounds.is_solved and (self._is_limited or stale < patience):
-            if time.perf_counter() > deadline or (not self._is_limited and num_moves <= 0):
-                return
-            before = rounds.best
-            done = rounds.run_round(rounds.moves_per_round)
-            num_moves -= done
-            bands = self._neighbourhoods()
-            if bands is not None:
-                bands.run(_BAND_WORK_PER_MOVE * done, deadline)
-            stale = 0 if rounds.best is not before else stale + 1
+    def _explore(self, num_moves: float, share: float = _SHARE) -> None:
+        """So many moves, and complete search of neighbourhoods, by turns."""
+        patience = self._much(_HASTILY if self._problem.num_items > SWEPT else _PATIENCE)
+        self._rounds.run(num_moves, self._part_of_time(share), patience, self._search_bands)
+
+    def _search_bands(self, num_moves: int, deadline: float) -> None:
+        """Search neighbourhoods for about as long as so many moves took."""
+        ideals = self._complete()
+        if ideals is not None:
+            self._bands = self._bands or Bands(self._rounds, ideals, self._seed)
+            self._bands.run(_BAND_WORK_PER_MOVE * num_moves, deadline)
 
     def _complete(self) -> IdealSearch | None:
         """The complete search, `None` where it takes too long to begin with."""
@@ -138,30 +132,15 @@ class LinearSearch:
             self._ideals = IdealSearch(self._problem)
         return self._ideals
 
-    def _neighbourhoods(self) -> Bands | None:
-        ideals = self._complete()
-        if self._bands is None and ideals is not None:
-            self._bands = Bands(self._rounds, ideals, self._seed)
-        return self._bands
-
-    def _much(self, work: float) -> float:
-        """So much work, or what the time allows."""
-        return math.inf if self._is_limited else work
-
-    def _prove(self, work: float, share: float) -> None:
-        """Complete search, as far as some work and a part of the time left go."""
+    def _prove(self, work: float) -> None:
+        """Complete search, as far as some work goes."""
         rounds = self._rounds
         if not rounds.found or rounds.is_solved or work <= 0 or self._num_moves == 0:
             return
         ideals = self._complete()
-        if ideals is None:
-            return
-        if ideals.can_prune:
-            share = max(share, _PRUNED_SHARE)
-        chain, rounds.bound = ideals.raise_bound(
-            rounds.best, rounds.bound, self._part_of_work(work, share)
-        )
-        rounds.add(chain)
+        if ideals is not None:
+            chain, rounds.bound = ideals.raise_bound(rounds.best, rounds.bound, self._part(work))
+            rounds.add(chain)
 
     def _settle(self) -> None:
         """Of the schedules of least cost, take the one of fewest crossing bytes."""
@@ -169,5 +148,5 @@ class LinearSearch:
         if ideals is None or self._problem.combine == "sum" or self._num_moves == 0:
             return
         with contextlib.suppress(BudgetExceededError):
-            part = self._part_of_work(_SETTLING_WORK, _SETTLING_SHARE)
+            part = self._part(_SETTLING_WORK)
             rounds.add(ideals.best_within(rounds.best.cost, part, math.inf))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from respect_tf._reporting import tell
-from respect_tf.scheduling._answers import linear_cost
-from respect_tf.scheduling._chain import BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._compiled_search import MODULUS, anneal
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._slicing import SWEPT, balanced_chain, cut_below
+from respect_tf.scheduling._slicing import slice_below
 
 # benchmarks constants: _MOVES_PER_ITEM half +0.02 % cost; twice +0.03 % cost, +0.05 % gap.
 #   _LEAST_MOVES half the same; twice +0.02 % cost. _MOST_MOVES half -0.03 % cost; twice -0.04 %
@@ -38,14 +35,9 @@ _COOLED = 1 / 40
 #   cost. _LAST_POWER half +0.02 % cost; twice -0.06 % cost, -0.06 % gap.
 _FIRST_POWER, _LAST_POWER = 4, 5
 
-# Orders of more items are balanced first, which spares a cut most of its work.
-# benchmarks constants: half +0.30 % crossing bytes; twice the same.
-_CUT_AT_ONCE = 300
-
-# Cuts of orders that cost more than the best one by this factor are no place to begin; of more
-# items, where all orders are alike, by the second one.
-# benchmarks constants, each: half and twice the same.
-_WORST_START, _WORST_LARGE = 1.15, 1.02
+# Cuts of orders that cost more than the best one by this factor are no place to begin.
+# benchmarks constants: half and twice the same.
+_WORST_START = 1.02
 # benchmarks constants: half +0.01 % cost, 1.15 times the time; twice +0.14 % cost (worst +3.0),
 #   +0.15 % gap.
 _MOST_FOUND = 10
@@ -55,18 +47,18 @@ class Rounds:
     """The best schedules that were found, and the means to find better ones.
 
     Args:
-        problem: The problem. Where its linear cost is not exact, that is what is lowered.
+        problem: The problem; its linear cost is exact.
         seed: 0 or more.
 
     Attributes:
-        found: The best schedules, distinct, the best first. Costs are linear.
+        found: The best schedules, distinct, the best first.
         bound: What the search may stop at.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem = problem
         self.found: list[Chain] = []
-        self.bound = problem.lower_bound() if problem.linear.exact else 0.0
+        self.bound = problem.lower_bound()
         self._starts: list[Chain] = []
         self._seed, self._number = seed, 0
         self._is_sum = problem.combine == "sum"
@@ -96,54 +88,44 @@ class Rounds:
 
     def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
-        limit = min((chain.cost * _WORST_START for chain in self._starts), default=np.inf)
-        is_large = self.problem.num_items > _CUT_AT_ONCE
-        worst = _WORST_LARGE if is_large else _WORST_START
-        if self.problem.num_items > SWEPT:  # what is worse is known after one sweep
-            worst = 1.0
+        limit = min((chain.cost * _WORST_START for chain in self._starts), default=math.inf)
         for order in orders:
             if self.found and time.perf_counter() > deadline:
                 break
-            if limit == np.inf and (is_large or np.isfinite(deadline)):
-                self._add_balanced(order)
-                limit = min((chain.cost * (1 + 1e-9) for chain in self.found), default=limit)
-            chain = self._cut(order, limit, deadline)
+            chain = slice_below(self.problem, order, limit, deadline)
             if chain is None:
                 continue
-            limit = min(limit, chain.cost * worst)
+            limit = min(limit, chain.cost * _WORST_START)
             self.add(chain)
             if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
                 self._starts.append(chain)
         self._starts.sort(key=_quality)
 
-    def _add_balanced(self, order: Ints) -> None:
-        balanced = balanced_chain(self.problem, order)
-        if balanced is not None:
-            cost = linear_cost(self.problem, balanced.stages)
-            self.add(dataclasses.replace(balanced, cost=cost))
-
-    def _cut(self, order: Ints, limit: float, deadline: float) -> Chain | None:
-        """The best cut of an order, `None` if each costs more than the limit, or it takes long."""
-        with contextlib.suppress(BudgetExceededError):
-            return cut_below(self.problem, order, limit, deadline)
-        return None
-
-    def run(self, num_moves: int, deadline: float, patience: int = 10) -> None:
+    def run(
+        self,
+        num_moves: float,
+        deadline: float,
+        patience: float = 10,
+        after_round: Callable[[int, float], None] | None = None,
+    ) -> None:
         """Go on until the moves or the time are spent.
 
         Args:
-            num_moves: How many, where there is no deadline.
-            deadline: On `time.perf_counter()`'s clock in seconds, or infinite.
-            patience: Rounds after which to stop, without a deadline, if nothing better turned up.
+            num_moves: How many.
+            deadline: On `time.perf_counter()`'s clock in seconds.
+            patience: Rounds after which to stop if nothing better turned up.
+            after_round: Called after each with its moves and the deadline.
         """
-        limited = np.isfinite(deadline)
         stale = 0
-        while self.found and self.best.cost > self.bound and (limited or stale < patience):
-            if time.perf_counter() > deadline or (not limited and num_moves <= 0):
+        while self.found and not self.is_solved and num_moves > 0 and stale < patience:
+            if time.perf_counter() > deadline:
                 return
-            before = _quality(self.best)
-            num_moves -= self.run_round(self.moves_per_round)
-            stale = 0 if _quality(self.best) < before else stale + 1
+            before = self.best
+            done = self.run_round(self.moves_per_round)
+            num_moves -= done
+            if after_round is not None:
+                after_round(done, deadline)
+            stale = 0 if self.best is not before else stale + 1
 
     @property
     def moves_per_round(self) -> int:

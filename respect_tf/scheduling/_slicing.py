@@ -29,16 +29,6 @@ _MAX_BISECTIONS = 64
 SWEPT = 3000
 
 
-def balanced_chain(problem: Problem, order: Ints) -> Chain | None:
-    """The cut of an order whose heaviest stage is lightest, transfer apart: fast and simple.
-
-    `None` if no cut of that order keeps the constraints.
-    """
-    intervals = Intervals(problem, order)
-    cut = _balanced_cut(intervals)
-    return None if cut is None else _chain_of(intervals, cut)
-
-
 def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Chain:
     """The best schedule whose stages are intervals of an order of items, int64 [num_items].
 
@@ -48,92 +38,73 @@ def slice_items(problem: Problem, order: Ints, deadline: float = math.inf) -> Ch
     Raises:
         ScheduleError: No cut of that order keeps the constraints.
     """
-    intervals = Intervals(problem, order)
-    cut = _balanced_cut(intervals)
-    if cut is None:
-        raise ScheduleError(
-            f"No cut of this order into {problem.num_stages} stages keeps the constraints. Another "
-            'order may have one: scheduler="exact" looks at all of them.'
-        )
-    known = _chain_of(intervals, cut)
-    with contextlib.suppress(BudgetExceededError):
-        if problem.linear.exact and has_loops():
-            allowed = None
-            if problem.num_items > SWEPT:
-                known, allowed = narrow(intervals, known, deadline)
-                if allowed is None:
-                    return known
-            limit = known.cost + problem.slack
-            known = cut_order(problem, order, limit, allowed=allowed, deadline=deadline) or known
-            if problem.combine == "max":
-                known = _settled(problem, order, known, allowed, deadline)
-        else:
-            known = search_order(problem, order, Budget(deadline)).chain or known
-    return known
+    return _some_chain(problem, _best_cut(problem, order, math.inf, deadline, settle=True))
+
+
+def slice_below(
+    problem: Problem, order: Ints, limit: float = math.inf, deadline: float = math.inf
+) -> Chain | None:
+    """The same but for crossing bytes; `None` if each costs more than a limit, or it takes long."""
+    return _best_cut(problem, order, limit, deadline, settle=False).chain
 
 
 def only_order(problem: Problem, deadline: float) -> Answer:
     """The best schedule of a problem whose items have one order, which is the best of all.
 
-    Args:
-        problem: The problem.
-        deadline: When to return the best cut so far, on `time.perf_counter()`'s clock in seconds.
-
     Raises:
         ScheduleError: No schedule keeps the constraints.
     """
-    order = np.arange(problem.num_items)
-    if problem.linear.exact and has_loops():
-        chain = slice_items(problem, order, deadline)
-        is_whole = time.perf_counter() < deadline
-        return Answer(chain, chain.cost if is_whole else min(problem.lower_bound(), chain.cost))
-    try:
-        found = search_order(problem, order, Budget(deadline))
-    except BudgetExceededError:
-        found = Found(None, 0.0)
-    chain = found.chain or slice_items(problem, order, deadline)
+    found = _best_cut(problem, np.arange(problem.num_items), math.inf, deadline, settle=True)
+    chain = _some_chain(problem, found)
     return Answer(chain, min(max(problem.lower_bound(), found.lower_bound), chain.cost))
 
 
-def cut_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
-    """The best cut of an order by linear cost, `None` if that is above a limit.
+def _some_chain(problem: Problem, found: Found) -> Chain:
+    if found.chain is None:
+        raise ScheduleError(
+            f"No cut of this order into {problem.num_stages} stages keeps the constraints. Another "
+            'order may have one: scheduler="exact" looks at all of them.'
+        )
+    return found.chain
 
-    Raises:
-        BudgetExceededError: The deadline passed.
+
+def _best_cut(
+    problem: Problem, order: Ints, limit: float, deadline: float, *, settle: bool
+) -> Found:
+    """The best cut of an order, and what no cut costs less than, where that is known.
+
+    Without a limit, some cut is found whatever the deadline, if any keeps the constraints.
     """
-    allowed = None
-    if problem.num_items > SWEPT and problem.linear.exact:
-        intervals = Intervals(problem, order)
+    intervals = Intervals(problem, order)
+    is_linear = problem.linear.exact and has_loops()
+    is_swept = is_linear and problem.num_items > SWEPT
+    known: Chain | None = None
+    allowed: Bools | None = None
+    if limit == math.inf or is_swept:
         cut = _balanced_cut(intervals)
         if cut is None:
-            return None
-        known, allowed = narrow(intervals, _chain_of(intervals, cut), deadline, limit)
-        if allowed is None:
-            return known if known.cost <= limit else None
-        limit = min(limit, known.cost + problem.slack)
-    return cut_order(problem, order, limit, allowed=allowed, deadline=deadline)
-
-
-def slice_below(problem: Problem, order: Ints, limit: float, deadline: float) -> Chain | None:
-    """What `slice_items` finds, for objectives that can bound costs; `None` if above a limit."""
+            return Found(None, 0.0)
+        stages = np.searchsorted(cut, intervals.position, side="right") - 1
+        known = answer_of(problem, stages).chain
+    low = 0.0
     with contextlib.suppress(BudgetExceededError):
-        return search_order(problem, order, Budget(deadline), limit, settle=False).chain
-    return None
-
-
-def _settled(
-    problem: Problem, order: Ints, known: Chain, allowed: Bools | None, deadline: float
-) -> Chain:
-    """Of the cuts that cost as much, the one of fewest crossing bytes."""
-    fewest = cut_order(
-        problem, order, known.cost, by_crossing=True, allowed=allowed, deadline=deadline
-    )
-    return known if fewest is None else dataclasses.replace(fewest, cost=known.cost)
-
-
-def _chain_of(intervals: Intervals, cut: Ints) -> Chain:
-    stages = np.searchsorted(cut, intervals.position, side="right") - 1
-    return answer_of(intervals.problem, stages).chain
+        if not is_linear:
+            found = search_order(problem, order, Budget(deadline), limit, settle=settle)
+            return Found(found.chain or known, found.lower_bound)
+        if is_swept and known is not None:
+            known, allowed = narrow(intervals, known, deadline, limit)
+        if allowed is not None or not is_swept:
+            upper = limit if known is None else min(limit, known.cost + problem.slack)
+            known = cut_order(problem, order, upper, allowed=allowed, deadline=deadline) or known
+            if settle and known is not None and problem.combine == "max":
+                fewest = cut_order(
+                    problem, order, known.cost, by_crossing=True, allowed=allowed, deadline=deadline
+                )
+                known = known if fewest is None else dataclasses.replace(fewest, cost=known.cost)
+        low = known.cost if known is not None and time.perf_counter() < deadline else 0.0
+    if known is not None and known.cost > limit + problem.slack:
+        known = None
+    return Found(known, low)
 
 
 def _balanced_cut(intervals: Intervals) -> Ints | None:
