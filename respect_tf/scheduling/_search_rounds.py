@@ -14,7 +14,7 @@ from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._compiled_search import MODULUS, anneal
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
-from respect_tf.scheduling._slicing import slice_below
+from respect_tf.scheduling._slicing import SWEPT, slice_below
 
 # benchmarks constants: _MOVES_PER_ITEM half +0.02 % cost; twice +0.03 % cost, +0.05 % gap.
 #   _LEAST_MOVES half the same; twice +0.02 % cost. _MOST_MOVES half -0.03 % cost; twice -0.04 %
@@ -37,7 +37,7 @@ _FIRST_POWER, _LAST_POWER = 4, 5
 
 # Cuts of orders that cost more than the best one by this factor are no place to begin.
 # benchmarks constants: half and twice the same.
-_WORST_START = 1.02
+_WORST_START = 1.15
 # benchmarks constants: half +0.01 % cost, 1.15 times the time; twice +0.14 % cost (worst +3.0),
 #   +0.15 % gap.
 _MOST_FOUND = 10
@@ -88,14 +88,16 @@ class Rounds:
 
     def add_orders(self, orders: Iterable[Ints], deadline: float) -> None:
         """Cut orders, as well as each can be cut, up to a deadline, but the first in any case."""
-        limit = min((chain.cost * _WORST_START for chain in self._starts), default=math.inf)
+        is_swept = self.problem.num_items > SWEPT  # what is worse is known after one sweep
+        worst = 1.0 if is_swept else _WORST_START
+        limit = min((chain.cost * worst for chain in self._starts), default=math.inf)
         for order in orders:
             if self.found and time.perf_counter() > deadline:
                 break
             chain = slice_below(self.problem, order, limit, deadline)
             if chain is None:
                 continue
-            limit = min(limit, chain.cost * _WORST_START)
+            limit = min(limit, chain.cost * worst)
             self.add(chain)
             if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
                 self._starts.append(chain)
