@@ -18,6 +18,7 @@ from respect_tf.device._hosts import (
 )
 from respect_tf.device._instructions import instruction_bytes, instruction_features
 from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
+from respect_tf.device._measurement_rows import labelled_rows
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
     MARGINS,
@@ -73,6 +74,7 @@ __all__ = [
     "instruction_bytes",
     "instruction_features",
     "is_quick",
+    "labelled_rows",
     "mapping_doubts",
     "mapping_remarks",
     "op_parameters",

@@ -58,7 +58,10 @@ def read_rows(source: str | os.PathLike[str] | Sequence[Mapping[str, Any]]) -> R
     Raises:
         ArgumentError: See `calibrate`.
     """
-    where, folder, labelled = _labelled(source)
+    labelled = labelled_rows(source)
+    where, folder = "measurements", Path()
+    if isinstance(source, str | os.PathLike):
+        where, folder = str(Path(source)), Path(source).parent
     on_device = [(label, row) for label, row in labelled if row.get(_DEVICE) != _HOST]
     singles, pipelines = [], []
     for label, row in on_device or labelled:  # stages on the host say nothing of an Edge TPU
@@ -74,13 +77,16 @@ def read_rows(source: str | os.PathLike[str] | Sequence[Mapping[str, Any]]) -> R
     return Rows(where, tuple(singles), tuple(pipelines))
 
 
-def _labelled(
+def labelled_rows(
     source: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
-) -> tuple[str, Path, list[tuple[str, Mapping[str, Any]]]]:
-    """What messages call a source, the folder that its paths start from, and its named rows."""
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each row of a source of measurements, with what messages call it.
+
+    Raises:
+        ArgumentError: The source cannot be read, or lacks a column that `calibrate` asks for.
+    """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        return str(path), path.parent, _read_file(path)
+        return _read_file(Path(source))
     given: Any = source
     if not isinstance(given, Sequence) or not all(isinstance(row, Mapping) for row in given):
         raise ArgumentError(
@@ -89,7 +95,7 @@ def _labelled(
         )
     rows = [{str(key): value for key, value in row.items()} for row in given]
     _check_columns("measurements", sorted({key for row in rows for key in row}), len(rows))
-    return "measurements", Path(), [(f"measurements, row {i}", row) for i, row in enumerate(rows)]
+    return [(f"measurements, row {i}", row) for i, row in enumerate(rows)]
 
 
 def _listed(models: Any) -> list[Any]:

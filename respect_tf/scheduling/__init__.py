@@ -1,5 +1,6 @@
 """Schedules: which stage each op runs in, what that costs, and how good it can get."""
 
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._check import check_agreement, check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
@@ -16,7 +17,6 @@ from respect_tf.scheduling._objective import (
     stage_costs,
 )
 from respect_tf.scheduling._order_cuts import OrderCuts
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search
 from respect_tf.scheduling._solve import ScheduleRequest, schedule

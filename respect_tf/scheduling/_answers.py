@@ -53,7 +53,7 @@ def true_cost(problem: Problem, stages: Ints) -> float:
         objective.stage_value(problem.graph, *stage_parts(problem, stages < k, stages <= k))
         for k in range(problem.num_stages)
     ]
-    return float(objective.combined_cost(*zip(*values, strict=True)))
+    return float(objective.total_cost(*zip(*values, strict=True)))
 
 
 def linear_cost(problem: Problem, stages: Ints) -> float:
@@ -82,11 +82,7 @@ def stage_sums(problem: Problem, stages: Ints) -> tuple[Floats, Floats, Floats]:
 
 
 def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: float) -> Schedule:
-    """Make the public value of what a solver found and have it checked.
-
-    Raises:
-        ScheduleError: The schedule is not valid, or costs something else than the solver says.
-    """
+    """The public value of what a solver found, checked to be valid and to cost what it says."""
     objective = problem.objective
     stages = problem.stages_of_ops(answer.chain.stages)
     # What solvers add up may be rounded to their grid; the reported cost is not.
@@ -122,11 +118,7 @@ def checked_schedule(problem: Problem, answer: Answer, scheduler: str, started: 
 
 
 def recount(problem: Problem, stages: Ints) -> Chain:
-    """Check stages of items that come from outside, int [num_items], and count what they cost.
-
-    Raises:
-        ScheduleError: That is no valid schedule.
-    """
+    """Check stages of items that come from outside, int [num_items], and count what they cost."""
     _checked(problem, stages)
     return answer_of(problem, np.asarray(stages, np.int64)).chain
 

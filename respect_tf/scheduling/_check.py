@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from respect_tf._errors import ArgumentError, ScheduleError, SolverError
 from respect_tf.graph import OpGraph
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._objective import Objective, exact_sum, stage_costs
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 
 # Costs that are no whole numbers are sums that were rounded in different orders.

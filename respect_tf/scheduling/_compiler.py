@@ -65,10 +65,7 @@ def partition_order(problem: Problem) -> tuple[Ints, int]:
 
     Depth first: the op that became ready last comes next, of several at once the one that is last
     in the file. Ops that nobody reads wait until nothing else is ready.
-
-    Returns:
-        int64 [num_items], and the position of the first item that makes an output of the model or
-        that nobody reads.
+    The position is that of the first item that makes an output of the model or that nobody reads.
     """
     successors: list[list[int]] = [[] for _ in range(problem.num_items)]
     waiting = [0] * problem.num_items
@@ -113,9 +110,6 @@ def solve_profile(problem: Problem, deadline: float, measure: Measure | None = N
 
     The result is the partition whose slowest segment was measured fastest, never a slower one than
     the compiler's. Its time is no part of the answer: cost and bound are the objective's.
-
-    Raises:
-        ArgumentError: There is no `measure`, or it returned something else than a time.
     """
     if not callable(measure):
         raise ArgumentError(

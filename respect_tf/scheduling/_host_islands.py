@@ -8,11 +8,11 @@ import numpy as np
 
 from respect_tf.device import predict
 from respect_tf.graph import OpGraph
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._host_bounds import host_bound
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule, status_of
 
 

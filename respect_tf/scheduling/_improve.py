@@ -9,14 +9,13 @@ import numpy as np
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, checked_schedule, recount
-from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._arguments import checked_count, deadline_after, resolve_objective
 from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import prepared_for
 from respect_tf.scheduling._objective import Number, Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search_problem
 

@@ -25,11 +25,8 @@ def merge_colocated(graph: OpGraph, groups: Sequence[Sequence[int]] = ()) -> tup
     """Number the groups of ops that share a stage, topologically.
 
     A pair in one stage is a pair of edges in both directions, and a cycle of edges is one stage:
-    the groups are the strongly connected components, and merging them loses no schedule.
-
-    Args:
-        graph: The graph.
-        groups: Ops that must share a stage, beside `graph.colocated`.
+    the groups are the strongly connected components, and merging them loses no schedule. Groups are
+    ops that must share a stage, beside `graph.colocated`.
 
     Returns:
         int64 [num_ops], the item of each op, and int64 [num_edges, 2], sorted edges of items.
@@ -106,10 +103,6 @@ def restrict(
     """Bring constraints from ops to items; edges are sorted pairs of them, int64 [num_edges, 2].
 
     Groups of ops that share a stage are items already; bytes of ops are on a grid with exact sums.
-
-    Raises:
-        ScheduleError: Pins contradict each other or leave a stage without ops, or ops do not fit
-            into stages.
     """
     num_items = int(item_of.max()) + 1
     earliest, latest = _stage_ranges(graph, num_stages, constraints, item_of, edges)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from respect_tf.device import (
     EdgeTpu,
     calibrate,
     first_device,
+    labelled_rows,
     resolve_device,
     stage_tensors,
 )
@@ -63,7 +62,7 @@ class MeasuredTimes:
         fitted = calibrate(measurements, device).device
         times: dict[tuple[int, ...], list[float]] = {}
         where = {}
-        for label, row in _rows(measurements):
+        for label, row in labelled_rows(measurements):
             words = str(row.get("ops") or "").split()
             # Numbers of so many digits could not be ops; int() refuses to read thousands of them.
             if any(not word.isdecimal() or len(word) > 9 for word in words):
@@ -110,11 +109,7 @@ MeasureLike = Measure | str | os.PathLike[str] | Sequence[Mapping[str, Any]] | M
 def read_measure(
     measure: MeasureLike | None, scheduler: str, device: DeviceLike
 ) -> Measure | MeasuredTimes | None:
-    """Check the argument `measure`, and read its file.
-
-    Raises:
-        ArgumentError: It is none of its types, for another scheduler, or the file cannot be read.
-    """
+    """Check the argument `measure`, and read its file."""
     if measure is None:
         return None
     if scheduler != "profile":
@@ -129,19 +124,6 @@ def read_measure(
             f"CSV file, or a list of its rows. Received: {type(measure).__name__}."
         )
     return MeasuredTimes.read(measure, first_device(resolve_device(device)))
-
-
-def _rows(
-    measurements: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row with what messages call it."""
-    if not isinstance(measurements, str | os.PathLike):
-        yield from ((f"measurements, row {index}", row) for index, row in enumerate(measurements))
-        return
-    with Path(measurements).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            yield f"{measurements}, line {reader.line_num}", row
 
 
 def stages_around(

@@ -120,11 +120,11 @@ class Objective(abc.ABC):
     def linear_cost(self, graph: OpGraph) -> LinearCost:
         """The same cost as a sum, or a lower bound of every stage's cost that is one."""
 
-    def total_cost(self, stage_costs: Sequence[Number]) -> Number:
-        """The cost of a schedule from the costs of its stages."""
-        if self.combine == "max":
-            return max(stage_costs)
-        return exact_sum(stage_costs)
+    def total_cost(self, stage_costs: Sequence[Number], loads: Sequence[Number] = ()) -> Number:
+        """The cost of a schedule from the costs and the shared loads of its stages."""
+        if self.combine == "sum":
+            return exact_sum(stage_costs)
+        return max(*stage_costs, exact_sum(loads))
 
     # What follows is for solvers: objectives that know more about their costs say more.
 
@@ -215,12 +215,6 @@ class Objective(abc.ABC):
     ) -> tuple[Number, Number]:
         """`stage_cost`, and what the stage adds to the shared load."""
         return self.stage_cost(graph, ops, entering, leaving), 0.0
-
-    def combined_cost(self, stage_costs: Sequence[Number], loads: Sequence[Number]) -> Number:
-        """The cost of a schedule from the costs and the shared loads of its stages."""
-        if self.combine == "sum":
-            return exact_sum(stage_costs)
-        return max(*stage_costs, exact_sum(loads))
 
 
 @dataclasses.dataclass(frozen=True)

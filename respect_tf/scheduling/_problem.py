@@ -38,10 +38,7 @@ class Problem:
     order of the additions.
 
     Attributes:
-        graph: The graph.
-        num_stages: Number of stages.
-        objective: The objective.
-        linear: Its linear form.
+        linear: The linear form of the objective.
         integral: Whether all costs are whole numbers.
         item_of: int64 [num_ops], the item of each op.
         edges: int64 [num_edges, 2], distinct pairs of items, the first smaller than the second,
@@ -153,11 +150,6 @@ class Problem:
         """The most parameter bytes of each stage; `None` for no limits. [num_stages]."""
         return self.restrictions.rooms if self.restrictions else None
 
-    def merged_cost(self) -> float:
-        """Linear cost of all ops as one stage: no schedule's stages cost less together."""
-        entering = self.tensor_bytes[self.tensor_items < 0].sum()
-        return float(self.cost(self.op_costs.sum(), entering, self.output_bytes.sum()))
-
     def lower_bound(self) -> float:
         """A bound that needs no search.
 
@@ -165,7 +157,8 @@ class Problem:
         least what the whole graph costs as one stage; the dearest costs at least its share. Of the
         `m * num_stages + 1` heaviest items, some stage holds `m + 1` or more.
         """
-        merged = self.merged_cost()
+        entering = self.tensor_bytes[self.tensor_items < 0].sum()
+        merged = float(self.cost(self.op_costs.sum(), entering, self.output_bytes.sum()))
         if not self.linear.exact:
             least = self.objective.least_cost(self.graph)
             return max(least, merged if self.combine == "sum" else merged / self.num_stages)
@@ -182,14 +175,7 @@ class Problem:
         return stages_of_items[self.item_of].astype(np.int32)
 
     def item_order(self, op_order: npt.ArrayLike) -> Ints:
-        """A topological order of items that follows an order of ops as closely as it can.
-
-        Args:
-            op_order: int [num_ops], a topological order of the ops.
-
-        Raises:
-            ScheduleError: The order is no permutation or breaks an edge.
-        """
+        """A topological order of items that follows one of ops, int [num_ops], where it can."""
         order = np.array(op_order)
         num_ops = self.graph.num_ops
         if (
@@ -228,11 +214,7 @@ def build_problem(
 ) -> Problem:
     """Merge ops that must share a stage, and bring amounts to a grid with exact sums.
 
-    Raises:
-        ArgumentError: `num_stages` is no whole number from 1, amounts are too large, or
-            constraints name what is not there.
-        ScheduleError: There are more stages than ops, or than groups of ops that share a stage;
-            or constraints contradict each other.
+    Raises what `schedule` says of numbers of stages, amounts and constraints.
     """
     num_stages = checked_count("num_stages", num_stages)
     if num_stages > graph.num_ops:

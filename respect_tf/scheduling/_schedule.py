@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -141,9 +140,7 @@ class Schedule:
 
     def with_seconds(self, seconds: float) -> Schedule:
         """The same, with the time that it took."""
-        made = copy.copy(self)
-        object.__setattr__(made, "solve_seconds", float(seconds))
-        return made
+        return dataclasses.replace(self, solve_seconds=seconds)
 
     def _key(self) -> tuple[Any, ...]:
         names = (field.name for field in dataclasses.fields(self) if field.compare)

@@ -6,7 +6,6 @@ import math
 import time
 
 from respect_tf.scheduling._answers import Answer
-from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._milp import improve_by_program
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proposals import proposal_of
@@ -26,11 +25,9 @@ _NUM_MOVES, _MOVES_PER_ITEM = 400_000, 400
 #   -0.29 % cost, -0.40 % gap; twice +6.70 % gap.
 _MILP_SECONDS, _MILP_ITEM_SECONDS = 1.0, 1e-3
 
-# Before an integer program, which takes seconds, moves may take somewhat longer: so many times as
-# many, or with a time limit, this part of it.
-# benchmarks constants: _PATIENT half 0.88 times the time; twice 1.24 times the time. _POLICY_SHARE
-#   with a time limit, half +25.02 % gap; twice -0.29 % cost, -13.38 % gap.
-_PATIENT, _POLICY_SHARE = 2, 0.2
+# With a time limit, the part of it that moves have before an integer program, which takes seconds.
+# benchmarks constants: with a time limit, half +25.02 % gap; twice -0.29 % cost, -13.38 % gap.
+_POLICY_SHARE = 0.2
 
 # The windows of the integer program in turn, in stages, and nodes of the search tree of each;
 # `None` is all schedules. Without a time limit, the first window is the only one.
@@ -46,15 +43,7 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
 
     Without a deadline, on `time.perf_counter()`'s clock in seconds, the same seed gives the same
     schedule.
-
-    Raises:
-        PolicyFileError: The weights are missing or damaged.
-        ScheduleError: No schedule keeps the constraints, or none was found.
     """
-    return _search_guided(problem, deadline, seed, _NUM_MOVES)
-
-
-def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int) -> Answer:
     if problem.has_one_order:  # there is nothing to propose
         answer = search_problem(problem, deadline=deadline)
         return Answer(answer.chain, answer.lower_bound, answer.chain.stages)
@@ -62,7 +51,7 @@ def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int)
     answer = search_problem(
         problem,
         proposal.orders,
-        budget=num_moves // problem.num_items + _MOVES_PER_ITEM,
+        budget=_NUM_MOVES // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
         structural=True,
         seed=seed,
@@ -72,7 +61,8 @@ def _search_guided(problem: Problem, deadline: float, seed: int, num_moves: int)
     # The search looks at all of these orders only where it has the time. What it proves to be the
     # best has the fewest streamed bytes of those that cost as much, but for rounding.
     is_proved = answer.lower_bound >= answer.chain.cost
-    best = answer.chain if is_proved else min(answer.chain, proposal.chain, key=_quality)
+    seen = [answer.chain] if is_proved else [answer.chain, proposal.chain]
+    best = min(seen, key=lambda chain: (chain.cost, chain.crossing))
     return Answer(best, answer.lower_bound, proposal.chain.stages)
 
 
@@ -81,12 +71,12 @@ def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
 
     After the method of the authors of RESPECT (arXiv 2308.11652). With a deadline, the window of
     stages around the best schedule known grows where it holds nothing better, until it holds all
-    schedules; in any case, it ends after a fixed number of nodes. Raises as `solve_policy`.
+    schedules; in any case, it ends after a fixed number of nodes.
     """
     is_limited = math.isfinite(deadline)
     now = time.perf_counter()
     until = now + _POLICY_SHARE * (deadline - now) if is_limited else deadline
-    answer = _search_guided(problem, until, seed, _PATIENT * _NUM_MOVES)
+    answer = solve_policy(problem, until, seed)
     max_nodes = _MAX_NODES if is_limited else _FEW_NODES
     for window in _WINDOWS if is_limited else _WINDOWS[:1]:
         left = deadline - time.perf_counter()
@@ -95,7 +85,3 @@ def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
             break
         answer = improve_by_program(problem, answer, window, deadline, max_nodes)
     return answer
-
-
-def _quality(chain: Chain) -> tuple[float, float]:
-    return chain.cost, chain.crossing

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule
-from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._arguments import checked_count, deadline_after, resolve_objective
 from respect_tf.scheduling._chain import Budget, Chain, best_known
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
@@ -26,7 +26,6 @@ from respect_tf.scheduling._optima import is_large, prepare
 from respect_tf.scheduling._orders import distinct_orders
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import first_schedule, prove_quickly
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search_linear import LinearSearch

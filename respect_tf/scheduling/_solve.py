@@ -12,14 +12,13 @@ from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._arguments import checked_count, deadline_after
+from respect_tf.scheduling._arguments import checked_count, deadline_after, resolve_objective
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency
 from respect_tf.scheduling._host_schedule import host_split, schedule_with_host
 from respect_tf.scheduling._measure import MeasuredTimes, MeasureLike, read_measure
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._solvers import SCHEDULERS, solve_on_edge_tpus
 from respect_tf.scheduling._under_load import schedule_under_load

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._compiler import solve_compiler, solve_profile
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency
@@ -25,7 +26,6 @@ from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import prepare, solve_latency, with_better_optima
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proposals import solve_policy_greedy
-from respect_tf.scheduling._resolve import resolve_objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._schedulers import solve_policy, solve_with_milp
 from respect_tf.scheduling._slicing import slice_items
