@@ -65,6 +65,10 @@ def _sums() -> Iterator[Case]:
         "random layers, 5,000 ops, K=8", _layers(5000), 8, objective=PeakMemory(1.0), only=_LARGE
     )
     yield _case(
+        "random layers, 1,000 ops, K=8", _layers(1000), 8, objective=PeakMemory(1.0),
+        only="_schedulers",
+    )  # fmt: skip
+    yield _case(
         "random layers, 2,500 ops, K=16", _layers(2500), 16, objective=PeakMemory(1.0), only=_LARGE
     )
     yield _instance(random_instances(RANDOM_BYTES, 50)[11], "exact", only="_exact|_proof|_milp")

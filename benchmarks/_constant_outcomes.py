@@ -41,12 +41,15 @@ class Case:
         run: Does it, on a graph that nothing is known about yet.
         is_limited: Whether it ends by the clock.
         only: What it is for, as a pattern for keys of constants, where others are reached sooner.
+        unseen: A pattern for keys of those that it reads where tracing sees nothing, in functions
+            that TensorFlow compiles.
     """
 
     name: str
     run: Callable[[], Outcome]
     is_limited: bool = False
     only: str = ""
+    unseen: str = ""
 
 
 def outcome(graph: OpGraph, found: Schedule, objective: Any) -> Outcome:

@@ -85,7 +85,7 @@ def _cases() -> Iterator[Case]:
             _, found = train(folder, labels[:_NUM_LABELS], others[:30], _PLAN, verbose=0)
         return alone([1 + found[-1].gap, found[-1].ratio])
 
-    yield Case("a short training", trained, only="training")
+    yield Case("a short training", trained, only="_losses|_trainer", unseen="_losses")
 
 
 @functools.cache

@@ -4,21 +4,24 @@
 
 measures all of them, and `python -m benchmarks constants scheduling._pace._BACK ...` some, whose
 rows take the place of those in `results/constants.json`. The comments of the constants say the same
-in words. Every constant is judged on those cases
-that read it, in the same process, its own value by turns with the others.
+in words. Every constant is judged on those cases that read it, its own value by turns with the
+others in the same process; two processes share the cases, for two quiet cores.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import multiprocessing
 import re
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from benchmarks._tables import RESULTS, update_page, write_results
 
 # Of cases that take longer, each value runs once.
 _TWICE_BELOW = 0.1
+_NUM_PROCESSES = 2
 _TOGETHER = 4  # constants between two runs with the values that the package has
 _ONLY_WITH_LIMIT = re.compile(
     r"(?<!_LIMIT)_SHARE$|SECONDS|PER_SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES"
@@ -76,7 +80,7 @@ def main() -> None:
     """Measure and write `results/constants.md`."""
     asked = [name for name in sys.argv[1:] if name in SECTIONS]
     chosen = [one for one in tuned_constants() if not asked or one.key in asked]
-    effects = measured(cases(), chosen)
+    effects = measured(chosen)
     rows = {one.key: row_of(one, effects.get(one.key, [])) for one in chosen}
     path = RESULTS / "constants.json"
     if asked and path.exists():
@@ -108,30 +112,38 @@ def effects_by_file(rows: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, s
     return found
 
 
-def measured(
-    suite: Sequence[Case], constants: Sequence[Constant]
-) -> dict[str, list[tuple[Effect, Effect]]]:
+def measured(constants: Sequence[Constant]) -> dict[str, list[tuple[Effect, Effect]]]:
     """By constant, what half and twice do to each case that reads it."""
     found: dict[str, list[tuple[Effect, Effect]]] = defaultdict(list)
-    for case in suite:
-        possible = [
-            one
-            for one in constants
-            if bool(_ONLY_WITH_LIMIT.search(one.key)) == case.is_limited
-            and re.search(case.only, one.key)
-        ]
-        if not possible:
-            continue
-        started = time.process_time()
-        case.run()
-        read = reads(case.run, possible)
-        if not read:
-            continue
-        for key, pair in _effects(case, read).items():
-            found[key].append(pair)
-        spent = time.process_time() - started
-        print(f"{case.name}: {len(read)} constants, {spent:.1f} s", file=sys.stderr, flush=True)
+    numbers = range(len(cases()))[::-1]  # the longest ones are behind
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(_NUM_PROCESSES, mp_context=spawn) as pool:
+        for effects in pool.map(_of_case, numbers, itertools.repeat(constants)):
+            for key, pair in effects.items():
+                found[key].append(pair)
     return found
+
+
+def _of_case(number: int, constants: Sequence[Constant]) -> dict[str, tuple[Effect, Effect]]:
+    """By the key of each constant that a case reads, what half and twice do to it."""
+    case = cases()[number]
+    possible = [
+        one
+        for one in constants
+        if bool(_ONLY_WITH_LIMIT.search(one.key)) == case.is_limited
+        and re.search(case.only, one.key)
+    ]
+    if not possible:
+        return {}
+    started = time.process_time()
+    case.run()
+    read = reads(case.run, possible)
+    if case.unseen:
+        read += [one for one in possible if one not in read and re.search(case.unseen, one.key)]
+    effects = _effects(case, read) if read else {}
+    spent = time.process_time() - started
+    print(f"{case.name}: {len(read)} constants, {spent:.1f} s", file=sys.stderr, flush=True)
+    return effects
 
 
 def _effects(case: Case, constants: Sequence[Constant]) -> dict[str, tuple[Effect, Effect]]:
