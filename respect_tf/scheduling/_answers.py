@@ -22,11 +22,8 @@ from respect_tf.scheduling._stage_batch import stage_parts
 class Answer:
     """What a solver found out.
 
-    Attributes:
-        chain: The best schedule of items.
-        lower_bound: No schedule costs less; equal to the chain's cost where that is the optimum.
-        proposal: int64 [num_items], the schedule that the policy proposed; `None` if it was not
-            asked.
+    No schedule costs less than the lower bound, which equals the chain's cost where that is the
+    optimum. The proposal is the policy's schedule, int64 [num_items]; `None` if it was not asked.
     """
 
     chain: Chain

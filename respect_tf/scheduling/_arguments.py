@@ -14,6 +14,10 @@ from respect_tf.device import DeviceLike, resolve_device
 from respect_tf.scheduling._device_objectives import Latency, ReplicatedThroughput, Throughput
 from respect_tf.scheduling._objective import Objective, PeakMemory
 
+# Names of objectives and of their one argument, and an argument that is several numbers.
+_FORM = r"(\w+)(?:\((\w+)=([0-9.e+,-]+)\))?"
+_COUNTS = r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*"
+
 
 def checked_count(name: str, value: Any, least: int = 1) -> int:
     """A whole number from `least`, or else `ArgumentError`."""
@@ -47,23 +51,20 @@ def resolve_objective(objective: str | Objective, device: DeviceLike | None = No
     resolved = resolve_device("usb3" if device is None else device)
     if isinstance(objective, Objective):
         return objective
-    if objective == "memory":
-        return PeakMemory()
-    if objective in ("throughput", "latency"):
-        return Throughput(resolved) if objective == "throughput" else Latency(resolved)
-    if isinstance(objective, str):
-        shared = re.fullmatch(
-            r"throughput\(replicas=([1-9][0-9]{0,5}(?:,[1-9][0-9]{0,5})*)\)", objective
-        )
-        if shared:
-            return ReplicatedThroughput(resolved, tuple(map(int, shared[1].split(","))))
-        loaded = re.fullmatch(r"latency\(arrivals_per_second=([0-9.e+-]+)\)", objective)
-        if loaded:
-            rate = _number(loaded[1], objective)
-            return Latency(resolved, arrivals_per_second=rate)
-        match = re.fullmatch(r"memory\(communication_weight=([0-9.e+-]+)\)", objective)
-        if match:
-            return PeakMemory(_number(match[1], objective))
+    known = re.fullmatch(_FORM, objective) if isinstance(objective, str) else None
+    match known.groups() if known else ():
+        case ("memory", None, None):
+            return PeakMemory()
+        case ("memory", "communication_weight", text):
+            return PeakMemory(_number(text, objective))
+        case ("throughput", None, None):
+            return Throughput(resolved)
+        case ("throughput", "replicas", text) if re.fullmatch(_COUNTS, text):
+            return ReplicatedThroughput(resolved, tuple(map(int, text.split(","))))
+        case ("latency", None, None):
+            return Latency(resolved)
+        case ("latency", "arrivals_per_second", text):
+            return Latency(resolved, arrivals_per_second=_number(text, objective))
     raise ArgumentError(
         'Unknown objective. Expected "throughput", "latency", "memory" or an Objective such as '
         f"PeakMemory(communication_weight=1.0). Received: {objective!r}."

@@ -51,16 +51,7 @@ def check_schedule(
             f"The schedule has stages for {len(stages)} ops. Expected one per op of the graph, "
             f"{graph.num_ops}."
         )
-    filled = set(stages)
-    for stage in range(schedule.num_stages):
-        if stage not in filled:
-            raise ScheduleError(f"Stage {stage} of {schedule.num_stages} is empty.")
-    if len(filled) != schedule.num_stages:
-        stray = next(op for op, stage in enumerate(stages) if stage >= schedule.num_stages)
-        raise ScheduleError(
-            f"{graph.describe_op(stray)} has the stage {stages[stray]}. Expected 0 to "
-            f"{schedule.num_stages - 1}."
-        )
+    Schedule(stages, schedule.num_stages)  # every stage is there, and none is empty
     _check_edges(graph, schedule.stages)
     for first, second in graph.colocated.tolist():
         if stages[first] != stages[second] and not _may_part(graph, schedule, first, second):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -93,4 +94,4 @@ def improve(
         )
     bound = max(int(bound) if problem.integral else bound, found.lower_bound or 0)
     seconds = (schedule.solve_seconds or 0.0) + time.perf_counter() - started
-    return found.with_bound(bound).with_seconds(seconds)
+    return dataclasses.replace(found.with_bound(bound), solve_seconds=seconds)

@@ -78,11 +78,7 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def stage_cost(
-        self,
-        graph: OpGraph,
-        ops: Sequence[int],
-        entering: Sequence[int],
-        leaving: Sequence[int],
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
     ) -> Number:
         """The cost of one stage: this method is the definition.
 
@@ -248,11 +244,7 @@ class PeakMemory(Objective):
         return f"memory(communication_weight={self.communication_weight!r})"
 
     def stage_cost(
-        self,
-        graph: OpGraph,
-        ops: Sequence[int],
-        entering: Sequence[int],
-        leaving: Sequence[int],
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
     ) -> Number:
         """Parameter bytes of the ops + weight * bytes of the tensors that enter or leave."""
         parameters = exact_sum(graph.parameter_bytes[list(ops)].tolist())

@@ -123,7 +123,7 @@ class ScheduleRequest:
             solve=solve,
             scheduler=self.scheduler,
         )
-        return made.with_seconds(time.perf_counter() - started)
+        return dataclasses.replace(made, solve_seconds=time.perf_counter() - started)
 
 
 def schedule(
