@@ -82,7 +82,11 @@ class Chain:
     crossing: float
 
 
+def quality(chain: Chain) -> tuple[float, float]:
+    """What the better one of two schedules has less of."""
+    return chain.cost, chain.crossing
+
+
 def best_known(*chains: Chain | None) -> Chain | None:
     """The cheapest of some schedules, and of equals the one of fewest crossing bytes."""
-    found = [chain for chain in chains if chain is not None]
-    return min(found, key=lambda chain: (chain.cost, chain.crossing), default=None)
+    return min((chain for chain in chains if chain is not None), key=quality, default=None)
