@@ -69,13 +69,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chain:
-    """A schedule of items.
-
-    Attributes:
-        stages: int64 [num_items].
-        cost: Its cost.
-        crossing: Its crossing bytes.
-    """
+    """A schedule of items: their stages, int64 [num_items], its cost, and its crossing bytes."""
 
     stages: Ints
     cost: float

@@ -10,7 +10,7 @@ import contextlib
 import math
 
 from respect_tf.scheduling._answers import Answer
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, quality
 from respect_tf.scheduling._cut_bounds import CutSearch
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._problem import Problem
@@ -74,7 +74,7 @@ def _round(
         low = max(low, known.cost if search.is_proved else search.lower)
         low = best.cost if low * _TIE >= best.cost else low
         if best.cost * _TIE >= known.cost:
-            best = min(best, known, key=lambda chain: (chain.cost, chain.crossing))
+            best = min(best, known, key=quality)
             break
     return best, low
 

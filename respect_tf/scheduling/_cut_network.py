@@ -223,8 +223,7 @@ class CutNetwork:
             limit: What matters no more; larger sums are told apart less well.
 
         Returns:
-            A lower bound of the mean, as close as capacities are whole numbers, and the items
-            before the boundary, [num_items].
+            A bound of the mean, and the items before the boundary, [num_items].
         """
         num_items, waits = self.problem.num_items, self._waits
         data = self._fixed.copy()

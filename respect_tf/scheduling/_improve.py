@@ -81,8 +81,8 @@ def improve(
     if not prepared.is_proved:
         bound = prepared.bounded(known, problem).lower_bound
     answer = search_problem(problem, start=known, deadline=deadline, seed=seed)
-    best = min(start, answer.chain, key=lambda chain: (chain.cost, chain.crossing))
-    answer = prepared.bounded(Answer(best, answer.lower_bound), problem)
+    best = answer.chain
+    answer = prepared.bounded(answer, problem)
     found = checked_schedule(problem, answer, f"{schedule.scheduler}+local", started)
     # Sums are rounded to a grid, so the bound that needs no search can be too high by that much.
     if bound > best.cost + problem.slack and bound != problem.lower_bound():

@@ -25,7 +25,7 @@ class Network:
 
     Attributes:
         size: Nodes and arcs, those of the ways back too: what a flow takes time in proportion to.
-        num_places: Number of arcs, ways back included: `least` takes a capacity for each.
+        num_places: Number of arcs, ways back included.
         places: int64 [num_arcs], the place of each of the given arcs among them.
     """
 
@@ -42,15 +42,9 @@ class Network:
         self._back = np.searchsorted(every, ends * num_nodes + begins).astype(np.int32)
 
     def least_cut(self, capacities: _Places, start: int, end: int) -> tuple[int, Bools]:
-        """The least capacity of a cut, and the smallest side of the start that has it.
+        """The least capacity of a cut, and the smallest side of the start, bool [num_nodes].
 
-        Args:
-            capacities: int32 [num_places].
-            start: A node.
-            end: Another one.
-
-        Returns:
-            The capacity, and bool [num_nodes].
+        Capacities are int32 [num_places].
         """
         side = np.empty(len(self._row_ends) - 1, np.uint8)
         flow = np.empty(1, np.int64)

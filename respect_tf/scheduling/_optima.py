@@ -65,12 +65,9 @@ _SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """An objective that is ready for solvers.
+    """An objective that is ready for solvers, with the optimum of each device if it has several.
 
-    Attributes:
-        objective: The objective, with the optimum of each device where there are several.
-        least: What the optimum of each device is at least, in ms; None where nothing had to be
-            found.
+    `least` is what these optima are at least, in ms; None where nothing had to be found.
     """
 
     objective: Objective
@@ -107,18 +104,8 @@ def prepare(
 ) -> Prepared:
     """Find the optimum of each device, where the objective is about several.
 
-    Those that little work proves are proved; of the others the best schedule known counts.
-
-    Args:
-        objective: The objective.
-        graph: The graph.
-        num_stages: Number of stages.
-        constraints: What schedules have to keep.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-
-    Raises:
-        ArgumentError: See `build_problem`.
-        ScheduleError: See `build_problem`; or no schedule keeps the constraints, or none was found.
+    Those that little work proves are proved; of the others the best schedule known counts. Raises
+    as `build_problem`, and ScheduleError where no schedule keeps the constraints, or none is found.
     """
     if not isinstance(objective, DeviceObjective) or not objective.needs_optima:
         return Prepared(objective)

@@ -29,12 +29,9 @@ _ROUNDED = 1e-9
 
 
 class Proposal(NamedTuple):
-    """What the policy proposes.
+    """Distinct orders of items, the policy's best first, int64 [num_items] each, and a schedule.
 
-    Attributes:
-        orders: Topological orders of items, distinct, int64 [num_items] each; what the policy holds
-            to be the best one first.
-        chain: The best of their best cuts; `None` if none of them keeps the constraints.
+    That is the best of their best cuts; `None` if none of them keeps the constraints.
     """
 
     orders: list[Ints]

@@ -42,13 +42,7 @@ class StageSum:
     room: RoomBound | None = None
 
     def narrowed(self, problem: Problem, earliest: Ints, latest: Ints) -> StageSum:
-        """The same where each item is in one of some stages.
-
-        Args:
-            problem: The problem.
-            earliest: int64 [num_items].
-            latest: int64 [num_items].
-        """
+        """The same where each item is in one of some stages, int64 [num_items] each."""
         room = self.room
         if room is None:
             return self
@@ -101,10 +95,6 @@ def raised_bound(problem: Problem, cost: float) -> float:
     Each item needs what is before it, and is needed by what is after it: their sums say in which
     stages it can be, if no stage costs more than a limit, and that says what the stages cost at
     least. Where that is more than the limit, no schedule keeps it.
-
-    Args:
-        problem: The problem.
-        cost: What some schedule costs.
     """
     sums = stage_sums(problem)
     if not any(one.room for one in sums):
@@ -162,10 +152,7 @@ def _with_outputs(problem: Problem, bound: LinearBound | RoomBound) -> Floats:
 def _most_saved(room: RoomBound, surely: Ints, maybe: Ints) -> float:
     """What caching saves at most in a stage that surely holds some layers, and maybe others.
 
-    Args:
-        room: The layers, the largest first.
-        surely: Indices of layers, ascending.
-        maybe: Indices of other layers, ascending.
+    Both are indices, ascending: the largest layers come first.
     """
     tile, unit = room.tile_bytes, room.unit
     own = np.append(0, np.cumsum(room.sizes[surely]))

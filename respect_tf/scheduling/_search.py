@@ -40,10 +40,10 @@ DEFAULT_BUDGET = 1000
 # benchmarks constants: with a time limit, half and twice the same.
 _SHARE = 0.3
 
-# Work of minimum cuts, some tenths of a second, and for each move: so that a short search stays
+# Work of minimum cuts, about a second, and for each move: so that a short search stays
 # short. Labels of 30 to 120 ops by 60 moves per op took 2.3 times as long with all of it.
 # benchmarks constants, each: half and twice the same.
-_CUT_WORK, _BOUND_WORK_PER_MOVE = 150_000_000, 2000
+_CUT_WORK, _BOUND_WORK_PER_MOVE = 300_000_000, 2000
 
 # Sums whose bound is further away than that get them: BERT's operator graphs (235 and 783 ops) in 2
 # and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
@@ -59,7 +59,8 @@ _CLOSE = 0.99
 # benchmarks constants, each: read by no case that was run.
 _FEW_ITEMS, _LITTLE = 500, 3e-3
 
-# Orders that are cut where an objective is no sum; bytes of ideals near a schedule.
+# Orders that are cut where an objective has to be asked for one stage after the other; bytes of
+# ideals near a schedule.
 # benchmarks constants, each: half and twice the same.
 _MOST_ASKED, _MAX_CELLS = 3, 20_000_000
 
@@ -129,16 +130,9 @@ def search_problem(
     structural: bool = True,
     seed: int = 0,
 ) -> Answer:
-    """What `search` does, for items.
+    """What `search` does, for items. Orders are topological ones, int64 [num_items] each.
 
-    Args:
-        problem: The problem.
-        orders: Topological orders of items, int64 [num_items] each.
-        start: A schedule to begin with, and a lower bound. Structural orders are then left out.
-        budget: See `search`.
-        deadline: On `time.perf_counter()`'s clock in seconds.
-        structural: See `search`.
-        seed: 0 or more.
+    With a schedule to begin with, and a lower bound, structural orders are left out.
 
     Raises:
         ScheduleError: No schedule keeps the constraints, or none was found.
@@ -217,7 +211,8 @@ def _search_true_costs(
     moved_to = _by_moves(problem, orders, start, budget, deadline, seed)
     by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
     found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
-    for order in (*by_stage[:_MOST_ASKED], *orders[:_MOST_ASKED]):
+    most = None if problem.objective.is_batched else _MOST_ASKED
+    for order in (*by_stage[:most], *orders[:most]):
         if found and time.perf_counter() > deadline:
             break
         limit = min((one.cost for one in found), default=math.inf)
@@ -235,7 +230,7 @@ def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
         near = neighbours(problem, best.stages, best.cost, work)
         if near is None:
             break
-        before, best = best, min(answer_of(problem, near.stages).chain, best, key=quality)
+        before, best = best, min(best, answer_of(problem, near.stages).chain, key=quality)
         is_little = best.cost > (1 - _LITTLE) * before.cost
         if best is before or (is_little and problem.num_items > _FEW_ITEMS):
             break

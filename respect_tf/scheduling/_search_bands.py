@@ -24,11 +24,10 @@ _REACHES = (0, 1, 2, 10**6)
 # benchmarks constants: half +0.11 % cost, +0.14 % gap; twice +0.39 % crossing bytes.
 _DEPTHS = (1, 2, 3, 4, 6, 8)
 
-# Items that may cross a boundary, at first and at most; there are fewer of them after
-# a neighbourhood that was too large to be searched with so much work, and more after a small one.
-# benchmarks constants: _FIRST half +0.01 % cost; twice +0.20 % crossing bytes. _MOST half and twice
-#   the same.
-_FIRST, _MOST = 10, 60
+# Items that may cross a boundary at first; there are fewer of them after a neighbourhood that was
+# too large to be searched with so much work, and more after a small one.
+# benchmarks constants: half +0.01 % cost; twice +0.20 % crossing bytes.
+_FIRST = 10
 # benchmarks constants: _FEWER half +0.06 % cost, +0.06 % gap; twice +0.12 % cost, +0.14 % gap.
 #   _MORE half +0.07 % cost, +0.10 % gap; twice +0.02 % cost.
 _FEWER, _MORE = 0.9, 1.05
@@ -64,7 +63,10 @@ class Bands:
 
     def _look(self, deadline: float) -> float:
         """Search one neighbourhood, and return the work done."""
-        base = self._base()
+        self._number += 1
+        known = self._rounds.found
+        is_other = self._number % _OTHERS == 0 and len(known) > 1
+        base = self._draw(known[1:]) if is_other else known[0]
         earliest, latest, self._random = choose_band(
             self._rounds.problem,
             base.stages,
@@ -74,22 +76,13 @@ class Bands:
             self._random,
         )
         budget = Budget(deadline, _WORK)
-        better = self._ideals.within_stages(earliest, latest).better_within(base, budget)
-        self._rounds.add(better)
-        factor = 1.0
+        ideals = self._ideals.within_stages(earliest, latest)
+        self._rounds.add(ideals.better_within(base, budget))
         if budget.spent >= _WORK:
-            factor = _FEWER
+            self._num_items = max(_FEWER * self._num_items, 1.0)
         elif budget.spent < _LITTLE_WORK:
-            factor = _MORE
-        self._num_items = min(max(self._num_items * factor, 1.0), _MOST)
+            self._num_items *= _MORE
         return budget.spent
-
-    def _base(self) -> Chain:
-        self._number += 1
-        known = self._rounds.found
-        if self._number % _OTHERS == 0 and len(known) > 1:
-            return self._draw(known[1:])
-        return known[0]
 
     def _open_boundaries(self, base: Chain) -> Bools:
         """Boundaries around the dearest stages. bool [num_stages + 1]."""

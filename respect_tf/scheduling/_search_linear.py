@@ -19,16 +19,13 @@ from respect_tf.scheduling._search_bands import Bands
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import SWEPT
 
-# Work of complete searches, as `Budget` counts it: before the first move, after few of them, and in
-# the end for each move; and for each move that of neighbourhoods, which takes as long as the move.
-# Larger graphs have too many order ideals for it.
+# Work of complete searches, as `Budget` counts it: of the first order's cut, before the first move,
+# and in the end for each move; and for each move that of neighbourhoods, which takes as long as it.
 # benchmarks constants: _FIRST_WORK half +0.11 % gap; twice the same. _SECOND_WORK half 0.77 times
 #   the time; twice 1.50 times the time. _WORK_PER_MOVE half +1.24 % gap, 0.79 times the time; twice
 #   -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02 % cost; twice +0.06 % cost,
 #   +0.08 % gap, 1.19 times the time.
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 5_000_000, 100, 40
-# benchmarks constants: half and twice the same.
-_FEW_ROUNDS = 2
 
 # Graphs of more items are not searched completely, nor their neighbourhoods: too many order ideals.
 # benchmarks constants: half and twice the same.
@@ -45,8 +42,8 @@ _SETTLING_WORK = 4_000_000
 # benchmarks constants: half +0.07 % cost, +0.12 % gap, 0.85 times the time; twice 1.29 times the
 #   time.
 _PATIENCE = 10
-# The same of graphs that are swept: with 8,
-# 10,000 ops in random layers end 1.10 % above the bound in place of 1.18 %, after twice the time.
+# The same of graphs that are swept: with 8, 10,000 ops in random layers end 1.10 % above the bound
+# in place of 1.18 %, after twice the time.
 # benchmarks constants: half the same; twice -0.22 % crossing bytes, 1.48 times the time.
 _HASTILY = 3
 
@@ -85,10 +82,8 @@ class LinearSearch:
             by_item = item_bound(problem, rounds.bound)
         if by_item >= rounds.best.cost:  # else complete search begins lower, where it takes less
             rounds.bound = by_item
-        few = min(self._num_moves, _FEW_ROUNDS * rounds.moves_per_round)
-        self._explore(few)
         self._prove(self._much(_SECOND_WORK))
-        self._explore(self._much(self._num_moves - few))
+        self._explore(self._much(self._num_moves))
         self._prove(self._much(_WORK_PER_MOVE * self._num_moves))
         if self._is_limited:
             self._explore(math.inf, share=1.0)

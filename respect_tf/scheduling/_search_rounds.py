@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from respect_tf._reporting import tell
-from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._chain import Chain, quality
 from respect_tf.scheduling._compiled_search import MODULUS, anneal
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Floats, Problem
@@ -82,7 +82,7 @@ class Rounds:
         """Take note of a schedule."""
         if chain is None or any(np.array_equal(chain.stages, one.stages) for one in self.found):
             return
-        self.found = sorted([*self.found, chain], key=_quality)[:_MOST_FOUND]
+        self.found = sorted([*self.found, chain], key=quality)[:_MOST_FOUND]
         if self.bound > 0:
             tell(f"searching: at most {self.best.cost / self.bound - 1:.2%} above the optimum")
 
@@ -101,7 +101,7 @@ class Rounds:
             self.add(chain)
             if not any(np.array_equal(chain.stages, one.stages) for one in self._starts):
                 self._starts.append(chain)
-        self._starts.sort(key=_quality)
+        self._starts.sort(key=quality)
 
     def run(
         self,
@@ -110,13 +110,9 @@ class Rounds:
         patience: float = 10,
         after_round: Callable[[int, float], None] | None = None,
     ) -> None:
-        """Go on until the moves or the time are spent.
+        """Go on until the moves or the time are spent, or no round of so many finds a better one.
 
-        Args:
-            num_moves: How many.
-            deadline: On `time.perf_counter()`'s clock in seconds.
-            patience: Rounds after which to stop if nothing better turned up.
-            after_round: Called after each with its moves and the deadline.
+        After each round, `after_round` is called with its moves and the deadline.
         """
         stale = 0
         while self.found and not self.is_solved and num_moves > 0 and stale < patience:
@@ -137,8 +133,7 @@ class Rounds:
     def run_round(self, num_moves: int) -> int:
         """Anneal once: from the best schedule or, every other time, from a cut of an order.
 
-        Returns:
-            The number of moves.
+        Returns the number of moves.
         """
         problem, number = self.problem, self._number
         self._number += 1
@@ -163,10 +158,6 @@ class Rounds:
             )
         )
         return moves_per_step * _NUM_STEPS
-
-
-def _quality(chain: Chain) -> tuple[float, float]:
-    return chain.cost, chain.crossing
 
 
 def _typical_share(problem: Problem) -> float:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from respect_tf.scheduling._answers import answer_of
-from respect_tf.scheduling._chain import BudgetExceededError, Chain
+from respect_tf.scheduling._chain import BudgetExceededError, Chain, quality
 from respect_tf.scheduling._compiled_search import sweep_order
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
@@ -35,7 +35,8 @@ def narrow(
         return known, None
     forward = _Sweep(intervals, deadline, backward=False)
     if problem.combine == "sum":
-        return _better(known, _traced(intervals, forward.reach(known.cost)[0])), None
+        traced = _traced(intervals, forward.reach(known.cost)[0])
+        return min(known, traced, key=quality), None
     backward = _Sweep(intervals, deadline, backward=True)
     best, allowed = known, None
     low, step, limit = problem.lower_bound(), known.cost / 1024, min(known.cost, most)
@@ -43,7 +44,7 @@ def narrow(
         while True:
             reached, beyond = forward.reach(limit)
             if np.isfinite(reached[-1, -1]):
-                best = _better(best, _traced(intervals, reached))
+                best = min(best, _traced(intervals, reached), key=quality)
                 backwards = np.isfinite(backward.reach(limit)[0])
                 # Boundary k needs k stages before it and the others after it.
                 allowed = np.isfinite(reached) & backwards[::-1, ::-1]
@@ -62,10 +63,6 @@ def narrow(
                 limit = math.floor(limit)
     except BudgetExceededError:
         return best, None
-
-
-def _better(one: Chain, other: Chain) -> Chain:
-    return min(one, other, key=lambda chain: (chain.cost, chain.crossing))
 
 
 def _num_steps(intervals: Intervals, allowed: Bools, limit: float) -> int:

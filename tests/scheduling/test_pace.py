@@ -23,15 +23,9 @@ def test_after_too_much_work_steps_are_shorter_and_may_take_more():
     assert Pace(1e-9).is_over(1000.0)
 
 
-def test_little_work_is_not_divided():
-    budget = Budget(work=1_000_000)
-    assert part_of(budget, Pace(1.0)) == (budget, True)
-
-
 def test_a_limit_leaves_some_of_much_work_and_the_last_one_is_said_to_be():
     part, is_last = part_of(Budget(work=1e9, cells=7), Pace(1.0, work=1e6))
     assert (part.work, part.cells, is_last) == (16e6, 7, False)
     part, is_last = part_of(Budget(work=1e9, spent=0.999e9), Pace(1.0, work=1e6))
-    assert 0 < part.work < 1e6
-    assert is_last
-    assert part_of(Budget(deadline=0.0), Pace(1.0))[1]
+    assert (part.work, is_last) == (1e6, True)
+    assert part_of(Budget(deadline=7.0), Pace(1.0))[0].deadline == 7.0
