@@ -145,6 +145,8 @@ def _models() -> Iterator[Case]:
         "InceptionV3, latency at 40 per second, K=4", _model("InceptionV3"), 4,
         objective=Latency(arrivals_per_second=40.0), device=_HOST, only="_under_load",
     )  # fmt: skip
+    yield _case("ConvNeXtTiny, throughput, K=4", _model("ConvNeXtTiny"), 4, device=_HOST,
+                only="_host")  # fmt: skip
     layers = structured_instances(200)[3]
     yield _case(
         "nasnet, 200 ops, throughput, K=4", layers.graph, 4, device=_HOST,

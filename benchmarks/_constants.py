@@ -40,6 +40,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "scheduling._cut_network._ENDLESS",
         "scheduling._cut_network._UNITS",
         "scheduling._host_bounds._HALVINGS",
+        "scheduling._host_layout._PER_MS",
         "scheduling._item_bounds._MOST_CAPACITY",
         "scheduling._milp._ATTEMPTS",
         "scheduling._milp._FRACTIONS",
@@ -52,7 +53,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "policy._propose.MOST_ORDERS",
         "policy._weights._VERSION",
         "scheduling._highs._FEASIBLE",
-        "scheduling._host_layout._AS_GOOD",
+        "scheduling._host_schedule._AS_GOOD",
     ),
     "what synthetic graphs, labels and validations are": (
         "training._cnn_families._SCALES",

@@ -44,6 +44,7 @@ class HostSplit:
 
     Attributes:
         graph: The graph.
+        loose: The same, with the pairs of ops parted that a border of a CPU stage may part.
         item_of: int64 [num_ops], ops of one number share a stage; ascending along all edges.
         on_host: bool [num_ops], ops that have to run on the host, with those that share a stage
             with them.
@@ -53,6 +54,7 @@ class HostSplit:
     """
 
     graph: OpGraph
+    loose: OpGraph
     item_of: Ints
     on_host: Bools
     groups: tuple[tuple[int, ...], ...]
@@ -77,7 +79,7 @@ class HostSplit:
             for first, second in graph.colocated.tolist()
         ]
         kept = graph.colocated[~np.array(parted, bool)]
-        loose = dataclasses.replace(graph, colocated=kept.reshape(-1, 2))
+        loose = dataclasses.replace(graph, colocated=kept.reshape(-1, 2)) if any(parted) else graph
         item_of, edges = merge_colocated(loose, groups)
         num_items = int(item_of.max()) + 1
         item_on_host = np.zeros(num_items, bool)
@@ -88,6 +90,7 @@ class HostSplit:
         layerings = [_phases(item_of, levels, item_on_host) for levels in turns.values()]
         return cls(
             graph=graph,
+            loose=loose,
             item_of=item_of,
             on_host=item_on_host[item_of],
             groups=tuple(tuple(group) for group in groups),
