@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks._constant_outcomes import Case, Outcome, alone, joined, outcome, planned
@@ -21,6 +21,8 @@ from respect_tf import (
     Constraints,
     EdgeTpu,
     Latency,
+    LinearCost,
+    Objective,
     OpGraph,
     PeakMemory,
     plan,
@@ -72,6 +74,10 @@ def _sums() -> Iterator[Case]:
         "random layers, 2,500 ops, K=16", _layers(2500), 16, objective=PeakMemory(1.0), only=_LARGE
     )
     yield _instance(random_instances(RANDOM_BYTES, 50)[11], "exact", only="_exact|_proof|_milp")
+    yield _instance(structured_instances(1000)[6], "exact", only="_exact|_proof|_milp")
+    yield _instance(
+        random_instances(RANDOM_BYTES, 50)[9], "exact", only=r"_exact\._M|_proof\.(_LOOP|MAX)"
+    )
     yield _instance(random_instances(RANDOM_BYTES, 50)[9], "policy+milp", only="_schedulers|_milp")
     yield _instance(Instance("levels", 14, 5000, 3, 1.0), "milp")
     yield _case("DenseNet121, memory, K=16", _model("DenseNet121"), 16, objective="memory")
@@ -142,6 +148,10 @@ def _models() -> Iterator[Case]:
         "Xception, latency, usb3, K=3", _model("Xception"), 3, objective="latency", device="usb3"
     )
     yield _case(
+        "ResNet50, latency, usb3, K=3", _model("ResNet50"), 3, objective="latency", device="usb3",
+        only="_optima",
+    )  # fmt: skip
+    yield _case(
         "InceptionV3, latency at 40 per second, K=4", _model("InceptionV3"), 4,
         objective=Latency(arrivals_per_second=40.0), device=_HOST, only="_under_load",
     )  # fmt: skip
@@ -163,8 +173,13 @@ def _models() -> Iterator[Case]:
         )  # fmt: skip
     wide = random_instances(LAYER_BYTES, 50)[1]
     yield _case(
-        "wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST, only="_proof|_exact"
-    )
+        "randwire, 200 ops, memory in pages, K=4", structured_instances(200)[6].graph, 4,
+        objective=_Pages(), only=r"_search\.",
+    )  # fmt: skip
+    yield _case(
+        "wide, 50 ops, throughput, K=4", wide.graph, 4, "exact", device=_HOST,
+        only="_proof|_exact|_chain",
+    )  # fmt: skip
 
 
 def _plans() -> Iterator[Case]:
@@ -192,6 +207,26 @@ def _limited() -> Iterator[Case]:
         "NASNetMobile, throughput, usb3, K=4", _model("NASNetMobile"), 4, device="usb3",
         time_limit=0.7, only=r"_optima|_search\.|_chain|_proposals",
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pages(Objective):
+    """Memory of the largest stage in whole pages, which is no sum and asked stage by stage."""
+
+    page: int = 2**14
+
+    @property
+    def name(self) -> str:
+        return "memory in pages"
+
+    def stage_cost(
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
+    ) -> int:
+        num_bytes = int(graph.parameter_bytes[list(ops)].sum())
+        return -(-num_bytes // self.page) * self.page
+
+    def linear_cost(self, graph: OpGraph) -> LinearCost:
+        return LinearCost(graph.parameter_bytes, exact=False)
 
 
 def _instance(one: Instance, scheduler: str, **options: Any) -> Case:
