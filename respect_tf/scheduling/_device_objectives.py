@@ -218,10 +218,6 @@ class Latency(DeviceObjective):
         """See `Objective`."""
         return self._with(num_stages=num_stages)
 
-    def with_shares(self, shares: Sequence[float]) -> Latency:
-        """The same with another mean."""
-        return self._with(shares=tuple(shares))
-
     def _with(self, **changed: Any) -> Latency:
         given: dict[str, Any] = {
             "device": self._device,

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, recount
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective, Latency, stage_device
+from respect_tf.scheduling._device_objectives import DeviceObjective, stage_device
 from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._order_search import search_order
@@ -39,20 +38,12 @@ _PROOF_WORK = 40_000_000
 #   gap; twice the same.
 _CUT_WORK, _MOST_CUT_WORK = 800_000_000, 160_000_000
 
-# Orders of so many items are cut anew for each device: 50 ms each for 250 of them, seconds for 700.
-# benchmarks constants: half and twice the same.
-_SLICED = 300
-
 # Graphs of more items are cut along their order: with minimum cuts, lanes of 2,000 ops take 13.9 s
 # in place of 2.6 and end 0.7 % lower, random layers 15.2 in place of 2.2 and end 1.0 % higher; of
 # 4,000, lanes take 34.5 in place of 5.2 and end 0.2 % lower. Those of 1,000 end 7 % lower so.
 # Where costs are added up, nothing else bounds them as well.
 # benchmarks constants: half the same; twice -0.14 % cost, -0.15 % gap, 3.08 times the time.
 _MAX_ITEMS = 1500
-
-# A bound that is as near as this to what a proof came to that failed is not worth another one.
-# benchmarks constants: half 1.10 times the time; twice the same.
-_GOOD = 0.98
 
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
@@ -167,25 +158,15 @@ class _Search:
         nodes = self._nodes()
         slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
         lower = np.zeros(len(self._problems))
-        looked_at = np.zeros(len(self._problems), bool)
         # A device that is nowhere slower than another has no dearer optimum: it comes first, and
         # what is proved there may settle the other one.
         kinds = [stage_device(device) for device in self._objective.devices]
         order = np.argsort(slowness.sum(axis=1), kind="stable").tolist()
         for place, index in enumerate(order):
-            faster = (slowness <= slowness[index]).all(axis=1)
-            lower[index] = lower[faster].max()
-            best = self._best[index]
-            # Where the faster one that says most stayed without a proof, this one would, too.
-            known = np.flatnonzero(looked_at & faster & (lower < _PROVED * self._best))
-            in_vain = False
-            if len(known):
-                like = known[np.argmax(lower[known])]
-                in_vain = lower[index] >= _GOOD * best * lower[like] / self._best[like]
-            if lower[index] < _PROVED * best and not in_vain:
+            lower[index] = lower[(slowness <= slowness[index]).all(axis=1)].max()
+            if lower[index] < _PROVED * self._best[index]:
                 num_left = len({kinds[other] for other in order[place:]})
                 lower[index] = max(lower[index], self._look(index, nodes, num_left))
-                looked_at[index] = True
         lower = np.where(lower < _PROVED * self._best, lower, self._best)
         return self._best.tolist(), lower.tolist()
 
@@ -212,7 +193,7 @@ class _Search:
             self._add(problem, found.chain.stages)
             return found.lower_bound
         is_first = not np.isfinite(self._best[index])
-        if is_first or problem.num_items <= _SLICED or is_large(problem):
+        if is_first or is_large(problem):
             try:
                 self._add(problem, slice_items(problem, order, self._deadline).stages)
             except ScheduleError:  # constraints may leave an order without a cut
@@ -258,47 +239,3 @@ def _slowness(device: EdgeTpu, objective: DeviceObjective) -> list[float]:
         device.cpu_ms_per_gmac,
         device.cpu_ms_per_mib,
     ]
-
-
-def solve_latency(
-    problem: Problem, solve: Callable[[Problem], tuple[npt.NDArray[np.int64], float]]
-) -> tuple[npt.NDArray[np.int64], float, float]:
-    """The cut whose worst latency, relative to each device's optimum, is least.
-
-    A mean of the devices is no more than the worst of them, so the least mean is a bound, whatever
-    the devices count in it; and those that do badly count more in the next one (Lagrange).
-
-    Args:
-        problem: The problem of `Latency` for several devices.
-        solve: Gives stages of items and a lower bound for a problem.
-
-    Returns:
-        Stages of items, what they cost and what no schedule is below.
-    """
-    objective = problem.objective
-    if not isinstance(objective, Latency):
-        raise TypeError(objective)
-    shares = np.array(objective.shares)
-    best: tuple[npt.NDArray[np.int64], float] | None = None
-    low = 0.0
-    for step in range(_LAGRANGE_STEPS):
-        mean = dataclasses.replace(problem, objective=objective.with_shares(shares.tolist()))
-        stages, bound = solve(mean)
-        schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)
-        ratios = objective.ratios(problem.graph, schedule)
-        low = max(low, bound)
-        if best is None or ratios.max() < best[1]:
-            best = stages, float(ratios.max())
-        if best[1] <= low * _SAME:
-            break
-        shares = shares * np.exp((ratios - ratios.max()) * _LAGRANGE_RATE / (1 + step))
-        shares /= shares.sum()
-    if best is None:
-        raise TypeError(best)
-    return best[0], best[1], min(low, best[1])
-
-
-# Means of the devices that are tried, how fast they change, and when a cut is as good as its bound.
-# benchmarks constants: _LAGRANGE_STEPS half and twice the same. _LAGRANGE_RATE read by no case that
-#   was run.
-_LAGRANGE_STEPS, _LAGRANGE_RATE, _SAME = 12, 40.0, 1 + 1e-9

@@ -21,10 +21,8 @@ from respect_tf.scheduling._stage_batch import item_sums
 # How often ranges are narrowed by what follows from them.
 # benchmarks constants: half the same; twice 0.81 times the time.
 _ROUNDS = 12
-# A limit is halved in on so often, or until it is so near.
-# benchmarks constants: _HALVINGS half and twice the same. _CLOSE half the same; twice 0.73 times
-#   the time.
-_HALVINGS, _CLOSE = 12, 1.0005
+# A limit is halved in on so often: without, lanes of 10,000 ops are 4.4 % above it in place of 3.4.
+_HALVINGS = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,8 +103,6 @@ def raised_bound(problem: Problem, cost: float) -> float:
     ]
     low, high = _least_mean(problem, sums, masses, cost), cost
     for _ in range(_HALVINGS):
-        if low * _CLOSE >= high:
-            break
         middle = (low + high) / 2
         found = _least_mean(problem, sums, masses, middle)
         low = max(low, found)

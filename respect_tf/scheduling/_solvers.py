@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule
+from respect_tf.scheduling._answers import Answer, checked_schedule
 from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._compiler import solve_compiler, solve_profile
 from respect_tf.scheduling._constraints import Constraints
@@ -23,7 +22,7 @@ from respect_tf.scheduling._exact import solve_exact
 from respect_tf.scheduling._measure import Measure
 from respect_tf.scheduling._milp import solve_milp
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._optima import prepare, solve_latency, with_better_optima
+from respect_tf.scheduling._optima import prepare, with_better_optima
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proposals import solve_policy_greedy
 from respect_tf.scheduling._schedule import Schedule
@@ -49,31 +48,16 @@ def solve_on_edge_tpus(
     started = time.perf_counter()
     prepared = prepare(objective, graph, num_stages, constraints, deadline)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
-    solve = _solver(scheduler, seed, measure)
-    is_mean = isinstance(prepared.objective, Latency) and prepared.objective.optima is not None
-    if is_mean and scheduler != "profile":
-        answer = _least_worst_latency(problem, solve, deadline)
-    else:
-        answer = solve(problem, deadline)
+    answer = _solver(scheduler, seed, measure)(problem, deadline)
     if not scheduler.startswith("policy"):  # "exact" may have asked for a proposal, too
         answer = dataclasses.replace(answer, proposal=None)
     problem, chain = with_better_optima(problem, answer.chain, prepared)
+    if isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
+        # Solvers add up the mean of the devices, which is no more than the worst of them.
+        found = Schedule(problem.stages_of_ops(chain.stages), num_stages)
+        chain = dataclasses.replace(chain, cost=problem.objective.schedule_cost(graph, found))
     answer = dataclasses.replace(answer, chain=chain)
     return checked_schedule(problem, prepared.bounded(answer, problem), scheduler, started)
-
-
-def _least_worst_latency(problem: Problem, solve: Solver, deadline: float) -> Answer:
-    proposals: list[npt.NDArray[np.int64]] = []
-
-    def solve_mean(mean: Problem) -> tuple[npt.NDArray[np.int64], float]:
-        answer = solve(mean, deadline)
-        if answer.proposal is not None:
-            proposals.append(answer.proposal)
-        return answer.chain.stages, answer.lower_bound
-
-    stages, cost, low = solve_latency(problem, solve_mean)
-    chain = dataclasses.replace(answer_of(problem, stages).chain, cost=cost)
-    return Answer(chain, low, proposals[0] if proposals else None)
 
 
 def schedule_by_program(
