@@ -204,7 +204,7 @@ class _Search:
         known = answer_of(problem, self._good[index])
         if is_large(problem):
             return max(known.lower_bound, raised_bound(problem, known.chain.cost))
-        from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
+        from respect_tf.scheduling._cut_bounds import improve_by_cuts  # loads scipy
 
         # Some has to be left for the others: as much, where none of them is proved with less.
         left = self._cut_work / (num_left if self._is_hard else 2)

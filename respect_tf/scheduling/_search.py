@@ -171,7 +171,7 @@ def search_problem(
 
 def _after_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) -> Answer:
     """What minimum cuts make of an answer."""
-    from respect_tf.scheduling._cut_answers import improve_by_cuts  # loads scipy
+    from respect_tf.scheduling._cut_bounds import improve_by_cuts  # loads scipy
 
     work = min(_CUT_WORK, _BOUND_WORK_PER_MOVE * budget * problem.num_items)
     return improve_by_cuts(problem, answer, Budget(deadline, work))

@@ -12,8 +12,7 @@ from respect_tf.device._batch_cpu import cpu_stages
 from respect_tf.scheduling import Latency, PeakMemory, Throughput, check_schedule, schedule
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._cut_answers import improve_by_cuts
-from respect_tf.scheduling._cut_bounds import CutSearch, linear_bounds
+from respect_tf.scheduling._cut_bounds import CutSearch, improve_by_cuts, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork
 from respect_tf.scheduling._ideals import list_ideals
 from respect_tf.scheduling._optima import prepare
