@@ -31,9 +31,8 @@ from respect_tf.scheduling._stage_ranges import closure_of
 _FLOWS = (24, 72)
 
 # A bound is raised by limits between it and the cost, down to steps of this part.
-# benchmarks constants: _STEP half -0.56 % gap; twice the same. _MOST_LIMITS half 0.86 times the
-#   time; twice the same.
-_STEP, _MOST_LIMITS = 1.04, 5
+# benchmarks constants: half -0.56 % gap; twice the same.
+_STEP = 1.04
 
 # The next limit's place between bound and cost: what fails takes three times as long as what does.
 # benchmarks constants: half -0.74 % gap; twice 1.25 times the time.
@@ -58,26 +57,19 @@ _FLOW_WORK, _ARC_WORK, _PART_WORK = 60_000, 24, 100_000
 
 
 def improve_by_cuts(
-    problem: Problem,
-    answer: Answer,
-    budget: Budget,
-    *,
-    is_hard: bool = False,
+    problem: Problem, answer: Answer, budget: Budget, *, is_hard: bool = False
 ) -> Answer:
-    """A schedule that is no worse, and a bound that is no lower.
+    """A schedule that is no worse, and a bound that is no lower, as far as a budget lasts.
 
-    Args:
-        problem: The problem; its objective is one that bounds its costs.
-        answer: A schedule and a lower bound.
-        budget: What may be used; where it does not last, what is known by then is the answer.
-        is_hard: Whether a proof is unlikely, so that few are, and more on the bound.
+    The objective is one that bounds its costs. Where it is hard, a proof is unlikely: fewer flows
+    are spent on it, and more on the bound.
     """
     best, low = answer.chain, answer.lower_bound
     if not math.isfinite(best.cost):
         return answer
     for num_flows in _FLOWS[:1] if is_hard else _FLOWS:
         best, low = _round(problem, best, low, num_flows, budget)
-    low = _raised(problem, best, low, budget, enough=_ENOUGH if is_hard else 1.0)
+    low = _raised(problem, best, low, budget, _ENOUGH if is_hard else 1.0)
     return Answer(best, min(low, best.cost))
 
 
@@ -89,39 +81,30 @@ def _round(
         search, known = CutSearch(problem, best.cost / _TIE, num_flows, budget), best
         with contextlib.suppress(BudgetExceededError):
             search.run()
-            best = _best_chain(problem, search, best, budget)
+            found = search_pairs(search.nodes([known.stages]), budget, known.cost * _TIE)
+            best = found.chain or known
         low = max(low, known.cost if search.is_proved else search.lower)
         low = best.cost if low * _TIE >= best.cost else low
         if best.cost * _TIE >= known.cost:
-            best = min(best, known, key=quality)
-            break
+            return min(best, known, key=quality), low
     return best, low
 
 
-def _raised(problem: Problem, best: Chain, low: float, budget: Budget, *, enough: float) -> float:
+def _raised(problem: Problem, best: Chain, low: float, budget: Budget, enough: float) -> float:
     """A bound that no schedule is below, by limits that few boundaries keep.
 
     Below such a limit, parts have few places for a boundary, and are divided there.
     """
     high = best.cost
-    limit = enough * best.cost if enough < 1 else low ** (1 - _NEXT) * high**_NEXT
-    for _ in range(_MOST_LIMITS):
-        if low * _STEP >= high or low >= enough * best.cost or budget.is_spent:
-            break
+    limit = enough * high if enough < 1 else low ** (1 - _NEXT) * high**_NEXT
+    while low * _STEP < high and low < enough * best.cost and not budget.is_spent:
         search = CutSearch(problem, limit, _FLOWS[-1], budget)
         with contextlib.suppress(BudgetExceededError):
             search.run()
         low = max(low, limit if search.is_proved else search.lower)
-        if not search.is_proved:
-            high = limit
+        high = high if search.is_proved else limit
         limit = low ** (1 - _NEXT) * high**_NEXT
     return low
-
-
-def _best_chain(problem: Problem, search: CutSearch, known: Chain, budget: Budget) -> Chain:
-    """The best chain of the boundaries that were come across, or the known one."""
-    found = search_pairs(search.nodes([known.stages]), budget, known.cost * _TIE)
-    return found.chain or known
 
 
 class CutSearch:

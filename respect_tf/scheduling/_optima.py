@@ -45,6 +45,12 @@ _CUT_WORK, _MOST_CUT_WORK = 800_000_000, 160_000_000
 # benchmarks constants: half the same; twice -0.14 % cost, -0.15 % gap, 3.08 times the time.
 _MAX_ITEMS = 1500
 
+# A bound that is as near as this to what a proof came to that failed is not worth another one: it
+# leaves work for others. Without, a YOLOv8 in 4 stages for all USB 3 hosts ends 45 % above its
+# bound in place of 21 %.
+# benchmarks constants: half 1.10 times the time; twice the same.
+_GOOD = 0.98
+
 # Of an optimum, so much is as good as all of it: sums are rounded in different orders.
 _PROVED = 1 - 1e-9
 
@@ -158,13 +164,20 @@ class _Search:
         nodes = self._nodes()
         slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
         lower = np.zeros(len(self._problems))
+        looked_at = np.zeros(len(self._problems), bool)
         # A device that is nowhere slower than another has no dearer optimum: it comes first, and
         # what is proved there may settle the other one.
         kinds = [stage_device(device) for device in self._objective.devices]
         order = np.argsort(slowness.sum(axis=1), kind="stable").tolist()
         for place, index in enumerate(order):
-            lower[index] = lower[(slowness <= slowness[index]).all(axis=1)].max()
-            if lower[index] < _PROVED * self._best[index]:
+            faster = (slowness <= slowness[index]).all(axis=1)
+            lower[index] = lower[faster].max()
+            # Where the faster one that says most stayed without a proof, this one would, too.
+            known = np.flatnonzero(looked_at & faster & (lower < _PROVED * self._best))
+            like = known[np.argmax(lower[known])] if len(known) else index
+            part = lower[like] / self._best[like] if len(known) else math.inf
+            if lower[index] < min(_PROVED, _GOOD * part) * self._best[index]:
+                looked_at[index] = True
                 num_left = len({kinds[other] for other in order[place:]})
                 lower[index] = max(lower[index], self._look(index, nodes, num_left))
         lower = np.where(lower < _PROVED * self._best, lower, self._best)
