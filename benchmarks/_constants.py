@@ -93,7 +93,6 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
 # Where half and twice are no sensible values to compare with: these are.
 _OTHERS: dict[str, tuple[Any, Any]] = {
     "policy._refine._MOVES_BELOW": (-1.5, -0.5),
-    "scheduling._device_bounds.PRICES": ((1.0,), (1.0, 0.875, 0.75, 0.625, 0.5, 0.25)),
     "scheduling._pace._NEAR": (1.25, 2.0),
     "scheduling._exact._LEAST_TIME": (0.75, 3.0),
     "scheduling._schedulers._WINDOWS": ((1, None), (2, 4, None)),

@@ -5,8 +5,8 @@ from respect_tf.scheduling._check import check_agreement, check_schedule
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import Latency, Throughput
 from respect_tf.scheduling._highs import TOO_LATE, MilpClaim, claim_of, highs_options
-from respect_tf.scheduling._host_islands import with_islands
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
+from respect_tf.scheduling._host_schedule import with_islands
 from respect_tf.scheduling._improve import improve
 from respect_tf.scheduling._measure import Measure, MeasuredTimes, MeasureLike, stages_around
 from respect_tf.scheduling._objective import (

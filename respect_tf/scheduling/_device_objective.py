@@ -26,7 +26,6 @@ from respect_tf.device import (
 )
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._device_bounds import (
-    PRICES,
     beside_cpu_ops,
     least_busy,
     least_streamed,
@@ -197,9 +196,8 @@ class DeviceObjective(Objective):
         some = whole & (over > 0)
         if some.any():
             few, over = stages.select(some), over[some]
-            prices = PRICES if closely else PRICES[:1]
             for index, one in enumerate(costs):
-                total[some, index] += least_waiting(one, over, few.op_sums, prices)
+                total[some, index] += least_waiting(one, over, few.op_sums)
             streamed[some] += least_streamed(chip, over, few.op_sums)
         return (*self._finish(total, moved + streamed), streamed, is_exact)
 
@@ -252,7 +250,7 @@ class DeviceObjective(Objective):
             for index, one in enumerate(costs):
                 total[index] = float(one.busy_ms.sum()) + num_stages * one.start_ms
                 total[index] += one.enter_ms_per_byte * sent + one.leave_ms_per_request * requests
-                total[index] += least_waiting(one, over, _whole_sum, PRICES)
+                total[index] += least_waiting(one, over, _whole_sum)
             moved += sent + requests * chip.device.request_bytes
             moved += num_stages * chip.base_instructions + least_streamed(chip, over, _whole_sum)
         return LOOSER * self._least_of_all(total, moved)

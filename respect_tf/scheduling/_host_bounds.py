@@ -31,14 +31,8 @@ def host_bound(
     """What no schedule is below that may have stages on the host.
 
     Every op takes its time, in a segment for an Edge TPU or on the host. The stages of each kind
-    share the time of their ops; which ops are on the host is chosen as if they could be parted.
-
-    Args:
-        graph: The graph.
-        objective: What is minimised, with its optima where it is relative to some.
-        num_stages: Number of stages.
-        on_host: bool [num_ops], ops that have to be on the host; none if left out.
-        item_of: int64 [num_ops], ops of one number share a stage; none do if left out.
+    share the time of their ops; which ops are on the host is chosen as if they could be parted, but
+    for those that have to be there (bool [num_ops]) and those of one item (int64 [num_ops]).
     """
     forced = np.zeros(graph.num_ops, bool) if on_host is None else on_host
     items = np.arange(graph.num_ops) if item_of is None else item_of

@@ -18,17 +18,10 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Phase:
-    """Ops that may run in one turn: on Edge TPUs, or on the host.
-
-    Attributes:
-        on_host: Whether they have to run on the host.
-        ops: int64 [num_phase_ops], ascending.
-        num_items: How many stages can have one of them each, as some must share a stage.
-    """
+    """Ops that may run in one turn, int64 [num_phase_ops], ascending; whether on the host."""
 
     on_host: bool
     ops: Ints
-    num_items: int
 
 
 def blocked_ops(graph: OpGraph) -> list[int]:
@@ -86,7 +79,8 @@ class HostSplit:
         item_on_host[item_of[wanted]] = True
         early = _levels(edges, item_on_host)
         late = _levels(num_items - 1 - edges[:, ::-1], item_on_host[::-1])[::-1]
-        turns = {levels.tobytes(): levels for levels in map(_dense, (early, -late))}
+        dense = (np.unique(levels, return_inverse=True)[1] for levels in (early, -late))
+        turns = {levels.tobytes(): levels for levels in dense}
         layerings = [_phases(item_of, levels, item_on_host) for levels in turns.values()]
         return cls(
             graph=graph,
@@ -137,9 +131,7 @@ class HostSplit:
 def _levels(edges: Ints, on_host: Bools) -> Ints:
     """Turns of items, as early as may be: even ones on Edge TPUs, odd ones on the host.
 
-    Args:
-        edges: int64 [num_edges, 2], ascending along each.
-        on_host: bool [num_items].
+    Edges are int64 [num_edges, 2], ascending along each; `on_host` is bool [num_items].
     """
     levels = on_host.astype(np.int64)
     order = np.argsort(edges[:, 0], kind="stable")
@@ -149,16 +141,11 @@ def _levels(edges: Ints, on_host: Bools) -> Ints:
     return levels
 
 
-def _dense(levels: Ints) -> Ints:
-    """Levels as numbers without gaps, from 0."""
-    return np.unique(levels, return_inverse=True)[1].astype(np.int64)
-
-
 def _phases(item_of: Ints, levels: Ints, on_host: Bools) -> tuple[Phase, ...]:
     """The turns that have ops, in their order."""
     found = []
-    for level in np.unique(levels).tolist():
+    for level in np.unique(levels):
         items = np.flatnonzero(levels == level)
         ops = np.flatnonzero(np.isin(item_of, items)).astype(np.int64)
-        found.append(Phase(bool(on_host[items[0]]), ops, len(items)))
+        found.append(Phase(bool(on_host[items[0]]), ops))
     return tuple(found)

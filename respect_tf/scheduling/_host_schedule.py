@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
-from respect_tf.device import MARGINS, Hosts
+from respect_tf.device import MARGINS, Hosts, predict
 from respect_tf.graph import OpGraph, sub_graph
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import DeviceObjective
+from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._host_bounds import chip_bound, host_bound
 from respect_tf.scheduling._host_layout import host_layouts
 from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
@@ -95,22 +97,64 @@ def schedule_with_host(
     if best is None:
         raise error or split.too_few(num_stages)
     final = _with_optima(final, graph, [*known, best])
-    cost = final.schedule_cost(graph, best)
     bound = _bound(split, best, final, num_stages)
+    made = dataclasses.replace(best, scheduler=scheduler)
+    return _priced(graph, made, final, bound, constraints)
+
+
+def with_islands(
+    graph: OpGraph, schedule: Schedule, constraints: Constraints | None = None
+) -> Schedule:
+    """The same cut, with stages of which nothing is mapped on the host.
+
+    Solvers part ops that the compiler leaves on the CPU from the others where that pays; a stage of
+    such ops alone takes as long with an Edge TPU as without one, which is then free, and no file of
+    it has to be compiled.
+
+    Args:
+        graph: The graph.
+        schedule: A cut. One that has CPU stages, or an objective without a host, stays as it is.
+        constraints: What it keeps.
+    """
+    if schedule.cpu_stages or schedule.objective not in ("throughput", "latency"):
+        return schedule
+    named = resolve_objective(schedule.objective, schedule.device)
+    objective = prepared_for(schedule, named)
+    if not isinstance(objective, DeviceObjective):
+        return schedule
+    stages = predict(graph, schedule, objective.devices[0]).stages
+    islands = [one.stage for one in stages if len(one.cost.cpu_ops) == len(one.cost.ops)]
+    if not islands or len(islands) == len(stages):
+        return schedule
+    plain = Schedule(schedule.stages, schedule.num_stages, cpu_stages=islands)
+    if schedule.optima is not None:
+        times = objective.times(graph, plain)
+        objective = objective.with_optima(np.minimum(schedule.optima, times).tolist())
+    bound = host_bound(graph, objective, schedule.num_stages)
+    made = dataclasses.replace(schedule, cpu_stages=plain.cpu_stages)
+    return _priced(graph, made, objective, bound, constraints)
+
+
+def _priced(
+    graph: OpGraph,
+    cut: Schedule,
+    objective: Objective,
+    bound: int | float | None,
+    constraints: Constraints | None,
+) -> Schedule:
+    """A checked schedule that says what it costs, and a bound."""
+    cost = objective.schedule_cost(graph, cut)
     bound = None if bound is None else min(bound, cost)
-    made = Schedule(
-        best.stages,
-        num_stages,
+    made = dataclasses.replace(
+        cut,
         cost=cost,
         lower_bound=bound,
         status=status_of(cost, bound),
-        objective=final.name,
-        device=final.device,
-        optima=final.optima if isinstance(final, DeviceObjective) else None,
-        cpu_stages=best.cpu_stages,
-        scheduler=scheduler,
+        objective=objective.name,
+        device=objective.device,
+        optima=objective.optima if isinstance(objective, DeviceObjective) else None,
     )
-    check_schedule(graph, made, final, constraints)
+    check_schedule(graph, made, objective, constraints)
     return made
 
 
