@@ -20,9 +20,8 @@ from respect_tf.scheduling._problem import Bools, Floats, Problem
 MODULUS = 2**31 - 1
 """Of Lehmer's random numbers, which are 1 to 2**31 - 2."""
 
-# Seconds that loops may take where there is no deadline: any number of them.
-_FOREVER = 1e18
-_MOST_WORK = 1 << 60
+# Seconds and work that loops may take where there is no limit: any amount.
+_ENDLESS = 1e18
 
 
 def has_loops() -> bool:
@@ -148,9 +147,9 @@ def search_ideals(
     if not sums.any():
         _call("respect_needed_sums", problem, sums)
     first, last = (np.ascontiguousarray(part, np.int64) for part in ranges)
-    left = max(0.0, min(budget.work - budget.spent, _MOST_WORK))
-    cells = int(min(budget.cells, _MOST_WORK))
-    asked = float(limit), problem.slack, prune, int(min(settling, _MOST_WORK)), int(left), cells
+    left = max(0.0, min(budget.work - budget.spent, _ENDLESS))
+    cells = int(min(budget.cells, _ENDLESS))
+    asked = float(limit), problem.slack, prune, int(min(settling, _ENDLESS)), int(left), cells
     stages, cost, work = np.empty(problem.num_items, np.int64), np.empty(1), np.zeros(1, np.int64)
     try:
         until = _seconds(budget.deadline)
@@ -163,7 +162,7 @@ def search_ideals(
 
 
 def _seconds(deadline: float) -> float:
-    return min(deadline - time.perf_counter(), _FOREVER) if math.isfinite(deadline) else _FOREVER
+    return min(deadline - time.perf_counter(), _ENDLESS) if math.isfinite(deadline) else _ENDLESS
 
 
 def _call(name: str, *arguments: Any) -> bool:

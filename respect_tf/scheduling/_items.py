@@ -171,11 +171,10 @@ def _check_rooms(
 ) -> None:
     earliest, latest = restrictions.earliest, restrictions.latest
     item_bytes = restrictions.item_bytes
-    fits = np.zeros(len(item_bytes), bool)
-    for stage, room in enumerate(rooms):
-        fits |= (earliest <= stage) & (stage <= latest) & (item_bytes <= room)
-    if not fits.all():
-        item = int(np.flatnonzero(~fits)[0])
+    stages = np.arange(len(rooms))[:, None]
+    fits = (earliest <= stages) & (stages <= latest) & (item_bytes <= rooms[:, None])
+    if not fits.any(axis=0).all():
+        item = int(np.flatnonzero(~fits.any(axis=0))[0])
         first, last = int(earliest[item]), int(latest[item])
         raise ScheduleError(
             f"{_ops_of(graph, item_of == item)} cannot be placed: {item_bytes[item]:.15g} "

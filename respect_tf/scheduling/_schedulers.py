@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 
@@ -45,7 +46,7 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
     """
     if problem.has_one_order:  # there is nothing to propose
         answer = search_problem(problem, deadline=deadline)
-        return Answer(answer.chain, answer.lower_bound, answer.chain.stages)
+        return dataclasses.replace(answer, proposal=answer.chain.stages)
     proposal = proposal_of(problem, deadline)
     answer = search_problem(
         problem,
