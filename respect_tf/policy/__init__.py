@@ -1,6 +1,6 @@
 """The policy: a graph neural network that proposes orders of ops."""
 
-from respect_tf.policy._forward import Network, head_inputs, layer_sizes, trunk
+from respect_tf.policy._forward import Network, head_inputs, layer_sizes, ranks_of, trunk
 from respect_tf.policy._propose import (
     MOST_ORDERS,
     GraphView,
@@ -10,10 +10,11 @@ from respect_tf.policy._propose import (
     view_of,
 )
 from respect_tf.policy._refine import refined_orders
-from respect_tf.policy._weights import Weights, load_weights, rounded_weights, save_weights
+from respect_tf.policy._weights import Arrays, Weights, load_weights, rounded_weights, save_weights
 
 __all__ = [
     "MOST_ORDERS",
+    "Arrays",
     "GraphView",
     "Network",
     "Weights",
@@ -23,6 +24,7 @@ __all__ = [
     "load_weights",
     "proposals",
     "propose",
+    "ranks_of",
     "refined_orders",
     "rounded_weights",
     "save_weights",

@@ -29,10 +29,7 @@ _TO_GRID = 1.5 * 2.0**36
 def layer_sizes(units: int, rounds: int, heads: int) -> dict[str, tuple[int, int]]:
     """Inputs and outputs of every dense layer of `respect_tf.training`'s `build_network`.
 
-    Args:
-        units: Width of the states.
-        rounds: How often ops exchange messages.
-        heads: How many orders there are. Heads have no bias: it would move all ops alike.
+    Heads have no bias: it would move all ops alike.
     """
     sizes = {"encode_op": (len(OP_FEATURES), units), "encode_graph": (len(GRAPH_FEATURES), units)}
     for number in range(rounds):
@@ -47,70 +44,44 @@ def layer_sizes(units: int, rounds: int, heads: int) -> dict[str, tuple[int, int
 
 
 class Network(NamedTuple):
-    """Weights as the forward pass takes them: float64, on the grid.
+    """Weights as the forward pass takes them: float64, on the grid."""
 
-    Attributes:
-        units: Width of the states.
-        rounds: How often ops exchange messages.
-        layers: float64 [num_weights], kernel (by rows) and bias of each layer before the heads, in
-            the order of `layer_sizes`.
-        heads: float64 [units + len(OP_FEATURES) + 1, num_heads], the kernel of the heads.
-    """
-
-    units: int
-    rounds: int
+    units: int  # the width of the states
+    rounds: int  # how often ops exchange messages
+    # [num_weights], kernel (by rows) and bias of each layer before the heads, as in `layer_sizes`
     layers: Floats
-    heads: Floats
+    heads: Floats  # [units + len(OP_FEATURES) + 1, num_heads], the kernel of the heads
 
 
 def trunk(network: Network, features: GraphFeatures) -> Floats:
     """What the layers before the heads of `build_network` compute, up to rounding.
 
-    Args:
-        network: The weights.
-        features: The graph.
-
-    Returns:
-        float64 [num_ops, units], multiples of 2**-16.
+    float64 [num_ops, units], multiples of 2**-16.
     """
     states = np.empty((len(features.ops), network.units))
-    links = features.links
-    run = loop(run_trunk)
-    run(
-        *links.before,
-        *links.after,
-        features.ops,
-        features.graph,
-        network.layers,
-        states,
-        network.rounds,
-    )
+    rows = (*features.links.before, *features.links.after)
+    loop(run_trunk)(*rows, features.ops, features.graph, network.layers, states, network.rounds)
     return states
 
 
 def head_inputs(states: Floats, features: GraphFeatures, rule: Ints) -> Floats:
     """What the heads read: the states, the ops' features, and their places in the rule's order.
 
-    Args:
-        states: float64 [num_ops, units], of `trunk`.
-        features: The graph.
-        rule: int64 [num_ops], the order that the rule picks.
-
-    Returns:
-        float64 [num_ops, units + len(OP_FEATURES) + 1], multiples of 2**-16.
+    float64 [num_ops, units + len(OP_FEATURES) + 1], multiples of 2**-16.
     """
-    num_ops = len(states)
-    # [num_ops, 1]
-    rank = np.empty((num_ops, 1))
-    rank[rule, 0] = (np.arange(num_ops) + 0.5) / num_ops
-    return np.concatenate([states, on_grid(features.ops), on_grid(rank)], axis=1)
+    return np.concatenate([states, on_grid(features.ops), on_grid(ranks_of(rule))], axis=1)
+
+
+def ranks_of(order: Ints) -> Floats:
+    """The ops' places in an order, 0 to 1. float64 [num_ops, 1]."""
+    ranks = np.empty((len(order), 1))
+    ranks[order, 0] = (np.arange(len(order)) + 0.5) / len(order)
+    return ranks
 
 
 def on_grid(values: npt.ArrayLike) -> Floats:
     """Values rounded to multiples of 2**-16."""
-    rounded = np.array(values, np.float64)
-    rounded += _TO_GRID
-    rounded -= _TO_GRID
+    rounded: Floats = np.asarray(values, np.float64) + _TO_GRID - _TO_GRID
     return rounded
 
 
@@ -128,23 +99,29 @@ def run_trunk(
     """See `trunk`; `states` are filled in. A loop for `_loops.loop`."""
     num_ops, units = states.shape
     weights = _unpacked(layers, units, rounds)
+
+    def dense(name: str, values: Floats) -> Floats:
+        kernel, bias = weights[name]
+        result: Floats = values @ kernel + bias
+        return result
+
     # In the order in which TF-GNN concatenates: edge sets by name.
     ways = {"fed_by": Rows(after_offsets, after), "feeds": Rows(before_offsets, before)}
     # [num_ops, units] and [units]
-    states[:] = _rectified(_dense(weights["encode_op"], on_grid(ops)))
-    whole = _rectified(_dense(weights["encode_graph"], on_grid(graph)))
+    states[:] = _rectified(dense("encode_op", on_grid(ops)))
+    whole = _rectified(dense("encode_graph", on_grid(graph)))
     for number in range(rounds):
         name = f"round_{number}"
         messages = [_pooled(weights[f"{name}_{way}"], states, rows) for way, rows in ways.items()]
         # [num_ops, 6 * units]
         read = np.concatenate([states, *messages, np.tile(whole, (num_ops, 1))], axis=1)
-        inner = _rectified(_dense(weights[f"{name}_op_inner"], read))
-        states[:] = _rectified(_dense(weights[f"{name}_op_outer"], inner) + states)
+        inner = _rectified(dense(f"{name}_op_inner", read))
+        states[:] = _rectified(dense(f"{name}_op_outer", inner) + states)
         if number < rounds - 1:
             # [3 * units]
             mean = np.add.reduce(states) / num_ops
             summary = on_grid(np.concatenate([whole, mean, np.maximum.reduce(states)]))
-            whole = _rectified(_dense(weights[f"{name}_graph"], summary))
+            whole = _rectified(dense(f"{name}_graph", summary))
 
 
 def _unpacked(layers: Floats, units: int, rounds: int) -> dict[str, tuple[Floats, Floats]]:
@@ -163,19 +140,10 @@ def _rectified(values: Floats) -> Floats:
     return np.clip(on_grid(values), 0.0, _MOST_STATE)
 
 
-def _dense(layer: tuple[Floats, Floats], values: Floats) -> Floats:
-    kernel, bias = layer
-    result: Floats = values @ kernel + bias
-    return result
-
-
 def _pooled(layer: tuple[Floats, Floats], states: Floats, rows: Rows) -> Floats:
     """Mean and maximum of the messages to each op, 0 without any. float64 [num_ops, 2 * units].
 
-    Args:
-        layer: What makes messages of the states of their senders and receivers.
-        states: float64 [num_ops, units].
-        rows: The ops that each op has messages from.
+    The layer makes them of the states, [num_ops, units], of sender and receiver.
     """
     kernel, bias = layer
     units = states.shape[1]

@@ -89,23 +89,23 @@ def proposals(
     view = view_of(features, num_stages)
     network = weights.network
     inputs = head_inputs(trunk(network, features), features, view.rule)
-    orders = head_orders(view, inputs @ network.heads)
-    found, cost = proposed_orders(view, orders, max_orders)
-    return found.astype(np.int32), cost
+    given = np.concatenate([view.rule[None], head_orders(view, inputs @ network.heads)])
+    tried, costs = refined_orders(features, given, num_stages)
+    best, *others = np.argsort(costs, kind="stable")
+    found: dict[bytes, Ints] = {}
+    for row in (best, 0, *others):  # 0 is the rule's
+        if len(found) == max_orders:
+            break
+        found.setdefault(tried[row].tobytes(), tried[row])
+    return np.array(list(found.values()), np.int32), float(costs[best])
 
 
 class GraphView(NamedTuple):
-    """What turns scores into orders.
-
-    Attributes:
-        features: The graph.
-        num_stages: Number of stages.
-        rule: int64 [num_ops], the structural order with the best quick cut.
-    """
+    """What turns scores into orders."""
 
     features: GraphFeatures
     num_stages: int
-    rule: Ints
+    rule: Ints  # int64 [num_ops], the structural order with the best quick cut
 
 
 def view_of(features: GraphFeatures, num_stages: int) -> GraphView:
@@ -121,35 +121,8 @@ def view_of(features: GraphFeatures, num_stages: int) -> GraphView:
 def head_orders(view: GraphView, scores: Floats) -> Ints:
     """The orders that scores give: the ready op of the least score comes next.
 
-    Args:
-        view: The graph.
-        scores: float64 [num_ops, num_heads].
-
-    Returns:
-        int64 [num_heads, num_ops].
+    int64 [num_heads, num_ops], from float64 [num_ops, num_heads].
     """
     keys = np.floor(scores.T * _KEYS + 0.5)
     links = view.features.links
     return ready_orders(links.after, links.waiting, keys)
-
-
-def proposed_orders(view: GraphView, orders: Ints, count: int) -> tuple[Ints, float]:
-    """The best of the orders given, the structural ones and some near these, the rule's second.
-
-    Args:
-        view: The graph.
-        orders: int64 [num_heads, num_ops].
-        count: How many at most.
-
-    Returns:
-        int64 [num_orders, num_ops], distinct, and what a cut of the first one costs.
-    """
-    given = np.concatenate([view.rule[None], orders])
-    tried, costs = refined_orders(view.features, given, view.num_stages)
-    best, *others = np.argsort(costs, kind="stable")
-    found: dict[bytes, Ints] = {}
-    for row in (best, 0, *others):  # 0 is the rule's
-        if len(found) == count:
-            break
-        found.setdefault(tried[row].tobytes(), tried[row])
-    return np.array(list(found.values())), float(costs[best])

@@ -67,25 +67,15 @@ class Weights:
 
 def rounded_weights(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     """Weights on the grid, as `Weights.network` wants them."""
-    return {
-        name: np.asarray(
-            np.clip(
-                np.rint(np.asarray(array, np.float64) / WEIGHT_GRID) * WEIGHT_GRID,
-                -MOST_WEIGHT,
-                MOST_WEIGHT,
-            ),
-            np.float32,
-        )
-        for name, array in arrays.items()
-    }
+    rounded = {}
+    for name, array in arrays.items():
+        steps = np.rint(np.asarray(array, np.float64) / WEIGHT_GRID)
+        rounded[name] = np.clip(steps * WEIGHT_GRID, -MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+    return rounded
 
 
 def _checked_size(arrays: Arrays) -> tuple[int, int, int]:
-    """Units, rounds and heads of the network that the arrays are of.
-
-    Raises:
-        PolicyFileError: They are of none.
-    """
+    """Units, rounds and heads of the network that the arrays are of."""
     shapes = {name: array.shape for name, array in arrays.items()}
     units = (*shapes.get("encode_op/bias", ()), 0)[0]
     heads = (*shapes.get("heads/kernel", ()), 0, 0)[1]

@@ -1,7 +1,6 @@
 """Training the policy: synthetic graphs, labels, the TF-GNN network, its trainer, evaluation."""
 
 from respect_tf.training._evaluate import (
-    OrderCosts,
     evaluate,
     evaluation_rows,
     least_cost,
@@ -10,7 +9,7 @@ from respect_tf.training._evaluate import (
 )
 from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
-from respect_tf.training._heads import HeadTask, head_tasks
+from respect_tf.training._heads import head_tasks
 from respect_tf.training._label_files import (
     label_files,
     load_all_labels,
@@ -19,6 +18,7 @@ from respect_tf.training._label_files import (
     write_records,
 )
 from respect_tf.training._label_shards import LabelRun, run_labels
+from respect_tf.training._label_solver import solve_task
 from respect_tf.training._labels import (
     UNPROVED,
     WIDE_MIX,
@@ -26,18 +26,16 @@ from respect_tf.training._labels import (
     Label,
     LabelTask,
     label_task,
-    solve_task,
 )
 from respect_tf.training._network import NetworkSize, build_network, named_weights
-from respect_tf.training._plan import TrainingPlan, Validation
-from respect_tf.training._replicas import strategy_of
+from respect_tf.training._plan import TrainingPlan, Validation, save_trained
+from respect_tf.training._replicas import one_thread, strategy_of
 from respect_tf.training._respect import (
     RespectPlan,
     RespectRun,
-    RespectValidation,
     cosine_reward,
 )
-from respect_tf.training._train import one_thread, save_trained, train
+from respect_tf.training._trainer import train
 
 __all__ = [
     "FAMILIES",
@@ -45,15 +43,12 @@ __all__ = [
     "WIDE_MIX",
     "WIDE_OPS",
     "Example",
-    "HeadTask",
     "Label",
     "LabelRun",
     "LabelTask",
     "NetworkSize",
-    "OrderCosts",
     "RespectPlan",
     "RespectRun",
-    "RespectValidation",
     "TrainingPlan",
     "Validation",
     "build_network",

@@ -15,14 +15,8 @@ from respect_tf.scheduling import search
 from respect_tf.training._examples import Example, example_of
 from respect_tf.training._labels import Label, LabelTask
 
-FILE, RULE, STRUCTURAL, NOISE, PROPOSAL, SEARCH = (
-    "file",
-    "rule",
-    "structural",
-    "noise",
-    "proposal",
-    "search",
-)
+FILE, RULE, STRUCTURAL = "file", "rule", "structural"
+NOISE, PROPOSAL, SEARCH = "noise", "proposal", "search"
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,18 +30,15 @@ _NOISE = 0.3
 class OrderCosts:
     """Costs of the best cuts of several orders of one graph.
 
-    Attributes:
-        task: The graph, and what is asked about it.
-        costs: By name. `"file"`: of the file's order. `"rule"`: of the structural order with the
-            best quick cut. `"structural"`: of the best of all structural orders. `"noise"`: of the
-            best of the rule's order and noisy copies of it. `"proposal"`: of the best of the
-            network's orders, the rule's among them. `"search"`, if that was asked for.
-        reference: The least cost known: the label's, or else the least of `costs`.
+    They are by name. `"file"`: of the file's order. `"rule"`: of the structural order with the best
+    quick cut. `"structural"`: of the best of all structural orders. `"noise"`: of the best of the
+    rule's order and noisy copies of it. `"proposal"`: of the best of the network's orders, the
+    rule's among them. `"search"`, if that was asked for.
     """
 
     task: LabelTask
     costs: dict[str, float]
-    reference: float
+    reference: float  # the least cost known: the label's, or else the least of `costs`
 
 
 def evaluate(
@@ -71,65 +62,43 @@ def evaluate(
     Raises:
         PolicyFileError: The weights are missing or damaged.
     """
-    return [_order_costs(task, weights, num_noisy, seed, search_seconds) for task in tasks]
+    found = []
+    for given in tasks:
+        example = example_of(given)
+        graph, task, view = example.graph, example.task, example.view
+        costs = {
+            FILE: example.cuts.cost(graph.topological_order),
+            RULE: example.rule_cost,
+            STRUCTURAL: least_cost(example, view.features.orders),
+            NOISE: least_cost(example, noisy_orders(view, num_noisy, seed)),
+            PROPOSAL: least_cost(example, _proposed_by(example, weights)),
+        }
+        if search_seconds is not None:
+            limits: Any = {"time_limit": search_seconds, "seed": seed}
+            best = search(graph, task.num_stages, objective=task.objective, **limits)
+            costs[SEARCH] = float(best.cost if best.cost is not None else costs[PROPOSAL])
+        known = given.cost if isinstance(given, Label) else min(costs.values())
+        found.append(OrderCosts(task, costs, known))
+    return found
 
 
 def proposal_costs(weights: Weights, examples: Sequence[Example]) -> Floats:
     """What the proposals cost, relative to the examples' references. float64 [num_examples]."""
     return np.array(
-        [least_cost(one, proposed_by(one, weights)) / one.reference for one in examples]
+        [least_cost(one, _proposed_by(one, weights)) / one.reference for one in examples]
     )
 
 
-def proposed_by(example: Example, weights: Weights | None = None) -> npt.NDArray[np.int32]:
-    """What `propose` says to an example. int32 [num_orders, num_ops]."""
-    return propose(
-        example.task.graph(),
-        example.task.num_stages,
-        op_costs=example.cuts.op_costs,
-        transfer_cost=example.cuts.transfer_cost,
-        weights=weights,
-    )
-
-
-def _order_costs(
-    given: LabelTask | Label,
-    weights: Weights | None,
-    num_noisy: int,
-    seed: int,
-    search_seconds: float | None,
-) -> OrderCosts:
-    example = example_of(given)
-    task, view = example.task, example.view
-    graph = task.graph()
-    noisy = noisy_orders(view, num_noisy, seed)
-    costs = {
-        FILE: example.cuts.cost(graph.topological_order),
-        RULE: example.rule_cost,
-        STRUCTURAL: least_cost(example, view.features.orders),
-        NOISE: least_cost(example, noisy),
-        PROPOSAL: least_cost(example, proposed_by(example, weights)),
-    }
-    if search_seconds is not None:
-        found = search(
-            graph, task.num_stages, objective=task.objective, time_limit=search_seconds, seed=seed
-        )
-        costs[SEARCH] = float(found.cost if found.cost is not None else costs[PROPOSAL])
-    known = given.cost if isinstance(given, Label) else min(costs.values())
-    return OrderCosts(task, costs, known)
+def _proposed_by(example: Example, weights: Weights | None) -> npt.NDArray[np.int32]:
+    cuts = example.cuts
+    costs: Any = {"op_costs": cuts.op_costs, "transfer_cost": cuts.transfer_cost}
+    return propose(example.graph, example.task.num_stages, weights=weights, **costs)
 
 
 def noisy_orders(view: GraphView, count: int, seed: int) -> Ints:
-    """The rival that needs no network: the rule's order with noise. int64 [count, num_ops].
-
-    Args:
-        view: The graph.
-        count: How many.
-        seed: 0 or more.
-    """
+    """The rival that needs no network: the rule's order with noise. int64 [count, num_ops]."""
     num_ops = len(view.rule)
-    ranks = np.empty(num_ops)
-    ranks[view.rule] = np.arange(num_ops) / num_ops
+    ranks = np.argsort(view.rule) / num_ops
     draws = np.random.default_rng(seed).standard_normal((count, num_ops))
     links = view.features.links
     return ready_orders(links.after, links.waiting, ranks + _NOISE * draws)
@@ -150,10 +119,10 @@ def gaps(found: Sequence[OrderCosts], name: str) -> tuple[float, float]:
 
 
 def evaluation_rows(found: Sequence[OrderCosts]) -> list[dict[str, str | int | float]]:
-    """A row per family and one of all: gaps to the least cost known.
+    """A row per family and one of all: mean gaps to the least cost known, by the names of costs.
 
-    Columns: `"family"`, `"graphs"`, and the mean gap by the names of `OrderCosts.costs`; then the
-    largest gap of the proposal, `"proposal worst"`.
+    Before them `"family"` and `"graphs"`, and behind them the proposal's largest gap, `"proposal
+    worst"`.
     """
     families = sorted({one.task.family for one in found})
     parts = [(family, [one for one in found if one.task.family == family]) for family in families]

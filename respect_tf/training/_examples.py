@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.graph import Ints, graph_features, merged_graph_tensor
-from respect_tf.policy import GraphView, view_of
+from respect_tf.graph import Ints, OpGraph, graph_features, merged_graph_tensor
+from respect_tf.policy import GraphView, ranks_of, view_of
 from respect_tf.scheduling import OrderCuts
 from respect_tf.training._labels import Label, LabelTask
 
@@ -23,6 +23,7 @@ class Example:
 
     Attributes:
         task: The task.
+        graph: Its graph.
         view: The graph's features, its edges and the rule's order.
         cuts: What cuts orders of the ops.
         rule_cost: What the best cut of the rule's order costs.
@@ -31,6 +32,7 @@ class Example:
     """
 
     task: LabelTask
+    graph: OpGraph
     view: GraphView
     cuts: OrderCuts
     rule_cost: float
@@ -40,6 +42,11 @@ class Example:
     def cost(self, order: Ints, limit: float = np.inf) -> float:
         """What an order's best cut costs, relative to the reference; infinite above the limit."""
         return self.cuts.cost(order, limit * self.reference) / self.reference
+
+    @property
+    def rule_ratio(self) -> float:
+        """What the rule's order costs, relative to the reference."""
+        return self.rule_cost / self.reference
 
 
 def example_of(given: LabelTask | Label) -> Example:
@@ -55,20 +62,14 @@ def example_of(given: LabelTask | Label) -> Example:
     rule_cost = cuts.cost(view.rule)
     reference = rule_cost if label is None else label.cost
     stages = None if label is None else label.stages
-    return Example(task, view, cuts, rule_cost, reference or 1.0, stages)
+    return Example(task, graph, view, cuts, rule_cost, reference or 1.0, stages)
 
 
-def merged_tensor(examples: Sequence[Example]) -> Any:
-    """One scalar `GraphTensor` of several graphs, as `build_network` takes it."""
-    return merged_graph_tensor(
+def network_inputs(examples: Sequence[Example]) -> tuple[Any, npt.NDArray[np.float32]]:
+    """What `build_network` takes of several graphs: one scalar `GraphTensor`, and `ranks_of`."""
+    tensor = merged_graph_tensor(
         [example.view.features for example in examples],
         [example.task.num_stages for example in examples],
     )
-
-
-def rule_ranks(example: Example) -> npt.NDArray[np.float32]:
-    """The ops' places in the rule's order, 0 to 1. float32 [num_ops, 1]."""
-    rule = example.view.rule
-    ranks = np.empty((len(rule), 1), np.float32)
-    ranks[rule, 0] = (np.arange(len(rule)) + 0.5) / len(rule)
-    return ranks
+    ranks = np.concatenate([ranks_of(example.view.rule) for example in examples])
+    return tensor, ranks.astype(np.float32)

@@ -3,11 +3,125 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from respect_tf.training._synthetic import Network, Tensor
 
-# A pyramid of so many scales has so many ops at least where maps go down, up, down, up and down.
-_MOST_SCALES, _LARGE_PYRAMID = 5, 102
+
+def resnet(net: Network, num_ops: int, units: int) -> None:
+    """Residual blocks, plain or with a bottleneck. A unit is a block.
+
+    The first block of a scale has a convolution in its shortcut, and the second version of ResNet
+    an activation before each block that both branches read.
+    """
+    random = net.random
+    has_bottleneck = num_ops >= 50 and random.chance(75)
+    is_second = random.chance(40)
+    width = random.pick((48, 64, 64, 80))
+    counts = _spread(net, units, (3, 4, 8, 3))
+    here = net.pool(net.stem(112 * 112, width))
+    for scale, count in enumerate(counts):
+        inner = width << scale
+        outer = 4 * inner if has_bottleneck else inner
+        for block in range(count):
+            stride = 2 if block == 0 and scale > 0 else 1
+            read = net.activation(here) if is_second else here
+            shortcut = here
+            if block == 0:
+                shortcut = net.conv(read, outer, 1, stride)
+            if has_bottleneck:
+                branch = net.conv(net.conv(read, inner, 1), inner, 3, stride)
+                branch = net.conv(branch, outer, 1)
+            else:
+                branch = net.conv(net.conv(read, inner, 3, stride), inner, 3)
+            here = net.add(shortcut, branch)
+    _classify(net, here)
+
+
+def inception(net: Network, num_ops: int, units: int) -> None:
+    """Modules of branches of different depth, concatenated. A unit is a module.
+
+    At most half of all networks add a module to what it reads, as Inception-ResNet does.
+    """
+    random = net.random
+    is_residual = random.chance(40)
+    width = random.pick((32, 48, 64))
+    most = 4 if num_ops >= 60 else 3
+    counts = _spread(net, units, (2, 4, 2, 1))
+    here = net.pool(net.conv(net.stem(75 * 75, 32), 64, 3))
+    for scale, count in enumerate(counts):
+        unit = width << scale
+        # Modules of one scale have one design.
+        design = [
+            [random.pick((1, 3, 3)) for _ in range(random.integer(1, 3))]
+            for _ in range(random.integer(2, most))
+        ]
+        for module in range(count):
+            if module == 0 and scale > 0:
+                reduced = net.conv(net.conv(here, unit, 1), 2 * unit, 3, 2)
+                here = net.concatenate(net.conv(here, unit, 3, 2), reduced, net.pool(here))
+            branches = [net.convs(here, unit, (1, *kernels)) for kernels in ((), *design)]
+            if is_residual:
+                here = net.add(here, net.conv(net.concatenate(*branches), here.channels, 1))
+            else:
+                pooled = net.conv(net.pool(here, 1), unit, 1)
+                here = net.concatenate(*branches, pooled)
+    _classify(net, here)
+
+
+def densenet(net: Network, num_ops: int, units: int) -> None:
+    """Layers that are concatenated to all that is before them in their block. A unit is a layer."""
+    del num_ops
+    growth = net.random.pick((24, 32, 32, 48))
+    counts = _spread(net, units, (6, 12, 24, 16))
+    here = net.pool(net.stem(112 * 112, 2 * growth))
+    for scale, count in enumerate(counts):
+        if scale:
+            here = net.pool(net.conv(net.activation(here), here.channels // 2, 1))
+        for _ in range(count):
+            made = net.conv(net.conv(net.activation(here), 4 * growth, 1), growth, 3)
+            here = net.concatenate(here, made)
+    _classify(net, here)
+
+
+def mobilenet(net: Network, num_ops: int, units: int) -> None:
+    """Inverted residuals, some with squeeze and excitation. A unit is a block."""
+    del num_ops
+    random = net.random
+    factor = random.pick((3, 4, 6, 6))
+    width = random.pick((16, 24, 32))
+    has_excitation = random.chance(50)
+    counts = _spread(net, units, (2, 4, 6, 4))
+    here = net.stem(112 * 112, width)
+    for scale, count in enumerate(counts):
+        for block in range(count):
+            wide = net.conv(here, factor * here.channels, 1)
+            wide = net.depthwise(wide, random.pick((3, 5)), 2 if block == 0 else 1)
+            if has_excitation:
+                scores = net.conv(net.mean(wide), max(8, here.channels // 4), 1)
+                scores = net.conv(scores, wide.channels, 1)
+                wide = net.op([wide, scores], wide.positions, wide.channels, 0)
+            made = net.conv(wide, width << scale, 1)
+            here = made if block == 0 else net.add(here, made)
+    _classify(net, net.conv(here, 4 * here.channels, 1))
+
+
+def _classify(net: Network, tensor: Tensor) -> None:
+    classes = net.random.pick((100, 1000))
+    net.classify(net.mean(tensor), classes)
+
+
+def _spread(net: Network, units: int, shares: tuple[int, ...]) -> list[int]:
+    """Units of each scale, about as the shares have it, at least one in the first."""
+    total = sum(shares)
+    counts = [units * share // total for share in shares]
+    for _ in range(units - sum(counts)):
+        counts[net.random.integer(0, len(shares) - 1)] += 1
+    if counts[0] == 0:
+        largest = max(range(len(counts)), key=counts.__getitem__)
+        counts[largest] -= 1
+        counts[0] = 1
+    return counts
 
 
 def nasnet(net: Network, num_ops: int, units: int) -> None:
@@ -47,7 +161,7 @@ def nasnet(net: Network, num_ops: int, units: int) -> None:
             made.append(net.add(*branches))
         loose = [tensor for index, tensor in enumerate(made) if index > 1 and index not in used]
         before, here = here, net.concatenate(*loose)
-    net.op([net.mean(here)], 1, 100, here.channels * 100)
+    net.classify(net.mean(here), 100)
 
 
 def randwire(net: Network, num_ops: int, units: int) -> None:
@@ -58,31 +172,30 @@ def randwire(net: Network, num_ops: int, units: int) -> None:
     """
     del num_ops
     random = net.random
+
+    def summed(tensors: Sequence[Tensor]) -> Tensor:
+        return net.add(*tensors) if len(tensors) > 1 else tensors[0]
+
     here = net.conv(net.stem(112 * 112, 24), 48, 3, 2)
     for stage in range(3):
         num_nodes = (units + stage) // 3
         if num_nodes == 0:
             continue
-        channels = 64 << stage
-        sources: list[list[int]] = [[] for _ in range(num_nodes)]
+        sources: list[set[int]] = [set() for _ in range(num_nodes)]
         for node in range(num_nodes):
             for step in (1, 2):
                 other = (node + step) % num_nodes
                 if random.chance(75):
                     other = random.integer(0, num_nodes - 1)
-                low, high = min(node, other), max(node, other)
-                if low < high and low not in sources[high]:
-                    sources[high].append(low)
+                if other != node:
+                    sources[max(node, other)].add(min(node, other))
         made: list[Tensor] = []
-        for node in range(num_nodes):
-            read = [made[source] for source in sorted(sources[node])]
-            stride = 1 if read else 2
-            summed = net.add(*read) if len(read) > 1 else (read or [here])[0]
-            made.append(net.separable(summed, channels, 3, stride))
-        inner = {source for row in sources for source in row}
-        ends = [tensor for node, tensor in enumerate(made) if node not in inner]
-        here = net.add(*ends) if len(ends) > 1 else ends[0]
-    net.op([net.mean(here)], 1, 100, here.channels * 100)
+        for row in sources:
+            read = [made[source] for source in sorted(row)]
+            made.append(net.separable(summed(read or [here]), 64 << stage, 3, 1 if read else 2))
+        inner = set().union(*sources)
+        here = summed([tensor for node, tensor in enumerate(made) if node not in inner])
+    net.classify(net.mean(here), 100)
 
 
 def towers(net: Network, num_ops: int, units: int) -> None:
@@ -94,11 +207,10 @@ def towers(net: Network, num_ops: int, units: int) -> None:
     here = net.stem(56 * 56, 32)
     num_towers = random.integer(3, min(8, max(3, num_ops // 6)))
     lengths = [1] * num_towers
-    shares = [random.integer(1, 4) for _ in lengths]
+    upto = list(itertools.accumulate(random.integer(1, 4) for _ in lengths))
     for _ in range(units):
-        pick = random.integer(1, sum(shares))
-        tower = next(i for i in range(num_towers) if sum(shares[: i + 1]) >= pick)
-        lengths[tower] += 1
+        pick = random.integer(1, upto[-1])
+        lengths[next(tower for tower, share in enumerate(upto) if share >= pick)] += 1
     ends: list[Tensor] = []
     every: list[Tensor] = []
     for length in lengths:
@@ -106,14 +218,14 @@ def towers(net: Network, num_ops: int, units: int) -> None:
         channels = random.pick((16, 32, 48, 64, 96))
         for step in range(length):
             stride = 2 if step in (length // 3, 2 * length // 3) and tensor.positions > 49 else 1
-            tensor = net.conv(tensor, channels * (1 if stride == 1 else 2), 3, stride)
-            channels = tensor.channels
+            channels *= stride
+            tensor = net.conv(tensor, channels, 3, stride)
             like = [t for t in every if t.positions == tensor.positions]
             if like and random.chance(8):
                 tensor = net.add(tensor, random.pick(like))
             every.append(tensor)
         ends.append(net.pool(tensor) if tensor.positions > 49 else tensor)
-    net.op([net.concatenate(*ends)], 1, 100, 100 * sum(tensor.channels for tensor in ends))
+    net.classify(net.concatenate(*ends), 100)
 
 
 def fpn(net: Network, num_ops: int, units: int) -> None:
@@ -125,7 +237,8 @@ def fpn(net: Network, num_ops: int, units: int) -> None:
     random = net.random
     num_scales = random.integer(3, 5) if num_ops >= 60 else 3
     num_rounds = random.integer(0, 2) if num_ops >= 100 else 0
-    if num_ops < _LARGE_PYRAMID and num_scales == _MOST_SCALES:
+    # Where maps of five scales go down, up, down, up and down, there are 102 ops at least.
+    if num_ops < 102 and num_scales == 5:
         num_rounds = min(num_rounds, 1)
     share = random.integer(40, 70)
     for_heads = units * (100 - share) // 100
@@ -134,26 +247,21 @@ def fpn(net: Network, num_ops: int, units: int) -> None:
     scales: list[Tensor] = []
     for scale in range(num_scales):
         here = net.conv(here, min(512, 48 << scale), 3, 2)
-        for _ in range((in_backbone + scale) // num_scales):
-            here = net.conv(here, here.channels, random.pick((1, 3)))
+        kernels = [random.pick((1, 3)) for _ in range((in_backbone + scale) // num_scales)]
+        here = net.convs(here, here.channels, kernels)
         scales.append(here)
     width = random.pick((64, 96, 128))
     levels = [net.conv(tensor, width, 1) for tensor in scales]
     for upward in [False, *([True, False] * num_rounds)]:
-        places = list(range(num_scales)) if upward else list(reversed(range(num_scales)))
+        places = range(num_scales) if upward else reversed(range(num_scales))
         for source, place in itertools.pairwise(places):
-            moved = (
-                net.pool(levels[source])
-                if upward
-                else net.resize(levels[source], levels[place].positions)
-            )
-            levels[place] = net.separable(net.add(levels[place], moved), width)
+            there, here = levels[source], levels[place]
+            moved = net.pool(there) if upward else net.resize(there, here.positions)
+            levels[place] = net.separable(net.add(here, moved), width)
     for scale, level in enumerate(levels):
         for head, channels in enumerate((90, 36)):
-            tensor = level
-            for _ in range((for_heads + 2 * scale + head) // (2 * num_scales)):
-                tensor = net.conv(tensor, width, 3)
-            net.conv(tensor, channels, 3)
+            count = (for_heads + 2 * scale + head) // (2 * num_scales)
+            net.conv(net.convs(level, width, [3] * count), channels, 3)
 
 
 def hrnet(net: Network, num_ops: int, units: int) -> None:
@@ -163,11 +271,9 @@ def hrnet(net: Network, num_ops: int, units: int) -> None:
     """
     random = net.random
     num_branches = random.integer(3, 4) if num_ops >= 150 else 2
-    here = net.conv(net.stem(112 * 112, 32), 32, 3, 2)
-    branches = [here]
+    branches = [net.conv(net.stem(112 * 112, 32), 32, 3, 2)]
     while len(branches) < num_branches:
-        last = branches[-1]
-        branches.append(net.conv(last, 2 * last.channels, 3, 2))
+        branches.append(net.conv(branches[-1], 2 * branches[-1].channels, 3, 2))
     for unit in range(units):
         branches = [
             net.conv(tensor, tensor.channels, random.pick((1, 3, 3))) for tensor in branches
@@ -204,18 +310,12 @@ def unet(net: Network, num_ops: int, units: int) -> None:
     for _ in range(units):
         counts[random.integer(0, 2 * depth)] += 1
     for level in range(depth):
-        for _ in range(counts[level]):
-            here = net.conv(here, width << level)
-        skips.append(here)
-        here = net.pool(here)
-    for _ in range(counts[depth]):
-        here = net.conv(here, width << depth)
+        skips.append(net.convs(here, width << level, [3] * counts[level]))
+        here = net.pool(skips[-1])
+    here = net.convs(here, width << depth, [3] * counts[depth])
     for level in reversed(range(depth)):
-        skip = skips[level]
-        here = net.concatenate(net.resize(here, skip.positions), skip)
-        here = net.conv(here, width << level, 1)
-        for _ in range(counts[2 * depth - level]):
-            here = net.conv(here, width << level)
+        here = net.concatenate(net.resize(here, skips[level].positions), skips[level])
+        here = net.convs(here, width << level, [1, *[3] * counts[2 * depth - level]])
     net.conv(here, 21, 1)
 
 
@@ -237,4 +337,13 @@ def transformer(net: Network, num_ops: int, units: int) -> None:
         here = net.add(net.conv(net.concatenate(*mixed), heads * size, 1), here)
         wide = net.conv(net.activation(here), 4 * heads * size, 1)
         here = net.add(net.conv(net.activation(wide), heads * size, 1), here)
-    net.op([net.mean(here)], 1, 100, here.channels * 100)
+    net.classify(net.mean(here), 100)
+
+
+STRUCTURED = {
+    grow.__name__: grow
+    for grow in (
+        *(densenet, fpn, hrnet, inception, mobilenet, nasnet, randwire, resnet, towers),
+        *(transformer, unet),
+    )
+}

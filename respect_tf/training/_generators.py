@@ -8,28 +8,15 @@ from collections.abc import Callable
 from respect_tf._errors import ArgumentError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling.parts import checked_count
-from respect_tf.training import _cnn_families, _families
+from respect_tf.training._families import STRUCTURED
 from respect_tf.training._synthetic import Network, Random, Tensor
 
 _MIN_OPS = 30
 _IN_DEGREE = 2, 6  # in levels, as far as there are so many ops before
 
-_STRUCTURED: dict[str, Callable[[Network, int, int], None]] = {
-    "densenet": _cnn_families.densenet,
-    "fpn": _families.fpn,
-    "hrnet": _families.hrnet,
-    "inception": _cnn_families.inception,
-    "mobilenet": _cnn_families.mobilenet,
-    "nasnet": _families.nasnet,
-    "randwire": _families.randwire,
-    "resnet": _cnn_families.resnet,
-    "towers": _families.towers,
-    "transformer": _families.transformer,
-    "unet": _families.unet,
-}
 _LAYERED = ("levels", "wide")
 
-FAMILIES: tuple[str, ...] = tuple(sorted((*_STRUCTURED, *_LAYERED)))
+FAMILIES: tuple[str, ...] = tuple(sorted((*STRUCTURED, *_LAYERED)))
 """What `random_graph` can make."""
 
 
@@ -72,7 +59,7 @@ def random_graph(family: str, num_ops: int, seed: int) -> OpGraph:
         network = Network(Random(*random_key))
         _grow_levels(network, family, num_ops)
         return network.graph(num_ops)
-    return _largest(_STRUCTURED[family], num_ops, random_key).graph(num_ops)
+    return _largest(STRUCTURED[family], num_ops, random_key).graph(num_ops)
 
 
 def _largest(

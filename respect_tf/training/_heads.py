@@ -8,9 +8,9 @@ and then changed at random, one at a time, wherever that lowers the mean cost of
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,63 +26,31 @@ Floats = npt.NDArray[np.float64]
 # benchmarks constants: _CHANGE half -0.05 % cost; twice -0.02 % cost. _STRONG_CHANGE half +0.15 %
 #   cost; twice +0.15 % cost.
 _CHANGE, _STRONG_CHANGE = 0.15, 0.6
-# What an accepted or a refused change makes of the next one's size: one in five is accepted in the
-# balance (Rechenberg's rule).
-# benchmarks constants, each: half and twice the same.
-_GROW, _SHRINK = 1.4, 1.4**-0.25
+# What an accepted change makes of the next one's size.
+# benchmarks constants: half and twice the same.
+_GROW = 1.4
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class HeadTask:
-    """One graph, as the heads see it.
-
-    Attributes:
-        example: The graph.
-        inputs: float64 [num_ops, width].
-    """
+class HeadTask(NamedTuple):
+    """A graph, and what the heads read of it, float64 [num_ops, width]."""
 
     example: Example
     inputs: Floats
 
-    def costs(self, kernel: Floats, limits: Floats) -> Floats:
-        """What the heads' orders cost, infinite above the limits. [num_heads].
-
-        Args:
-            kernel: float64 [width, num_heads].
-            limits: float64 [num_heads].
-        """
-        orders = head_orders(self.example.view, self.inputs @ kernel)
-        costs = [self.example.cost(o, limit) for o, limit in zip(orders, limits, strict=True)]
-        return np.array(costs)
-
-    @property
-    def rule_cost(self) -> float:
-        """What the rule's order costs, relative to the reference."""
-        return self.example.rule_cost / self.example.reference
-
 
 def head_tasks(examples: Sequence[Example], network: Network) -> list[HeadTask]:
     """Run the layers before the heads."""
-    views = [example.view for example in examples]
-    return [
-        HeadTask(
-            example,
-            head_inputs(trunk(network, view.features), view.features, view.rule),
-        )
-        for example, view in zip(examples, views, strict=True)
-    ]
+    tasks = []
+    for example in examples:
+        features, rule = example.view.features, example.view.rule
+        tasks.append(HeadTask(example, head_inputs(trunk(network, features), features, rule)))
+    return tasks
 
 
 class HeadChoice:
     """Chooses heads for the least mean cost of the best of them and the rule.
 
-    Args:
-        tasks: The graphs.
-        kernel: float64 [width, num_heads], trained heads to begin with.
-        seed: 0 or more.
-
-    Attributes:
-        kernel: float64 [width, num_heads], the heads so far.
+    `kernel`, float64 [width, num_heads], are trained heads to begin with, and the heads so far.
     """
 
     def __init__(self, tasks: Sequence[HeadTask], kernel: Floats, seed: int) -> None:
@@ -91,8 +59,8 @@ class HeadChoice:
         rows = np.concatenate([task.inputs - task.inputs.mean(axis=0) for task in tasks])
         # Inputs that never vary must not be changed without end.
         self._scale = 1 / np.maximum(rows.std(axis=0), 0.05)
-        self._rule = np.array([task.rule_cost for task in tasks])
-        self._costs = self._costs_of(kernel)
+        self._rule = np.array([task.example.rule_ratio for task in tasks])
+        self._costs = self._costs_of(kernel, self._rule)
         self._size = _CHANGE
 
     @property
@@ -109,7 +77,7 @@ class HeadChoice:
                 show(f"{kernel.shape[1]} of {num_candidates}")
                 more = np.stack([self._candidate() for _ in range(16)], axis=1)
                 kernel = np.concatenate([kernel, more], axis=1)
-                costs = np.concatenate([costs, self._costs_of(more)], axis=1)
+                costs = np.concatenate([costs, self._costs_of(more, self._rule)], axis=1)
         chosen: list[int] = []
         least = self._rule
         for _ in range(num_heads):
@@ -137,10 +105,11 @@ class HeadChoice:
         others = np.minimum(self._rule, np.delete(self._costs, head, axis=1).min(axis=1))
         costs = self._costs_of(changed[:, None], others)[:, 0]
         if np.minimum(others, costs).sum() < self._costs.min(axis=1).sum():
-            self.kernel[:, head], self._costs[:, head] = changed, np.minimum(costs, self._rule)
-            self._size = min(self._size * _GROW, _STRONG_CHANGE)
+            self.kernel[:, head], self._costs[:, head] = changed, costs
+            step = _GROW
         else:
-            self._size = max(self._size * _SHRINK, 0.01)
+            step = _GROW**-0.25  # one in five is accepted in the balance (Rechenberg's rule)
+        self._size = float(np.clip(self._size * step, 0.01, _STRONG_CHANGE))
 
     def _norm(self, head: int) -> float:
         """How much a head's scores vary by a typical input."""
@@ -158,15 +127,15 @@ class HeadChoice:
         head[-1] += random.choice([0.0, 0.5, 1.0])
         return head
 
-    def _costs_of(self, kernel: Floats, limits: Floats | None = None) -> Floats:
-        """Costs on all graphs of rounded heads: at most the rule's, or infinite above limits."""
-        limits = self._rule if limits is None else limits
-        number = kernel.shape[1]
+    def _costs_of(self, kernel: Floats, limits: Floats) -> Floats:
+        """Costs of rounded heads on all graphs, the rule's where they are above its or a limit.
+
+        float64 [num_tasks, num_heads], from float64 [width, num_heads] and [num_tasks].
+        """
         kernel = rounded_weights({"heads": kernel})["heads"].astype(np.float64)
-        costs = np.array(
-            [
-                task.costs(kernel, np.full(number, limit))
-                for task, limit in zip(self.tasks, limits, strict=True)
-            ]
-        )
-        return np.minimum(costs, self._rule[:, None]) if limits is self._rule else costs
+        costs = []
+        for (example, inputs), limit in zip(self.tasks, limits, strict=True):
+            orders = head_orders(example.view, inputs @ kernel)
+            costs.append([example.cost(order, limit) for order in orders])
+        least: Floats = np.minimum(costs, self._rule[:, None])
+        return least

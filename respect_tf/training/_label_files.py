@@ -16,7 +16,19 @@ from respect_tf.training._examples import example_of
 from respect_tf.training._labels import TRAINING, UNPROVED, VALIDATION, Label, LabelTask
 
 _PURPOSE = "labels"
-STAGE = "stage"
+_STAGE = "stage"  # the feature of ops in records
+
+# Columns: what a `LabelTask` has, in its order, what a `Label` has besides, and the stages of all.
+_TASK = {
+    "family": np.str_,
+    "num_ops": np.int32,
+    "seed": np.int64,
+    "num_stages": np.int32,
+    "communication_weight": np.float64,
+    "macs_per_byte": np.float64,
+}
+_FOUND = ("cost", "lower_bound")
+_STAGES = "stages"
 
 
 def label_files(folder: str | os.PathLike[str], seed: int) -> list[Path]:
@@ -36,21 +48,14 @@ def label_files(folder: str | os.PathLike[str], seed: int) -> list[Path]:
 
 def save_labels(path: str | os.PathLike[str], labels: Sequence[Label]) -> None:
     """Write labels into one file, some 40 bytes each: graphs are made anew from their seeds."""
-    tasks = [label.task for label in labels]
-    write_npz(
-        Path(path),
-        {
-            "family": np.array([task.family for task in tasks]),
-            "num_ops": np.array([task.num_ops for task in tasks], np.int32),
-            "seed": np.array([task.seed for task in tasks], np.int64),
-            "num_stages": np.array([task.num_stages for task in tasks], np.int32),
-            "communication_weight": np.array([task.communication_weight for task in tasks]),
-            "macs_per_byte": np.array([task.macs_per_byte for task in tasks]),
-            "cost": np.array([label.cost for label in labels]),
-            "lower_bound": np.array([label.lower_bound for label in labels]),
-            "stages": np.concatenate([label.stages.astype(np.uint8) for label in labels]),
-        },
-    )
+    columns = {
+        name: np.array([getattr(label.task, name) for label in labels], dtype)
+        for name, dtype in _TASK.items()
+    }
+    for name in _FOUND:
+        columns[name] = np.array([getattr(label, name) for label in labels])
+    columns[_STAGES] = np.concatenate([label.stages.astype(np.uint8) for label in labels])
+    write_npz(Path(path), columns)
 
 
 def load_all_labels(folder: str | os.PathLike[str]) -> tuple[list[Label], list[Label]]:
@@ -79,25 +84,14 @@ def load_labels(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def _read_labels(path: Path) -> Iterator[Label]:
     columns = read_npz(path, _PURPOSE)
     try:
-        macs_per_byte = columns.get("macs_per_byte", np.zeros(len(columns["family"])))
-        offsets = np.concatenate([[0], np.cumsum(columns["num_ops"])])
-        stages = columns["stages"].astype(np.int32)
-        stages = stages[: int(offsets[-1])].reshape(offsets[-1])  # as many as there are ops
-        for row in range(len(columns["family"])):
-            task = LabelTask(
-                str(columns["family"][row]),
-                int(columns["num_ops"][row]),
-                int(columns["seed"][row]),
-                int(columns["num_stages"][row]),
-                float(columns["communication_weight"][row]),
-                float(macs_per_byte[row]),
-            )
-            yield Label(
-                task,
-                stages[offsets[row] : offsets[row + 1]],
-                float(columns["cost"][row]),
-                float(columns["lower_bound"][row]),
-            )
+        columns.setdefault("macs_per_byte", np.zeros(len(columns["family"])))  # before 0.2.0
+        values = (columns[name].astype(dtype, casting="safe") for name, dtype in _TASK.items())
+        tasks = [LabelTask(*row) for row in zip(*(map(np.ndarray.tolist, values)), strict=True)]
+        ends = np.cumsum([task.num_ops for task in tasks])[:-1]
+        stages = np.split(columns[_STAGES].astype(np.int32), ends)
+        found = (columns[name].astype(float).tolist() for name in _FOUND)
+        for task, part, cost, low in zip(tasks, stages, *found, strict=True):
+            yield Label(task, part.reshape(task.num_ops), cost, low)
     except (ValueError, LookupError, TypeError, ArithmeticError, MemoryError) as error:
         raise damaged(path, _PURPOSE, f"{type(error).__name__}: {error}") from error
 
@@ -114,13 +108,10 @@ def write_records(path: str | os.PathLike[str], labels: Sequence[Label]) -> None
     import tensorflow as tf
 
     tfgnn = load_tfgnn()
-    with (
-        written(Path(path)) as partial,
-        tf.io.TFRecordWriter(str(partial), "GZIP") as writer,
-    ):
+    with written(Path(path)) as file, tf.io.TFRecordWriter(str(file), "GZIP") as writer:
         for label in labels:
             features = example_of(label).view.features
-            tensor = graph_tensor_of(features, label.task.num_stages, {STAGE: label.stages})
+            tensor = graph_tensor_of(features, label.task.num_stages, {_STAGE: label.stages})
             # Else features come in another order in each process.
             writer.write(tfgnn.write_example(tensor).SerializeToString(deterministic=True))
 
@@ -133,6 +124,6 @@ def read_records(paths: Sequence[str | os.PathLike[str]]) -> Any:
     import tensorflow as tf
 
     tfgnn = load_tfgnn()
-    spec = graph_tensor_spec({STAGE: tf.int32}, single=True)
+    spec = graph_tensor_spec({_STAGE: tf.int32}, single=True)
     records = tf.data.TFRecordDataset([os.fspath(path) for path in paths], "GZIP")
     return records.map(lambda record: tfgnn.parse_single_example(spec, record))

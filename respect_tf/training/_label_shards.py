@@ -15,8 +15,8 @@ from respect_tf._places import Place, place_of
 from respect_tf._reporting import Verbosity
 from respect_tf.graph import load_tfgnn
 from respect_tf.training._label_files import load_labels, save_labels, write_records
-from respect_tf.training._label_program import load_cvxpy
-from respect_tf.training._labels import MIX, Label, label_task, search_task, solve_task
+from respect_tf.training._label_solver import load_cvxpy, search_task, solve_task
+from respect_tf.training._labels import MIX, Label, label_task
 
 # Labels in a file, exact ones and others: what is lost when a run is stopped.
 _EXACT_SHARD, _SHARD = 50, 500
@@ -105,7 +105,7 @@ def run_labels(
             "records": records,
             "time_limit": time_limit,
         }
-        jobs.append(Job(name, _outputs(name, records=records), item))
+        jobs.append(Job(name, _outputs(item), item))
     found = map_items(
         label_shard,
         jobs,
@@ -114,26 +114,28 @@ def run_labels(
         num_processes=num_processes,
         verbose=verbose,
     )
-    place, failures = place_of(folder), {}
-    failed = place.names(FAILED)
+    place, made = place_of(folder), []
+    failed, failures = place.names(FAILED), {}
     for shard, job in enumerate(jobs):
         if shard in found.failures:
             failures.update(dict.fromkeys(range(*job.item["numbers"]), found.failures[shard]))
-        elif _failed(job.name) in failed:
+            continue
+        made.append(job.outputs)
+        if _failed(job.name) in failed:
             reasons = json.loads(place.read(_failed(job.name)))["left_out"]
             failures.update({int(number): reason for number, reason in reasons.items()})
-    made = [job.name for shard, job in enumerate(jobs) if shard not in found.failures]
     return LabelRun(
         folder,
-        tuple(_outputs(name, records=False)[0] for name in made),
-        tuple(_outputs(name, records=True)[1] for name in made if records),
+        tuple(names[0] for names in made),
+        tuple(names[1] for names in made if records),
         failures,
         found.num_kept,
     )
 
 
-def _outputs(name: str, *, records: bool) -> tuple[str, ...]:
-    return (f"{name}.npz", f"{name}.tfrecord.gz") if records else (f"{name}.npz",)
+def _outputs(item: Item) -> tuple[str, ...]:
+    endings = ("npz", "tfrecord.gz") if item["records"] else ("npz",)
+    return tuple(f"{item['name']}.{ending}" for ending in endings)
 
 
 def _failed(name: str) -> str:
@@ -143,7 +145,7 @@ def _failed(name: str) -> str:
 def label_shard(item: Item, place: Place) -> Done:
     """The files of a part of a sequence, as `map_items` asks for them."""
     name = item["name"]
-    labels_file, *records_file = _outputs(name, records=item["records"])
+    labels_file, *records_file = _outputs(item)
     files: dict[str, bytes] = {}
     counts = {"labels": 0, "left_out": 0}
     with tempfile.TemporaryDirectory() as folder:
@@ -170,15 +172,13 @@ def _solve(item: Item) -> tuple[list[Label], dict[int, str]]:
     """The labels of a part, and why the rest has none."""
     labels, left_out = [], {}
     for number in range(*item["numbers"]):
-        low, high = item["num_ops"]
-        task = label_task(number, item["seed"], num_ops=(low, high), mix=item["mix"])
-        check = number % item["check_every"] == 0
+        task = label_task(number, item["seed"], num_ops=item["num_ops"], mix=item["mix"])
+        options = {
+            "cross_check": number % item["check_every"] == 0,
+            "time_limit": item["time_limit"],
+        }
         try:
-            labels.append(
-                solve_task(task, cross_check=check, time_limit=item["time_limit"])
-                if item["exact"]
-                else search_task(task)
-            )
+            labels.append(solve_task(task, **options) if item["exact"] else search_task(task))
         except RespectError as error:
             left_out[number] = f"{type(error).__name__}: {error}"
     if not labels:

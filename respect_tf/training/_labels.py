@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ArgumentError, TrainingError
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling import (
-    MilpClaim,
-    Objective,
-    PeakMemory,
-    Schedule,
-    check_agreement,
-    schedule,
-    schedule_by_program,
-    search,
-)
+from respect_tf.scheduling import LinearCost, Number, Objective, PeakMemory
 from respect_tf.training._generators import random_graph
-from respect_tf.training._label_program import run_cvxpy
-from respect_tf.training._linear_time import LinearTime
 from respect_tf.training._synthetic import Random
-
-Ints = npt.NDArray[np.int64]
 
 # All that training draws from, spelled out: a new family must not change the tasks of a sequence.
 STRUCTURED = (
@@ -49,17 +33,42 @@ WIDE_OPS = (30, 120)
 # Sequences of labels: `label_task`.
 TRAINING, VALIDATION, UNPROVED = range(3)
 _MAX_BYTES = 1_000_000
-_INDEX_BITS = 2**40 - 1  # of a graph's seed: its number in the sequence
+_INDEX_BITS = 40  # of a graph's seed: its number in the sequence
 _STAGES = (2, 3, 4, 5, 6, 7, 8)
 # Communication weight and MACs per byte: memory alone, with transfers, and time.
 _COSTS = ((0.0, 0.0), (0.0, 0.0), (1.0, 0.0), (1.0, 0.0), (1.0, 1000.0), (1.0, 100.0))
-# Moves per op for labels that need no proof: on graphs of 30-120 ops a median of 0 % and a mean of
-# 0.03 % above ten times as many.
-# benchmarks constants: half the same; twice -0.02 % cost.
-_FEW_MOVES = 60
-# Nodes of HiGHS's search tree: work, not time, so that every machine gives the same label.
-# benchmarks constants: half and twice the same.
-_MILP_NODES = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearTime(Objective):
+    """The slowest stage, by a device that computes, streams and transfers at constant rates.
+
+    What an Edge TPU does is no sum, but this is near to it, and its costs mix as they do there.
+    They are in bytes that could be transferred meanwhile.
+
+    Attributes:
+        macs_per_byte: Multiply-accumulates in the time in which a byte is streamed or transferred;
+            above 0. On a USB 3 Edge TPU some thousands at best, some hundreds for most layers.
+    """
+
+    macs_per_byte: float
+
+    @property
+    def name(self) -> str:
+        """`"linear_time(MACS_PER_BYTE)"`."""
+        return f"linear_time({self.macs_per_byte!r})"
+
+    def stage_cost(
+        self, graph: OpGraph, ops: Sequence[int], entering: Sequence[int], leaving: Sequence[int]
+    ) -> Number:
+        """The sum that `linear_cost` says."""
+        moved = graph.tensor_bytes[[*entering, *leaving]].sum()
+        return int(self.linear_cost(graph).op_costs[list(ops)].sum() + moved)
+
+    def linear_cost(self, graph: OpGraph) -> LinearCost:
+        """The definition itself: it is a sum already."""
+        computing = np.rint(graph.macs / self.macs_per_byte).astype(np.int64)
+        return LinearCost(graph.parameter_bytes + computing, enter=1.0, leave=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +98,9 @@ class LabelTask:
         if family == self.family:
             return graph
         random = Random(self.seed, self.num_ops)
-        sizes = [[random.integer(1, _MAX_BYTES) for _ in range(self.num_ops)] for _ in range(2)]
-        parameter_bytes, output_bytes = sizes
+        parameter_bytes, output_bytes = (
+            [random.integer(1, _MAX_BYTES) for _ in range(self.num_ops)] for _ in range(2)
+        )
         return OpGraph.from_arrays(parameter_bytes, output_bytes, graph.edges, macs=graph.macs)
 
     @property
@@ -99,6 +109,11 @@ class LabelTask:
         if self.macs_per_byte > 0:
             return LinearTime(self.macs_per_byte)
         return PeakMemory(self.communication_weight)
+
+    @property
+    def number(self) -> int:
+        """Its number in its sequence."""
+        return self.seed % (1 << _INDEX_BITS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,76 +147,5 @@ def label_task(
     """
     random = Random(seed, index)
     family, size = random.pick(mix), random.integer(*num_ops)
-    num_stages, (weight, macs_per_byte) = random.pick(_STAGES), random.pick(_COSTS)
-    return LabelTask(
-        family,
-        size,
-        ((seed + 1) << _INDEX_BITS.bit_length()) + index,
-        num_stages,
-        weight,
-        macs_per_byte,
-    )
-
-
-def solve_task(
-    task: LabelTask, *, cross_check: bool = False, time_limit: float | None = None
-) -> Label:
-    """Find the optimum: by search where that proves it, else by the DP over ideals or the MILP.
-
-    Each does a fixed amount of work: the label is the same on every machine, and under any load.
-
-    Args:
-        task: The task.
-        cross_check: Solve by the DP and by the MILP, and compare what they say.
-        time_limit: Seconds after which no further method is begun; `None` for no limit.
-
-    Raises:
-        SolverError: The methods contradict each other.
-        DependencyError: cvxpy is not installed, and the MILP is needed.
-        TrainingError: The time has passed before the optimum is proved.
-    """
-    graph, objective, started = task.graph(), task.objective, time.monotonic()
-    best = search(graph, task.num_stages, objective=objective)
-    for method in (_solve_exactly, _solve_program):
-        if not cross_check and best.status == "optimal":
-            break
-        if time_limit is not None and time.monotonic() - started > time_limit:
-            raise TrainingError(
-                f"Task {task.seed & _INDEX_BITS} ({task.family}, {task.num_ops} ops, "
-                f"{task.num_stages} stages) has no proved optimum after {time_limit:g} s. Give it "
-                "more time, or leave it out."
-            )
-        best = _better(graph, best, method(graph, task), objective)
-    return _label_of(task, best)
-
-
-def search_task(task: LabelTask) -> Label:
-    """Find a schedule by a short search: cheap, and hardly ever above the optimum."""
-    found = search(task.graph(), task.num_stages, objective=task.objective, budget=_FEW_MOVES)
-    return _label_of(task, found)
-
-
-def _solve_exactly(graph: OpGraph, task: LabelTask) -> Schedule:
-    return schedule(graph, task.num_stages, "exact", objective=task.objective, verbose=0)
-
-
-def _solve_program(graph: OpGraph, task: LabelTask) -> Schedule:
-    """What the scheduler "milp" does, through cvxpy. `check_agreement` checks it."""
-
-    def run(*arguments: Any, max_nodes: int, **options: Any) -> MilpClaim:
-        return run_cvxpy(*arguments, max_nodes=min(max_nodes, _MILP_NODES), **options)
-
-    return schedule_by_program(graph, task.num_stages, task.objective, run=run)
-
-
-def _better(graph: OpGraph, one: Schedule, two: Schedule, objective: Objective) -> Schedule:
-    check_agreement(graph, one, two, objective)
-    low = max(one.lower_bound or 0, two.lower_bound or 0)
-    best = min((one, two), key=lambda found: (found.cost, -(found.lower_bound or 0)))
-    return best.with_bound(low)
-
-
-def _label_of(task: LabelTask, best: Schedule) -> Label:
-    if best.cost is None or best.lower_bound is None:
-        raise ArgumentError("A label needs a schedule whose cost and lower bound are known.")
-    return Label(task, best.stages, float(best.cost), float(best.lower_bound))
+    graph_seed = ((seed + 1) << _INDEX_BITS) + index
+    return LabelTask(family, size, graph_seed, random.pick(_STAGES), *random.pick(_COSTS))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from respect_tf._files import write_file
+from respect_tf.graph import schema_text
+from respect_tf.policy import Arrays, Weights, save_weights
 from respect_tf.training._network import NetworkSize
 
 
@@ -88,6 +90,30 @@ def read_history(path: Path) -> list[Validation]:
 def write_history(path: Path, validations: Sequence[Validation]) -> None:
     """Write validations as comma-separated values with a header."""
     names = [field.name for field in dataclasses.fields(Validation)]
-    rows = [[repr(getattr(found, name)) for name in names] for found in validations]
-    text = "\n".join(",".join(row) for row in itertools.chain([names], rows)) + "\n"
-    write_file(path, text.encode())
+    rows = [names, *(map(repr, dataclasses.astuple(found)) for found in validations)]
+    write_file(path, "".join(",".join(row) + "\n" for row in rows).encode())
+
+
+def save_trained(
+    path: str | os.PathLike[str],
+    weights: Arrays,
+    plan: TrainingPlan,
+    validations: Sequence[Validation],
+    *,
+    data: str,
+    commit: str = "",
+) -> Path:
+    """Write what `train` returned, with the schema of graphs and a card of where it comes from.
+
+    The data are what was trained on, in words; the commit is that of this package's source. Returns
+    the path.
+    """
+    card = {
+        "data": data,
+        "seed": plan.seed,
+        "commit": commit,
+        "plan": dataclasses.asdict(plan),
+        "metrics": dataclasses.asdict(validations[-1]),
+    }
+    save_weights(path, Weights(weights, card, schema_text()))
+    return Path(path)

@@ -26,15 +26,10 @@ NUM_FEATURES = 3 + 2 * _PARENTS
 
 
 class GraphBatch(NamedTuple):
-    """Graphs of one size.
+    """Graphs of one size."""
 
-    Attributes:
-        features: float32 [num_graphs, num_ops, NUM_FEATURES].
-        edges: float32 [num_graphs, num_ops, num_ops], 1 where the row's op feeds the column's.
-    """
-
-    features: Any
-    edges: Any
+    features: Any  # float32 [num_graphs, num_ops, NUM_FEATURES]
+    edges: Any  # float32 [num_graphs, num_ops, num_ops], 1 where the row's op feeds the column's
 
 
 def graph_batch(graphs: list[OpGraph]) -> GraphBatch:
@@ -49,16 +44,10 @@ def graph_batch(graphs: list[OpGraph]) -> GraphBatch:
                 "The pointer network reads ops in the order of their numbers, which must be a "
                 "topological one. Received a graph with an edge from an op to one before it."
             )
-    return GraphBatch(
-        np.stack([_features(graph) for graph in graphs]),
-        np.stack([_dense_edges(graph) for graph in graphs]),
-    )
-
-
-def _dense_edges(graph: OpGraph) -> npt.NDArray[np.float32]:
-    dense = np.zeros((graph.num_ops, graph.num_ops), np.float32)
-    dense[graph.edges[:, 0], graph.edges[:, 1]] = 1
-    return dense
+    edges = np.zeros((len(graphs), graphs[0].num_ops, graphs[0].num_ops), np.float32)
+    for dense, graph in zip(edges, graphs, strict=True):
+        dense[graph.edges[:, 0], graph.edges[:, 1]] = 1
+    return GraphBatch(np.stack([_features(graph) for graph in graphs]), edges)
 
 
 def _features(graph: OpGraph) -> npt.NDArray[np.float32]:
@@ -125,10 +114,8 @@ def pointer_network(units: int) -> Any:
                 ready = left & (waiting < 0.5)
                 output, state = self.cell(given, state)
                 # [num_graphs, num_ops]
-                attention = self.look_score(tf.tanh(looked_at + self.look_query(output)[:, None]))[
-                    ..., 0
-                ]
-                attention = tf.nn.softmax(tf.where(ready, attention, _NEVER), axis=1)
+                looked = self.look_score(tf.tanh(looked_at + self.look_query(output)[:, None]))
+                attention = tf.nn.softmax(tf.where(ready, looked[..., 0], _NEVER), axis=1)
                 # [num_graphs, units]
                 glimpse = tf.einsum("bn,bnu->bu", attention, looked_at)
                 logits = self.point_score(tf.tanh(pointed_at + self.point_query(glimpse)[:, None]))

@@ -1,4 +1,4 @@
-"""Training on several devices and machines, by `tf.distribute`."""
+"""Where training computes: in one thread, or on several devices and machines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,24 @@ from respect_tf._errors import ArgumentError, TrainingError
 Part = TypeVar("Part")
 
 STRATEGIES = ("mirrored", "workers")
+
+
+def one_thread() -> None:
+    """Have TensorFlow compute in one thread, where it has not begun yet: the same bits each time.
+
+    Raises:
+        ArgumentError: TensorFlow has begun with several threads.
+    """
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise ArgumentError(
+            "TensorFlow has begun to compute in this process. Call one_thread before it does."
+        ) from error
 
 
 def strategy_of(name: str) -> Any:
@@ -101,7 +119,7 @@ class Replicas:
             return self.strategy.reduce(tf.distribute.ReduceOp.SUM, numbers, axis=None)
 
         of_all = (tuple(signature),) * self._num_here
-        together: Callable[[Any], Any] = tf.function(run, input_signature=[of_all])
+        together: Callable[[Any], Any] = tf.function(run, input_signature=[of_all], autograph=False)
         return together
 
     def agree(self, *, wish: bool) -> bool:

@@ -60,43 +60,26 @@ class RespectPlan:
 
 @dataclasses.dataclass(frozen=True)
 class RespectValidation:
-    """How good greedy sequences are on graphs that training never sees.
-
-    Attributes:
-        step: Steps so far.
-        likeness: Mean cosine reward of greedy sequences.
-        gap: Mean of cost / label's cost - 1 of their best cuts.
-        baseline_replaced: Whether the network became the baseline.
-    """
+    """How good greedy sequences are on graphs that training never sees, after some steps."""
 
     step: int
-    likeness: float
-    gap: float
-    baseline_replaced: bool
+    likeness: float  # mean cosine reward
+    gap: float  # mean of cost / label's cost - 1 of their best cuts
+    baseline_replaced: bool  # whether the network became the baseline
 
 
 def cosine_reward(stages: npt.NDArray[np.int32], order: Ints) -> float:
     """The reward of RESPECT: 1 where an order goes through the teacher's stages in turn.
 
-    The cosine of the angle between the teacher's stages, counted from 1, listed in an order, and
-    the same stages sorted.
-
-    Args:
-        stages: int32 [num_ops], the teacher's.
-        order: int64 [num_ops].
+    The cosine of the angle between the teacher's stages, int32 [num_ops], counted from 1, listed
+    in an order, int64 [num_ops], and the same stages sorted.
     """
     labels = stages.astype(np.float64) + 1
     return float(labels[order] @ np.sort(labels) / (labels @ labels))
 
 
 class RespectRun:
-    """A run of training.
-
-    Args:
-        labels: Graphs of one size, with the teacher's stages.
-        validation_labels: Others, of the same size.
-        plan: What to do.
-        verbose: 0 for silence.
+    """A run of training, with labels of graphs of one size.
 
     Raises:
         ArgumentError: Graphs differ in size, or there are none.
@@ -126,27 +109,22 @@ class RespectRun:
         self._plan, self._verbose, self._batch_of = plan, verbose, graph_batch
         self._examples = [example_of(label) for label in labels]
         self._validation = [example_of(label) for label in validation_labels]
-        self._graphs = {id(one): one.task.graph() for one in (*self._examples, *self._validation)}
         self._network, self._baseline = (pointer_network(plan.units) for _ in range(2))
         self._optimizer = keras.optimizers.Adam(plan.rate, global_clipnorm=1.0)
-        batch = (
-            tf.TensorSpec([None, None, NUM_FEATURES]),
-            tf.TensorSpec([None, None, None]),
-        )
+        batch = (tf.TensorSpec([None, None, NUM_FEATURES]), tf.TensorSpec([None, None, None]))
+        seed = tf.TensorSpec([2], tf.int32)
         self._greedy, self._greedy_baseline = (
             tf.function(lambda *parts, net=net: net(parts)[0], input_signature=batch)
             for net in (self._network, self._baseline)
         )
         self._sample = tf.function(
-            lambda *parts: self._network(parts[:2], parts[2])[0],
-            input_signature=(*batch, tf.TensorSpec([2], tf.int32)),
+            lambda *parts: self._network(parts[:2], parts[2])[0], input_signature=(*batch, seed)
         )
         self._descend = tf.function(
-            self._step,
-            input_signature=(*batch, tf.TensorSpec([2], tf.int32), tf.TensorSpec([None])),
+            self._step, input_signature=(*batch, seed, tf.TensorSpec([None]))
         )
         for net in (self._network, self._baseline):
-            net(graph_batch([self._graphs[id(self._examples[0])]]))
+            net(self._batch(self._examples[:1]))
         self._baseline.set_weights(self._network.get_weights())
 
     def run(self) -> list[RespectValidation]:
@@ -176,7 +154,7 @@ class RespectRun:
         return found
 
     def _batch(self, examples: Sequence[Example]) -> Any:
-        return self._batch_of([self._graphs[id(one)] for one in examples])
+        return self._batch_of([one.graph for one in examples])
 
     def _step(self, features: Any, edges: Any, seed: Any, advantage: Any) -> None:
         """One step down: the same seed draws the same sequences once more, now with gradients."""
@@ -189,10 +167,9 @@ class RespectRun:
         self._optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     def _costs(self, examples: Sequence[Example], orders: Any) -> Floats:
-        pairs = zip(examples, orders.numpy().astype(np.int64), strict=True)
         if self._plan.reward == "cut":
-            return np.array([one.cost(order) for one, order in pairs])
-        return np.array([1 - _likeness(one, order) for one, order in pairs])
+            return _cuts(examples, orders)
+        return 1 - _likeness(examples, orders)
 
     def _validate(self, step: int) -> RespectValidation:
         from scipy import stats
@@ -208,13 +185,9 @@ class RespectRun:
             replaced = bool(test.pvalue < _SIGNIFICANT)
         if replaced:
             self._baseline.set_weights(self._network.get_weights())
-        pairs = list(zip(examples, orders.numpy().astype(np.int64), strict=True))
-        found = RespectValidation(
-            step,
-            float(np.mean([_likeness(one, order) for one, order in pairs])),
-            float(np.mean([one.cost(order) for one, order in pairs])) - 1,
-            replaced,
-        )
+        likeness = float(_likeness(examples, orders).mean())
+        gap = float(_cuts(examples, orders).mean()) - 1
+        found = RespectValidation(step, likeness, gap, replaced)
         report(
             f"step {step}: likeness {found.likeness:.4f}, cut {found.gap:.2%} above labels",
             verbose=self._verbose,
@@ -222,7 +195,11 @@ class RespectRun:
         return found
 
 
-def _likeness(example: Example, order: Ints) -> float:
-    if example.stages is None:
-        raise ArgumentError("The cosine reward needs labelled graphs.")
-    return cosine_reward(example.stages, order)
+def _likeness(examples: Sequence[Example], orders: Any) -> Floats:
+    pairs = zip(examples, orders.numpy(), strict=True)
+    return np.array([cosine_reward(x.stages, order) for x, order in pairs if x.stages is not None])
+
+
+def _cuts(examples: Sequence[Example], orders: Any) -> Floats:
+    pairs = zip(examples, orders.numpy().astype(np.int64), strict=True)
+    return np.array([example.cost(order) for example, order in pairs])

@@ -5,49 +5,87 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, report
-from respect_tf.graph import graph_tensor_spec, load_tf_keras, load_tfgnn
-from respect_tf.policy import Weights, rounded_weights
-from respect_tf.training._examples import Example, example_of, merged_tensor, rule_ranks
+from respect_tf.graph import load_tf_keras, load_tfgnn
+from respect_tf.policy import Arrays, Weights, rounded_weights
+from respect_tf.training._examples import example_of, network_inputs
 from respect_tf.training._heads import HeadChoice, head_tasks
 from respect_tf.training._labels import STRUCTURED, WIDE_MIX, Label, label_task
-from respect_tf.training._losses import imitation_loss, reinforce_loss
+from respect_tf.training._losses import advantages, best_others, training_steps
 from respect_tf.training._network import assign_weights, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation, read_history, write_history
 from respect_tf.training._replicas import Replicas
-from respect_tf.training._samples import advantages, best_others
-
-Arrays = dict[str, npt.NDArray[np.float32]]
 
 _NUM_LARGE = 60  # graphs without labels in a validation
 _LARGE_OPS = (100, 300)
-# One of so many graphs that heads are chosen on is a structured one, of so many ops.
-# benchmarks constants: read by no case that was run.
-_PER_STRUCTURED, _STRUCTURED_OPS = 2, (50, 500)
+_STRUCTURED_OPS = (50, 500)  # of every other graph that heads are chosen on
 # Of their sequences: labels have 0, 1 and 2.
 _LARGE_SEED, _POOL_SEED, _HEAD_SEED = 3, 4, 5
-# benchmarks constants: read by no case that was run.
+# benchmarks constants: half +0.02 % cost; twice -0.03 % cost.
 _GENTLE = 1.0  # gradients are cut off at this norm
-# benchmarks constants: read by no case that was run.
+# benchmarks constants: half -0.03 % cost; twice the same.
 _LAST_RATE = 0.05
 
 
-class Trainer:
-    """A run of training; see `respect_tf.training.train`.
+def train(
+    folder: str | os.PathLike[str],
+    labels: Sequence[Label],
+    validation_labels: Sequence[Label],
+    plan: TrainingPlan | None = None,
+    *,
+    time_limit: float | None = None,
+    callbacks: Sequence[Any] = (),
+    strategy: Any = None,
+    verbose: Verbosity = "auto",
+) -> tuple[Arrays, list[Validation]]:
+    """Train a network, or go on with a run that was stopped.
 
-    Attributes:
-        plan: What to do.
-        network: The network that is trained.
-        validations: So far.
+    Args:
+        folder: For checkpoints and TensorBoard's files; a run that is there is continued.
+        labels: To imitate.
+        validation_labels: To measure by.
+        plan: What to do; `TrainingPlan()` if left out.
+        time_limit: Seconds after which to stop, at the end of an epoch; a later call goes on.
+        callbacks: Objects with the methods of Keras's callbacks `set_model`, `set_params`,
+            `on_train_begin`, `on_epoch_begin`, `on_epoch_end` and `on_train_end`. An epoch is what
+            lies between two validations, and its logs are what these say, as plain floats. The
+            model is the network; `model.stop_training = True` ends training.
+        strategy: One of `tf.distribute`, such as `strategy_of` gives: batches are shared out among
+            its replicas. With several machines, each calls this with the same arguments and a
+            folder that all reach; the first one writes to it. The run is the same as with a single
+            replica, up to the order in which float32 sums are added.
+        verbose: 0 for silence.
+
+    Returns:
+        The weights, as `Weights` takes them, and all validations.
+
+    Raises:
+        ArgumentError: There are no labels, or fewer in a batch than replicas.
+        DependencyError: TF-GNN or tf_keras is not installed.
+        TrainingError: Another worker is lost.
     """
+    if not labels or not validation_labels:
+        raise ArgumentError(
+            "Training needs labels to imitate and others to validate by. Received: "
+            f"{len(labels)} and {len(validation_labels)}."
+        )
+    plan = TrainingPlan() if plan is None else plan
+    trainer = Trainer(Path(folder), labels, validation_labels, plan, verbose, callbacks, strategy)
+    trainer.run(np.inf if time_limit is None else time.monotonic() + time_limit)
+    return trainer.weights, trainer.validations
+
+
+class Trainer:
+    """A run of training: see `train`."""
 
     def __init__(
         self,
@@ -89,7 +127,7 @@ class Trainer:
                 falling = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), _LAST_RATE)
                 optimizers.append(keras.optimizers.Adam(falling, global_clipnorm=_GENTLE))
                 optimizers[-1].build(weights)
-        self._imitate, self._reinforce = _steps(self._replicas, self.network, *optimizers)
+        self._imitate, self._reinforce = training_steps(self._replicas, self.network, *optimizers)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._history = folder / "validations.csv"
         self.validations = read_history(self._history)
@@ -177,7 +215,7 @@ class Trainer:
             examples = [self._example(row) for row in part]
             inputs.append(
                 (
-                    *_network_inputs(examples),
+                    *network_inputs(examples),
                     np.array([example.task.num_ops for example in examples], np.int32),
                     np.array([example.task.num_stages for example in examples], np.int32),
                     np.concatenate([example.stages for example in examples]).astype(np.int32),
@@ -197,7 +235,7 @@ class Trainer:
         inputs = []
         for part in self._replicas.parts(range(len(rows))):
             few = [examples[place] for place in part]
-            seen = _network_inputs(few)
+            seen = network_inputs(few)
             scores = self.network(list(seen)).numpy().astype(np.float64)
             ends = np.cumsum([example.task.num_ops for example in few])[:-1]
             found = [
@@ -214,14 +252,11 @@ class Trainer:
     def _choose_heads(self, deadline: float) -> float:
         """Choose the last layer. Returns the mean cost of the best head."""
         plan = self.plan
-        examples = [
-            example_of(
-                label_task(index, _HEAD_SEED, num_ops=_STRUCTURED_OPS, mix=STRUCTURED)
-                if index % _PER_STRUCTURED == 0
-                else label_task(index, _HEAD_SEED, num_ops=plan.pool_ops, mix=WIDE_MIX)
-            )
-            for index in range(plan.head_graphs)
-        ]
+        kinds = ((_STRUCTURED_OPS, STRUCTURED), (plan.pool_ops, WIDE_MIX))  # by turns
+        examples = []
+        for index in range(plan.head_graphs):
+            num_ops, mix = kinds[index % 2]
+            examples.append(example_of(label_task(index, _HEAD_SEED, num_ops=num_ops, mix=mix)))
         weights = self.weights
         network = Weights(weights, {}).network
         choice = HeadChoice(head_tasks(examples, network), network.heads, plan.seed)
@@ -242,7 +277,7 @@ class Trainer:
         costs = np.array(
             [best_others(task.example, task.inputs @ kernel)[1].min() for task in every]
         )
-        rule = np.array([task.rule_cost for task in every])
+        rule = np.array([task.example.rule_ratio for task in every])
         labelled = len(self._validation)
         found = Validation(
             step=int(self._step),
@@ -266,41 +301,3 @@ class Trainer:
             verbose=self._verbose,
         )
         return logs
-
-
-def _network_inputs(examples: Sequence[Example]) -> tuple[Any, npt.NDArray[np.float32]]:
-    return merged_tensor(examples), np.concatenate([rule_ranks(one) for one in examples])
-
-
-def _steps(
-    replicas: Replicas, network: Any, imitation: Any, reinforce: Any
-) -> tuple[Callable[[Any], Any], ...]:
-    """One step of imitation and one of REINFORCE, as TensorFlow functions."""
-    import tensorflow as tf
-
-    weights = network.trainable_weights
-    graphs = [graph_tensor_spec(), tf.TensorSpec([None, 1])]
-    numbers = [tf.TensorSpec([None], tf.int32)] * 3
-
-    def descend(tape: Any, loss: Any, optimizer: Any) -> None:
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-
-    def imitate(
-        tensor: Any, ranks: Any, num_ops: Any, num_stages: Any, stages: Any, heat: Any, share: Any
-    ) -> Any:
-        with tf.GradientTape() as tape:
-            loss = imitation_loss(network([tensor, ranks]), num_ops, num_stages, stages, heat)
-            loss *= share
-        descend(tape, loss, imitation)
-        return loss
-
-    def improve(tensor: Any, ranks: Any, direction: Any, cost: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = reinforce_loss(network([tensor, ranks]), direction)
-        descend(tape, loss, reinforce)
-        return cost
-
-    return (
-        replicas.together(imitate, [*graphs, *numbers, tf.TensorSpec([]), tf.TensorSpec([])]),
-        replicas.together(improve, [*graphs, tf.TensorSpec([None, None]), tf.TensorSpec([])]),
-    )

@@ -161,7 +161,7 @@ def test_a_graph_without_a_proof_in_time_has_no_label(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
-    from respect_tf.training._examples import example_of, merged_tensor
+    from respect_tf.training._examples import example_of, network_inputs
 
     labels = [solve_fast(index) for index in range(3)]
     path = tmp_path / "labels-0-00000.tfrecord.gz"
@@ -169,7 +169,7 @@ def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
     batch = next(
         iter(read_records([path]).batch(3).map(lambda graphs: graphs.merge_batch_to_components()))
     )
-    expected = merged_tensor([example_of(label) for label in labels])
+    expected, _ = network_inputs([example_of(label) for label in labels])
     ops, same = batch.node_sets["op"], expected.node_sets["op"]
     assert np.array_equal(ops["features"], same["features"])
     assert np.array_equal(ops.sizes, same.sizes)

@@ -22,8 +22,8 @@ from respect_tf.training import (
     random_graph,
 )
 from respect_tf.training._heads import HeadChoice
-from respect_tf.training._labels import solve_task
-from respect_tf.training._samples import advantages, best_others
+from respect_tf.training._label_solver import solve_task
+from respect_tf.training._losses import advantages, best_others
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_head_is_rewarded_for_what_it_adds_to_the_others(examples: list[Exampl
             size=(example.task.num_ops, 6)
         )
         costs, others = best_others(example, scores)
-        rule = example.rule_cost / example.reference
+        rule = example.rule_ratio
         full = np.array(
             [best_others(example, scores[:, [head]])[0][0] for head in range(scores.shape[1])]
         )
@@ -107,7 +107,10 @@ def test_chosen_heads_are_never_worse_than_the_trained_ones(examples: list[Examp
     assert choice.kernel.shape == kernel.shape
     # What is known of the costs is what the rounded heads cost.
     rounded = rounded_weights({"heads": choice.kernel})["heads"].astype(np.float64)
-    again = [min(best_others(t.example, t.inputs @ rounded)[1].min(), t.rule_cost) for t in tasks]
+    again = [
+        min(best_others(example, inputs @ rounded)[1].min(), example.rule_ratio)
+        for example, inputs in tasks
+    ]
     assert np.mean(again) == pytest.approx(choice.mean_cost)
     other = HeadChoice(tasks, kernel, seed=0)
     other.pick(40, verbose=0)

@@ -15,7 +15,7 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._milp import search_window, solve_milp
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.training import random_graph, run_labels
-from respect_tf.training._label_program import run_cvxpy
+from respect_tf.training._label_solver import run_cvxpy
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
@@ -31,7 +31,7 @@ def test_limits_end_the_search_with_a_true_bound() -> None:
     graph = random_graph("wide", 40, 3)
     problem = build_problem(graph, 4, PeakMemory(1.0))
     best = solve_milp(problem, math.inf).chain.cost
-    late = solve_milp(problem, 0.0, run=run_cvxpy)
+    late = solve_milp(problem, 0.0)
     few = search_window(problem, late.chain, None, math.inf, max_nodes=1, run=run_cvxpy)
     assert late.lower_bound <= few.lower_bound <= best <= few.chain.cost <= late.chain.cost
 
