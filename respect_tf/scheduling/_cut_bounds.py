@@ -137,7 +137,7 @@ class CutSearch:
     def _bound(self, network: CutNetwork, *, is_whole: bool = False) -> float:
         """What the stages of a part cost at least, up to the limit."""
         num_stages, limit = network.num_stages, self._limit
-        self._budget.spend_pairs(_PART_WORK * network.num_bounds)
+        self._budget.spend_pairs(_PART_WORK * len(network.bounds))
         if num_stages == 1:
             return min(limit, _stage_bound(network))
         lower, fewest = 0.0, None
@@ -156,7 +156,8 @@ class CutSearch:
             most = _FEW_PLACES if fewest is None else len(fewest[1]) - 1
             if search.is_complete and len(search.whole) <= most:
                 fewest = boundary, search.whole
-        if fewest is None or not network.is_divisible:
+        divides = any(not bound.is_shared and not bound.is_first for bound in network.bounds)
+        if fewest is None or not divides:
             return lower
         boundary, places = fewest
         least = limit

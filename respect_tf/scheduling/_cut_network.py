@@ -44,6 +44,7 @@ class CutNetwork:
 
     Attributes:
         problem: The problem.
+        bounds: The sums of its objective, of a part but those over all stages.
         num_stages: Number of stages of the part.
         before: Items of earlier parts. bool [num_items].
         after: Items of later parts.
@@ -61,19 +62,17 @@ class CutNetwork:
         self.problem, self.needs = problem, needs
         self.before: Bools
         self.after: Bools
-        whole = nothing, nothing, problem.num_stages
-        is_whole = part is None
-        self.before, self.after, self.num_stages = whole if part is None else part
-        self._bounds = [bound for bound in bounds if is_whole or not bound.is_shared]
-        self._waits = self._tensors()
+        self.before, self.after, self.num_stages = part or (nothing, nothing, problem.num_stages)
+        self.bounds = [bound for bound in bounds if part is None or not bound.is_shared]
+        self._find_tensors()
         self._lay_out()
 
     def part(self, before: Bools, after: Bools, num_stages: int) -> CutNetwork:
         """The network of some of the stages: what is before and after them is known."""
-        return CutNetwork(self.problem, self._bounds, self.needs, (before, after, num_stages))
+        return CutNetwork(self.problem, self.bounds, self.needs, (before, after, num_stages))
 
-    def _tensors(self) -> _Waits:
-        """The tensors that wait at some boundary of the part."""
+    def _find_tensors(self) -> None:
+        """The tensors that wait at some boundary of the part, and what each adds to each bound."""
         graph, item_of = self.problem.graph, self.problem.item_of
         maker = np.where(graph.producer >= 0, item_of[graph.producer], -1)  # [num_tensors]
         is_source = maker >= 0
@@ -86,78 +85,67 @@ class CutNetwork:
         is_made = ~is_given & ~self.after[maker]
         outside = is_source[tensors] & (maker[tensors] != reader)
         outside &= ~self.before[reader] & ~self.after[reader]
-        counts = np.logical_and.reduce([bound.counts for bound in self._bounds])
+        counts = np.logical_and.reduce([bound.counts for bound in self.bounds])
         every = _rows(tensors, reader, outside)
-        counted = every if counts.all() else _rows(tensors, reader, outside & counts)
-        waits = [(every, True, counts.all()), (counted, False, True)][: 1 if counts.all() else 2]
+        waits = [(every, True, counts.all())]
+        if not counts.all():
+            waits.append((_rows(tensors, reader, outside & counts), False, True))
         found = np.concatenate([row[0] for row, _, _ in waits])
         ends = np.concatenate([np.diff(row[2]) for row, _, _ in waits])
         part = ~self.before & ~self.after
         made = np.flatnonzero(is_made & leaves)
-        items = []
-        for bound in self._bounds:
-            values = np.bincount(item_of, bound.ops, len(part)) * part
-            values += np.bincount(maker[made], bound.leave[made], len(part))
-            items.append(on_grid("bounds", values, 4))
+        items = [
+            np.bincount(item_of, bound.ops, len(part)) * part
+            + np.bincount(maker[made], bound.leave[made], len(part))
+            for bound in self.bounds
+        ]
         repeats = self.num_stages + 1
         leaving = np.concatenate([np.full(len(row[0]), flag) for row, flag, _ in waits])
         entering = np.concatenate([np.full(len(row[0]), flag) for row, _, flag in waits])
         leaving = leaving & is_made[found] & ~leaves[found]
-        rows = [
-            [on_grid("bounds", which * amounts[found], repeats) for amounts in every_bound]
-            for which, every_bound in (
-                (leaving, [bound.leave for bound in self._bounds]),
-                (entering, [bound.enter for bound in self._bounds]),
-            )
-        ]
-        return _Waits(
-            items=np.array(items),
-            makers=np.where(is_made[found], maker[found], -1),
-            leave=np.array(rows[0]),
-            enter=np.array(rows[1]),
-            readers=np.concatenate([row[1] for row, _, _ in waits]),
-            offsets=np.append(0, np.cumsum(ends)),
-            inputs=np.flatnonzero(~is_made[found] & entering),
-        )
+        leave = [leaving * bound.leave[found] for bound in self.bounds]
+        enter = [entering * bound.enter[found] for bound in self.bounds]
+        # What each item adds to each bound, 0 for those of other parts. [num_bounds, num_items].
+        self._items: Floats = np.array([on_grid("bounds", row, 4) for row in items])
+        # The item that makes each tensor, -1 for inputs of the part. [num_waits].
+        self._makers: Ints = np.where(is_made[found], maker[found], -1)
+        # What each adds if it is made before a boundary and read after it. [num_bounds, num_waits].
+        self._leave: Floats = np.array([on_grid("bounds", row, repeats) for row in leave])
+        # The same of the sum after the boundary.
+        self._enter: Floats = np.array([on_grid("bounds", row, repeats) for row in enter])
+        # Items that read each tensor, one after the other, and where those of each begin.
+        self._readers: Ints = np.concatenate([row[1] for row, _, _ in waits])
+        self._offsets: Ints = np.append(0, np.cumsum(ends))
+        # Which of the tensors are inputs that count where they enter.
+        self._inputs: Ints = np.flatnonzero(~is_made[found] & entering)
 
     def _lay_out(self) -> None:
         """Nodes: items, both ends, tensors that wait, inputs that are read before the boundary."""
-        problem, waits = self.problem, self._waits
-        num_items, num_waits, inputs = problem.num_items, len(waits.makers), waits.inputs
+        problem, inputs = self.problem, self._inputs
+        num_items, num_waits = problem.num_items, len(self._makers)
         start, end = np.int64(num_items), np.int64(num_items + 1)
         each = np.arange(num_items)
         wait = num_items + 2 + np.arange(num_waits)
         read = num_items + 2 + num_waits + np.arange(len(inputs))
-        self._num_nodes = num_items + 2 + num_waits + len(inputs)
-        row_of = np.repeat(np.arange(num_waits), np.diff(waits.offsets))
+        row_of = np.repeat(np.arange(num_waits), np.diff(self._offsets))
         from_inputs = np.isin(row_of, inputs)
         place = np.searchsorted(inputs, row_of[from_inputs])
         arcs = [
             (each, np.full(num_items, end)),  # before the boundary
             (np.full(num_items, start), each),  # after it
-            (np.where(waits.makers >= 0, waits.makers, start), wait),  # waits at it
+            (np.where(self._makers >= 0, self._makers, start), wait),  # waits at it
             (read, np.full(len(inputs), end)),  # an input that is read before it
-            (wait[row_of], waits.readers),
-            (waits.readers[from_inputs], read[place]),
+            (wait[row_of], self._readers),
+            (self._readers[from_inputs], read[place]),
             (problem.edges[:, 1], problem.edges[:, 0]),
         ]
         tails = np.concatenate([tail for tail, _ in arcs])
         heads = np.concatenate([head for _, head in arcs])
-        self._network = Network(self._num_nodes, tails, heads)
+        self._network = Network(num_items + 2 + num_waits + len(inputs), tails, heads)
         ends = np.cumsum([len(tail) for tail, _ in arcs])[:-1]
         self._at = np.split(self._network.places, ends)
         self._fixed = np.zeros(self._network.num_places)
         self._fixed[np.concatenate(self._at[4:])] = np.inf
-
-    @property
-    def is_divisible(self) -> bool:
-        """Whether anything bounds what some of the stages cost."""
-        return any(not bound.is_shared and not bound.is_first for bound in self._bounds)
-
-    @property
-    def num_bounds(self) -> int:
-        """Number of sums."""
-        return len(self._bounds)
 
     @property
     def size(self) -> int:
@@ -168,7 +156,7 @@ class CutNetwork:
         """The sums that no schedule's cost is below whose boundary after so many stages it is."""
         found = []
         rest = max(1, self.num_stages - boundary)
-        for index, bound in enumerate(self._bounds):
+        for index, bound in enumerate(self.bounds):
             if bound.is_shared:
                 found.append(Side(index, 1.0, 1.0))
             elif bound.is_first:
@@ -180,28 +168,23 @@ class CutNetwork:
         return found
 
     def _rest(self, side: Side) -> float:
-        bound = self._bounds[side.bound]
+        bound = self.bounds[side.bound]
         return bound.rest * (self.num_stages if bound.is_shared else 1)
 
     def values(self, sides: Sequence[Side], before: Bools) -> Floats:
         """All of the sums. [num_sides]."""
-        waits = self._waits
-        read_before = np.zeros(len(waits.makers), bool)
+        read_before = np.zeros(len(self._makers), bool)
         waiting = read_before.copy()
-        if len(waits.makers):
-            reads = before[waits.readers]
-            made = (waits.makers < 0) | before[waits.makers]
-            waiting = made & np.logical_or.reduceat(~reads, waits.offsets[:-1])
-            read_before = np.logical_or.reduceat(reads, waits.offsets[:-1])
-        read = np.zeros(len(waits.makers))
-        read[waits.inputs] = read_before[waits.inputs]
+        if len(self._makers):
+            reads = before[self._readers]
+            made = (self._makers < 0) | before[self._makers]
+            waiting = made & np.logical_or.reduceat(~reads, self._offsets[:-1])
+            read_before = np.logical_or.reduceat(reads, self._offsets[:-1])
+        read = np.zeros(len(self._makers))
+        read[self._inputs] = read_before[self._inputs]
         # All amounts are on grids: the products are exact.
-        sums_before = waits.items @ before.astype(np.float64) + waits.leave @ waiting.astype(
-            np.float64
-        )
-        sums_before += waits.enter @ read
-        sums_after = waits.items @ (~before).astype(np.float64)
-        sums_after += waits.enter @ waiting.astype(np.float64)
+        sums_before = self._items @ before + self._leave @ waiting + self._enter @ read
+        sums_after = self._items @ ~before + self._enter @ waiting
         return np.array(
             [
                 side.before * sums_before[side.bound]
@@ -225,16 +208,16 @@ class CutNetwork:
         Returns:
             A bound of the mean, and the items before the boundary, [num_items].
         """
-        num_items, waits = self.problem.num_items, self._waits
+        num_items = self.problem.num_items
         data = self._fixed.copy()
         constant = 0.0
         for side, share in parts:
             before, after = share * side.before, share * side.after
             index = side.bound
-            data[self._at[0]] += before * waits.items[index]
-            data[self._at[1]] += after * waits.items[index]
-            data[self._at[2]] += before * waits.leave[index] + after * waits.enter[index]
-            data[self._at[3]] += before * waits.enter[index, waits.inputs]
+            data[self._at[0]] += before * self._items[index]
+            data[self._at[1]] += after * self._items[index]
+            data[self._at[2]] += before * self._leave[index] + after * self._enter[index]
+            data[self._at[3]] += before * self._enter[index, self._inputs]
             constant += share * self._rest(side)
         unit = limit * max(1.0, self.num_stages / _FEW_STAGES) / _UNITS
         capacities = np.minimum(data / unit, _ENDLESS).astype(np.int32)
@@ -242,30 +225,6 @@ class CutNetwork:
         capacities[self._at[0][never]] = _ENDLESS
         flow, before_it = self._network.least_cut(capacities, num_items, num_items + 1)
         return constant + unit * flow, before_it[:num_items]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Waits:
-    """What items and tensors of a part add to each bound.
-
-    Attributes:
-        items: [num_bounds, num_items], 0 for those of other parts.
-        makers: int64 [num_waits], the item that makes each tensor, -1 for inputs of the part.
-        leave: [num_bounds, num_waits], what each adds if it is made before a boundary and read
-            after it.
-        enter: What it adds to the sum after the boundary, likewise.
-        readers: Items that read each tensor, one after the other, int64 [num_reads].
-        offsets: Where those of each begin, int64 [num_waits + 1].
-        inputs: Which of the tensors are inputs that count where they enter, int64 [num_inputs].
-    """
-
-    items: Floats
-    makers: Ints
-    leave: Floats
-    enter: Floats
-    readers: Ints
-    offsets: Ints
-    inputs: Ints
 
 
 def _rows(tensors: Ints, items: Ints, which: Bools) -> tuple[Ints, Ints, Ints]:

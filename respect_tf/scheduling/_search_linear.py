@@ -60,9 +60,9 @@ class LinearSearch:
         self._num_moves = budget * problem.num_items
         self._is_limited = math.isfinite(deadline)
         self._rounds = Rounds(problem, seed)
-        self._seed = seed
-        self._ideals: IdealSearch | None = None
-        self._bands: Bands | None = None
+        can_be_searched = problem.num_items <= _MOST_PROVED
+        self._ideals = IdealSearch(problem) if can_be_searched else None
+        self._bands = None if self._ideals is None else Bands(self._rounds, self._ideals, seed)
 
     def run(self, orders: Iterator[Ints], start: Answer | None = None) -> Answer:
         """Search from the best cuts of some orders on, or from what is known."""
@@ -116,32 +116,23 @@ class LinearSearch:
 
     def _search_bands(self, num_moves: int, deadline: float) -> None:
         """Search neighbourhoods for about as long as so many moves took."""
-        ideals = self._complete()
-        if ideals is not None:
-            self._bands = self._bands or Bands(self._rounds, ideals, self._seed)
+        if self._bands is not None:
             self._bands.run(_BAND_WORK_PER_MOVE * num_moves, deadline)
-
-    def _complete(self) -> IdealSearch | None:
-        """The complete search, `None` where it takes too long to begin with."""
-        if self._ideals is None and self._problem.num_items <= _MOST_PROVED:
-            self._ideals = IdealSearch(self._problem)
-        return self._ideals
 
     def _prove(self, work: float) -> None:
         """Complete search, as far as some work goes."""
         rounds = self._rounds
-        if not rounds.found or rounds.is_solved or work <= 0 or self._num_moves == 0:
+        if self._ideals is None or not rounds.found or rounds.is_solved or self._num_moves == 0:
             return
-        ideals = self._complete()
-        if ideals is not None:
-            chain, rounds.bound = ideals.raise_bound(rounds.best, rounds.bound, self._part(work))
-            rounds.add(chain)
+        part = self._part(work)
+        chain, rounds.bound = self._ideals.raise_bound(rounds.best, rounds.bound, part)
+        rounds.add(chain)
 
     def _settle(self) -> None:
         """Of the schedules of least cost, take the one of fewest crossing bytes."""
-        rounds, ideals = self._rounds, self._complete() if self._rounds.is_solved else None
-        if ideals is None or self._problem.combine == "sum" or self._num_moves == 0:
+        rounds, is_sum = self._rounds, self._problem.combine == "sum"
+        if self._ideals is None or not rounds.is_solved or is_sum or self._num_moves == 0:
             return
         with contextlib.suppress(BudgetExceededError):
             part = self._part(_SETTLING_WORK)
-            rounds.add(ideals.best_within(rounds.best.cost, part, math.inf))
+            rounds.add(self._ideals.best_within(rounds.best.cost, part, math.inf))
