@@ -24,15 +24,15 @@ _MOST_CAPACITY = 1 << 30
 
 
 def item_bound(problem: Problem, low: float) -> float:
-    """What no schedule costs less than, for costs that are sums and of which the largest counts.
+    """What no schedule costs less than, for linear costs of which the largest counts.
 
-    Args:
-        problem: The problem; its linear cost is exact.
-        low: A lower bound: what does not raise it is not looked for.
+    What does not raise a lower bound is not looked for.
     """
     if problem.num_items > MOST_CLOSED or problem.combine != "max":
         return low
-    alone = _costs_alone(problem)
+    # What each item costs as a stage of its own.
+    apart = dataclasses.replace(problem, num_stages=problem.num_items)
+    alone: Floats = problem.cost(*stage_sums(apart, np.arange(problem.num_items)))
     sets: _Sets | None = None
     for item in np.argsort(-alone, kind="stable")[:_MOST_SETS].tolist():
         if alone[item] <= low:
@@ -42,19 +42,10 @@ def item_bound(problem: Problem, low: float) -> float:
     return low
 
 
-def _costs_alone(problem: Problem) -> Floats:
-    """What each item costs as a stage of its own. [num_items]."""
-    apart = dataclasses.replace(problem, num_stages=problem.num_items)
-    costs: Floats = problem.cost(*stage_sums(apart, np.arange(problem.num_items)))
-    return costs
-
-
 class _Sets:
     """A network of items, both ends, and two nodes for each tensor: some item reads it, all do.
 
-    Args:
-        problem: The problem.
-        limit: What no set that matters costs more than.
+    No set that matters costs more than the limit.
     """
 
     def __init__(self, problem: Problem, limit: float) -> None:

@@ -53,7 +53,6 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
         proposal.orders,
         budget=_NUM_MOVES // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
-        structural=True,
         seed=seed,
     )
     if proposal.chain is None:

@@ -74,7 +74,6 @@ def search(
     constraints: Constraints | None = None,
     budget: int = DEFAULT_BUDGET,
     time_limit: float | None = None,
-    structural: bool = True,
     seed: int = 0,
 ) -> Schedule:
     """Search for a schedule around orders of the ops.
@@ -88,13 +87,13 @@ def search(
     Args:
         graph: The graph.
         num_stages: Number of stages.
-        orders: Topological orders of the ops to begin with, int [num_ops] each.
+        orders: Topological orders of the ops to begin with, int [num_ops] each, and then with
+            structural ones.
         objective: `"memory"` or an `Objective`.
         constraints: What the schedule has to keep.
         budget: Moves per op, and other work in proportion. Ignored where there is a time limit.
         time_limit: Seconds after which the best schedule so far is returned. Without one, the same
             seed gives the same schedule.
-        structural: Whether to begin with structural orders, too.
         seed: 0 or more.
 
     Returns:
@@ -114,7 +113,6 @@ def search(
         [problem.item_order(order) for order in orders],
         budget=checked_count("budget", budget, 0),
         deadline=deadline,
-        structural=structural,
         seed=checked_count("seed", seed, 0),
     )
     return checked_schedule(problem, prepared.bounded(answer, problem), "search", started)
@@ -127,7 +125,6 @@ def search_problem(
     start: Answer | None = None,
     budget: int = DEFAULT_BUDGET,
     deadline: float = math.inf,
-    structural: bool = True,
     seed: int = 0,
 ) -> Answer:
     """What `search` does, for items. Orders are topological ones, int64 [num_items] each.
@@ -141,11 +138,11 @@ def search_problem(
         return start
     if problem.has_one_order:
         found = only_order(problem, deadline)
-        low = max(found.lower_bound, 0.0 if start is None else start.lower_bound)
-        best = found.chain if start is None else best_known(start.chain, found.chain)
-        return Answer(best or found.chain, low)
-    has_none = start is None and not len(orders)
-    every = _orders(problem, orders, has_none or (structural and start is None))
+        if start is None:
+            return found
+        best = min(start.chain, found.chain, key=quality)
+        return Answer(best, max(found.lower_bound, start.lower_bound))
+    every = _orders(problem, orders, structural=start is None)
     if problem.linear.exact and has_loops():
         answer = LinearSearch(problem, budget, deadline, seed).run(every, start)
         is_near = answer.lower_bound >= _FAR * answer.chain.cost
@@ -153,9 +150,8 @@ def search_problem(
             return answer
         return _after_cuts(problem, answer, budget, deadline)
     is_for_cuts = isinstance(problem.objective, DeviceObjective)
-    if is_large(problem) and is_for_cuts:
-        return _cut_along(problem, start, every, deadline)
-    if start is None and (budget > 0 or math.isfinite(deadline)):
+    is_along = is_large(problem) and is_for_cuts
+    if start is None and not is_along and (budget > 0 or math.isfinite(deadline)):
         proved = prove_quickly(problem, _part_of(deadline))
         if proved is not None:
             return proved
@@ -166,7 +162,7 @@ def search_problem(
             start = _after_cuts(problem, start, budget, _part_of(deadline))
             if start.lower_bound >= _CLOSE * start.chain.cost:
                 return start
-    return _search_true_costs(problem, list(every), start, budget, deadline, seed)
+    return _search_true_costs(problem, every, start, budget, deadline, seed)
 
 
 def _after_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) -> Answer:
@@ -177,20 +173,7 @@ def _after_cuts(problem: Problem, answer: Answer, budget: int, deadline: float) 
     return improve_by_cuts(problem, answer, Budget(deadline, work))
 
 
-def _cut_along(
-    problem: Problem, start: Answer | None, orders: Iterator[Ints], deadline: float
-) -> Answer:
-    """For graphs too large for anything else: the best cut of the first order, and a bound."""
-    found = [] if start is None else [start.chain]
-    for order in itertools.islice(orders, 1):
-        chain = slice_below(problem, order, deadline=deadline)
-        found += [] if chain is None else [chain]
-    best = best_known(*found) or first_schedule(problem, deadline).chain
-    low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
-    return Answer(best, min(best.cost, max(low, raised_bound(problem, best.cost))))
-
-
-def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterator[Ints]:
+def _orders(problem: Problem, given: Sequence[Ints], *, structural: bool) -> Iterator[Ints]:
     """The orders to begin with, made when they are asked for: large graphs take their time."""
     yield from given
     if structural:
@@ -200,7 +183,7 @@ def _orders(problem: Problem, given: Sequence[Ints], structural: bool) -> Iterat
 
 def _search_true_costs(
     problem: Problem,
-    orders: Sequence[Ints],
+    orders: Iterator[Ints],
     start: Answer | None,
     budget: int,
     deadline: float,
@@ -208,24 +191,39 @@ def _search_true_costs(
 ) -> Answer:
     """For objectives that are no sum: moves lower the linear bound, the rest asks the objective."""
     found = [] if start is None else [start.chain]
-    moved_to = _by_moves(problem, orders, start, budget, deadline, seed)
-    by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
-    found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
-    most = None if problem.objective.is_batched else _MOST_ASKED
-    for order in (*by_stage[:most], *orders[:most]):
+    is_along = isinstance(problem.objective, DeviceObjective) and is_large(problem)
+    tried = list(itertools.islice(orders, 1) if is_along else orders)
+    if has_loops() and not is_along:
+        linear = dataclasses.replace(problem.linear, exact=True)
+        rounds = Rounds(dataclasses.replace(problem, linear=linear), seed)
+        if start is not None:
+            rounds.add(answer_of(rounds.problem, start.chain.stages).chain)
+        until = _part_of(deadline)
+        rounds.add_orders(tried, until)
+        rounds.run(budget * problem.num_items // 4, until)
+        moved_to = [chain.stages for chain in rounds.found]
+        found += [answer_of(problem, stages).chain for stages in moved_to[:1]]
+        most = None if problem.objective.is_batched else _MOST_ASKED
+        by_stage = [np.lexsort((np.arange(problem.num_items), stages)) for stages in moved_to]
+        tried = [*by_stage[:most], *tried[:most]]
+    for order in tried:
         if found and time.perf_counter() > deadline:
             break
         limit = min((one.cost for one in found), default=math.inf)
         chain = slice_below(problem, order, limit, deadline)
         found += [] if chain is None else [chain]
-    work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget, _MAX_CELLS)
-    best = _descended(problem, best_known(*found) or first_schedule(problem, deadline).chain, work)
+    best = best_known(*found) or first_schedule(problem, deadline).chain
     low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
+    if is_along:
+        low = max(low, raised_bound(problem, best.cost))
+    else:
+        best = _descended(problem, best, budget, deadline)
     return Answer(best, min(low, best.cost))
 
 
-def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
+def _descended(problem: Problem, best: Chain, budget: int, deadline: float) -> Chain:
     """The best schedule that is found near one, and near that, and so on."""
+    work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget, _MAX_CELLS)
     while problem.num_items <= MOST_CLOSED:
         near = neighbours(problem, best.stages, best.cost, work)
         if near is None:
@@ -235,27 +233,6 @@ def _descended(problem: Problem, best: Chain, work: Budget) -> Chain:
         if best is before or (is_little and problem.num_items > _FEW_ITEMS):
             break
     return best
-
-
-def _by_moves(
-    problem: Problem,
-    orders: Sequence[Ints],
-    start: Answer | None,
-    budget: int,
-    deadline: float,
-    seed: int,
-) -> list[Ints]:
-    """Schedules that are good by the linear bound. int64 [num_items] each."""
-    if not has_loops():
-        return []
-    linear = dataclasses.replace(problem.linear, exact=True)
-    rounds = Rounds(dataclasses.replace(problem, linear=linear), seed)
-    if start is not None:
-        rounds.add(answer_of(rounds.problem, start.chain.stages).chain)
-    until = _part_of(deadline)
-    rounds.add_orders(orders, until)
-    rounds.run(budget * problem.num_items // 4, until)
-    return rounds.schedules()
 
 
 def _part_of(deadline: float) -> float:

@@ -74,10 +74,6 @@ class Rounds:
         """Whether the best schedule is proved to be the best of all."""
         return self.best.cost <= self.bound
 
-    def schedules(self) -> list[Ints]:
-        """Stages of the schedules found, and of the cuts of orders. Each int64 [num_items]."""
-        return [chain.stages for chain in (*self.found, *self._starts[:4])]
-
     def add(self, chain: Chain | None) -> None:
         """Take note of a schedule."""
         if chain is None or any(np.array_equal(chain.stages, one.stages) for one in self.found):
