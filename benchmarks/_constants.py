@@ -46,7 +46,12 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "scheduling._pair_values._PLACES",
         "scheduling._slicing._MAX_BISECTIONS",
     ),
-    "guards of memory": ("scheduling._least_cut.MOST_CLOSED",),
+    "guards of memory": (
+        "scheduling._least_cut.MOST_CLOSED",
+        "scheduling._pair_search.MAX_NODES",
+        "scheduling._proof._MAX_CELLS",
+        "scheduling._stage_batch._LARGEST",
+    ),
     "what others say: HiGHS, file formats, the device model, the public API": (
         "planning._plan._MOST_DEVICES",
         "policy._propose.MOST_ORDERS",
@@ -91,7 +96,6 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
 _OTHERS: dict[str, tuple[Any, Any]] = {
     "policy._refine._MOVES_BELOW": (-1.5, -0.5),
     "scheduling._pace._NEAR": (1.25, 2.0),
-    "scheduling._exact._LEAST_TIME": (0.75, 3.0),
     "scheduling._schedulers._WINDOWS": ((1, None), (2, 4, None)),
     "scheduling._search_bands._DEPTHS": ((1, 2, 3), (2, 4, 6, 8, 12, 16)),
     "scheduling._search_bands._REACHES": ((0, 1, 10**6), (0, 2, 4, 10**6)),

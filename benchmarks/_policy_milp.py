@@ -28,8 +28,9 @@ from benchmarks._policy_suite import (
 )
 from benchmarks._tables import RESULTS
 from respect_tf import schedule
+from respect_tf.graph import ORDERS
 from respect_tf.scheduling import Schedule, check_schedule
-from respect_tf.scheduling._orders import ORDER_NAMES, orders_by_name
+from respect_tf.scheduling._orders import orders_by_name
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 
@@ -139,7 +140,7 @@ def _compare(instance: Instance) -> Row:
 
 
 def _structured_summary(rows: Sequence[Row], about: Row) -> Row:
-    orders = {name: _geometric([row["orders"][name] for row in rows]) for name in ORDER_NAMES}
+    orders = {name: _geometric([row["orders"][name] for row in rows]) for name in ORDERS}
     greedy = _geometric([row["greedy"] for row in rows])
     best = min(orders, key=orders.__getitem__)
     summary = {

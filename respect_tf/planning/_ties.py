@@ -85,7 +85,7 @@ def _path(chains: PairChains, values: PairValues, num_stages: int, limit: float)
     some = PairChains(chains.num_nodes, np.zeros(0, np.int64), np.zeros(0, np.int64), [])
     some.stages = chains.stages[:num_stages]
     some.rows, some.columns = chains.rows[:num_stages], chains.columns[:num_stages]
-    some.keep([part <= limit for part in some.completions(values.loads, np.add)])
+    some = some.only([part <= limit for part in some.completions(values.loads, np.add)])
     lightest = some.lightest_path(values.loads)
     with contextlib.suppress(BudgetExceededError):
         return best_pairs(some, values, limit, 1, Budget())

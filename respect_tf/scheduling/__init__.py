@@ -16,7 +16,7 @@ from respect_tf.scheduling._objective import (
     PeakMemory,
     stage_costs,
 )
-from respect_tf.scheduling._order_cuts import OrderCuts
+from respect_tf.scheduling._orders import OrderCuts
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._search import search
 from respect_tf.scheduling._solve import ScheduleRequest, schedule

@@ -17,12 +17,11 @@ from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, quality
 from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._cut_search import BoundarySearch
+from respect_tf.scheduling._ideals import IdealNodes, closure_of
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._linear_bound import LOOSER, LinearBound, undominated
 from respect_tf.scheduling._pair_search import search_pairs
-from respect_tf.scheduling._pairs import IdealNodes
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._stage_ranges import closure_of
 
 # Flows for each boundary of a part, at first and in a second round: with 24, NASNetMobile in 2 to 6
 # stages is cut as well as can be, with 72 that is proved.

@@ -6,11 +6,10 @@ import math
 import time
 
 from respect_tf.scheduling._answers import Answer
-from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._milp import improve_by_program, open_variables
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proof import MAX_NODES, MAX_OPEN, prove
-from respect_tf.scheduling._schedulers import solve_policy
+from respect_tf.scheduling._schedulers import has_time, solve_policy
 from respect_tf.scheduling._search import search_problem
 
 # Shares of the time left for the search, then for the proof, and then for an integer program.
@@ -19,14 +18,6 @@ from respect_tf.scheduling._search import search_problem
 #   gap; twice +2.53 % gap.
 _SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
 
-# Less than this is not worth building a program and loading HiGHS, in seconds.
-# benchmarks constants: with a time limit, half and twice the same.
-_LEAST_TIME = 1.5
-
-# Closures of larger graphs take too long to see how large a program would be.
-# benchmarks constants: read by no case that was run.
-_MAX_ITEMS = 2000
-
 
 def solve_exact(problem: Problem, deadline: float) -> Answer:
     """The optimum and, where time and work last, the proof of it.
@@ -34,18 +25,17 @@ def solve_exact(problem: Problem, deadline: float) -> Answer:
     It begins with what `"policy"` does, and is never worse. What that leaves open is searched
     completely, and at last by an integer program. Without a deadline, it gives up after a fixed
     amount of work.
-
-    Raises:
-        ScheduleError: No schedule keeps the constraints; or none was found, as the message says.
     """
     answer = solve_policy(problem, _part(deadline, _SEARCH_SHARE), 0)
     if not _is_open(answer) or time.perf_counter() > deadline:
         return answer
     answer = prove(problem, answer, _part(deadline, _PROOF_SHARE))
-    if _is_open(answer) and _is_for_program(problem, answer.chain, deadline):
-        max_nodes = MAX_NODES if deadline == math.inf else None
-        until = _part(deadline, _PROGRAM_SHARE)
-        answer = improve_by_program(problem, answer, None, until, max_nodes)
+    until = _part(deadline, _PROGRAM_SHARE)
+    # The linear bound of another cost is too weak to prove anything by.
+    if _is_open(answer) and problem.linear.exact and has_time(problem, until):
+        most, max_nodes = (MAX_OPEN, MAX_NODES) if deadline == math.inf else (2 * MAX_OPEN, None)
+        if open_variables(problem, answer.chain) <= most:
+            answer = improve_by_program(problem, answer, None, until, max_nodes)
     if _is_open(answer) and time.perf_counter() < deadline < math.inf:
         answer = search_problem(problem, start=answer, deadline=deadline, seed=1)
     return answer
@@ -59,13 +49,3 @@ def _part(deadline: float, share: float) -> float:
     """The end of a part of the time left."""
     now = time.perf_counter()
     return now + share * (deadline - now) if math.isfinite(deadline) else deadline
-
-
-def _is_for_program(problem: Problem, known: Chain, deadline: float) -> bool:
-    """Whether an integer program may do some good in the time left."""
-    # The linear bound of another cost is too weak to prove anything by.
-    if not problem.linear.exact or problem.num_items > _MAX_ITEMS:
-        return False
-    if deadline - time.perf_counter() < _LEAST_TIME / _PROGRAM_SHARE:
-        return False
-    return open_variables(problem, known) <= (MAX_OPEN if deadline == math.inf else 2 * MAX_OPEN)

@@ -16,16 +16,11 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._pace import FIRST_STEP, Pace, part_of
 from respect_tf.scheduling._problem import Problem
 
-# Work that may be spent on fewer crossing bytes at the same cost.
-# benchmarks constants: half and twice the same.
-_TIES_WORK = 200_000
-
 
 class IdealSearch:
     """The schedules of a problem whose linear cost is exact that keep a cost limit.
 
-    Attributes:
-        can_prune: Whether candidates that others hold can be left out, which spares most work.
+    `can_prune` says that candidates that others hold can be left out, which spares most work.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -47,9 +42,8 @@ class IdealSearch:
     def raise_bound(self, known: Chain, low: float, budget: Budget) -> tuple[Chain, float]:
         """Search all schedules below limits that rise from a lower bound to a known cost.
 
-        Returns:
-            The known schedule or a better one, and the best lower bound proved; they are equal
-            where the search was complete.
+        Gives the known schedule or a better one, and the best lower bound proved; they are equal
+        where the search was complete.
         """
         pace = self._pace or Pace(FIRST_STEP * (known.cost - low))
         limit = self._next_limit(low + pace.step, low, known) if self._pace else low
@@ -58,7 +52,7 @@ class IdealSearch:
                 part, is_last = part_of(budget, pace) if limit > low else (budget, True)
                 before = part.spent
                 try:
-                    found = self._search(limit, part, prune=self.can_prune, settling=_TIES_WORK)
+                    found = self.best_within(limit, part, prune=self.can_prune)
                 except BudgetExceededError:
                     pace = pace.shorter(limit - low) if limit > low else pace
                     if is_last or pace.is_over(known.cost):
@@ -100,22 +94,18 @@ class IdealSearch:
         if limit >= known.cost:  # nothing costs less than nothing
             return None
         with contextlib.suppress(BudgetExceededError):
-            return self._search(limit, budget, prune=self.can_prune)
+            return self.best_within(limit, budget, 0, prune=self.can_prune)
         return None
 
-    def best_within(self, limit: float, budget: Budget, ties: float = _TIES_WORK) -> Chain | None:
+    def best_within(
+        self, limit: float, budget: Budget, ties: float = 0, *, prune: bool = False
+    ) -> Chain | None:
         """The cheapest of all schedules that keep a cost limit; `None` if there is none.
 
         Of several, it is one of fewest crossing bytes, where that takes no more than some work.
+        Where candidates that others hold are left out, it is any that keeps the limit.
         """
-        return self._search(limit, budget, settling=ties)
-
-    def _search(
-        self, limit: float, budget: Budget, *, prune: bool = False, settling: float = 0
-    ) -> Chain | None:
-        found = search_ideals(
-            self.problem, self._ranges, limit, budget, prune=prune, settling=settling
-        )
+        found = search_ideals(self.problem, self._ranges, limit, budget, prune=prune, settling=ties)
         if found is None:
             return None
         stages, cost = found

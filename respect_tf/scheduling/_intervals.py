@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import numpy as np
 
+from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Floats, Problem
+from respect_tf.scheduling._problem import Bools, Floats, Problem
+from respect_tf.scheduling._stage_batch import Nodes, Pairs
+
+_ALL = slice(None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,13 +26,10 @@ class Intervals:
     its last reader. Each of these is a rectangle in the plane of (start, stop), and the bytes that
     cross are the sum of the rectangles over a point. Their number is linear in the graph's size.
 
-    Attributes:
-        problem: The problem.
-        order: int64 [num_items], a topological order.
     """
 
     problem: Problem
-    order: Ints
+    order: Ints  # topological, int64 [num_items]
 
     @functools.cached_property
     def position(self) -> Ints:
@@ -42,11 +44,6 @@ class Intervals:
         return _sums(self.problem.op_costs[self.order])
 
     @functools.cached_property
-    def output_sums(self) -> Floats:
-        """Bytes of the model's outputs among the first items. [num_items + 1]."""
-        return _sums(self.problem.output_bytes[self.order])
-
-    @functools.cached_property
     def weight_sums(self) -> Floats:
         """Weights of the first items: what they add to any stage's cost. [num_items + 1]."""
         return _sums(self.problem.weights[self.order])
@@ -58,6 +55,13 @@ class Intervals:
         if restrictions is None:
             return np.zeros(len(self.order) + 1)
         return _sums(restrictions.item_bytes[self.order])
+
+    @functools.cached_property
+    def waiting(self) -> Floats:
+        """Bytes that wait at each position. [num_items + 1]."""
+        places = np.arange(len(self.order) + 1)
+        _, leaving, _ = self.moved(places[:1], places)
+        return leaving.ravel()
 
     @functools.cached_property
     def first_stops(self) -> Ints:
@@ -93,10 +97,8 @@ class Intervals:
     def rectangles(self) -> tuple[Ints, Floats, int]:
         """Bytes that cross, apart from the model's outputs.
 
-        Returns:
-            int64 [4, num_rectangles]: first and last start, first and last stop; bytes
-            [num_rectangles]; and how many of the first ones are of tensors that enter, the others
-            being of tensors that leave.
+        First and last start, first and last stop, [4, num_rectangles]; bytes, [num_rectangles]; and
+        how many of the first ones are of tensors that enter: the others leave.
         """
         problem = self.problem
         num_items = len(self.order)
@@ -117,30 +119,22 @@ class Intervals:
         return corners, sizes, len(places)
 
     @functools.cached_property
-    def _leaving_weights(self) -> tuple[Ints, Floats, Floats]:
-        """Rectangles of tensors that leave, what each weighs, and the sums of outputs."""
-        corners, _, num_entering = self.rectangles
-        weights = self.problem.tensor_weights[self.problem.tensor_leaves]
-        return corners[:, num_entering:], weights, _sums(self.problem.output_weights[self.order])
+    def _output_sums(self) -> list[Floats]:
+        """Bytes of the model's outputs among the first items, and what these weigh."""
+        problem = self.problem
+        return [_sums(part[self.order]) for part in (problem.output_bytes, problem.output_weights)]
 
-    def stage_costs(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
-        """Cost and crossing bytes of all stages between ascending positions.
-
-        Returns:
-            Cost, infinite where the stage is empty, and crossing bytes: both
-            [num_starts, num_stops].
-        """
-        entering, leaving = self.bytes_moved(starts, stops)
-        crossing = entering + leaving
+    def stage_costs(self, starts: Ints, stops: Ints) -> Floats:
+        """Linear costs of all stages between ascending positions. [num_starts, num_stops]."""
+        entering, leaving, _ = self.moved(starts, stops)
         op_costs = self.op_sums[stops] - self.op_sums[starts][:, None]
-        cost = self.problem.cost(op_costs, entering, leaving)
-        return np.where(starts[:, None] < stops, cost, np.inf), crossing
+        costs: Floats = self.problem.cost(op_costs, entering, leaving)
+        return costs
 
-    def bytes_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats]:
-        """Bytes that enter and that leave stages between ascending positions.
+    def moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
+        """Bytes that enter and leave stages between ascending positions, and what leaves weighs.
 
-        Returns:
-            Both [num_starts, num_stops].
+        Each [num_starts, num_stops].
         """
         corners, sizes, num_entering = self.rectangles
         near = (
@@ -149,19 +143,106 @@ class Intervals:
             & (corners[3] >= stops[0])
             & (corners[2] <= stops[-1])
         )
-        kinds = np.flatnonzero(near)
-        split = int(np.searchsorted(kinds, num_entering))
-        corners, sizes = corners[:, kinds], sizes[kinds]
-        outputs = self.output_sums[stops] - self.output_sums[starts][:, None]
-        entering = _rectangle_sums(corners[:, :split], sizes[:split], starts, stops)
-        leaving = _rectangle_sums(corners[:, split:], sizes[split:], starts, stops) + outputs
-        return entering, leaving
+        enters, leaves = near[:num_entering].nonzero()[0], near[num_entering:].nonzero()[0]
+        entering = _rectangle_sums(corners[:, enters], sizes[enters], starts, stops)
+        weights = self.problem.tensor_weights[self.problem.tensor_leaves]
+        corners = corners[:, num_entering + leaves]
+        leaving, weighing = (
+            _rectangle_sums(corners, amounts[leaves], starts, stops)
+            + (sums[stops] - sums[starts][:, None])
+            for amounts, sums in zip(
+                (sizes[num_entering:], weights), self._output_sums, strict=True
+            )
+        )
+        return entering, leaving, weighing
 
-    def all_moved(self, starts: Ints, stops: Ints) -> tuple[Floats, Floats, Floats]:
-        """`bytes_moved`, and what leaves weighs. Each [num_starts, num_stops]."""
-        corners, sizes, sums = self._leaving_weights
-        weights = _rectangle_sums(corners, sizes, starts, stops)
-        return *self.bytes_moved(starts, stops), weights + sums[stops] - sums[starts][:, None]
+
+class IntervalNodes(Nodes):
+    """Positions of an order: all, or some with both ends, ascending.
+
+    `stops` are the first and last of each boundary where that is known, [num_stages + 1] each.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        order: Ints | Intervals,
+        positions: Ints | None = None,
+        stops: tuple[Ints, Ints] | None = None,
+    ) -> None:
+        self.problem = problem
+        self._intervals = order if isinstance(order, Intervals) else Intervals(problem, order)
+        every = np.arange(len(self._intervals.order) + 1)
+        self._positions, self._stops = every if positions is None else positions, stops
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        budget.spend_pairs(len(self) ** 2)
+        moved = self._intervals.moved(self._positions, self._positions)
+        where = rows, columns = np.nonzero(np.triu(allowed, 1))
+        return Pairs(rows, columns, *(part[where] for part in moved))
+
+    def ends(self) -> tuple[Pairs, Pairs]:
+        places, inner = self._positions, np.arange(1, len(self) - 1)
+        first, last = np.zeros(len(inner), np.int64), np.full(len(inner), len(self) - 1)
+        before = self._intervals.moved(places[:1], places[inner])
+        after = self._intervals.moved(places[inner], places[-1:])
+        return (
+            Pairs(first, inner, *(part[0] for part in before)),
+            Pairs(inner, last, *(part[:, 0] for part in after)),
+        )
+
+    def sums(self, values: Floats) -> Floats:
+        return _sums(values[self._intervals.order])[self._positions]
+
+    def members(self, nodes: Ints | slice = _ALL, items: Ints | slice = _ALL) -> Bools:
+        held: Bools = self._intervals.position[items] < self._positions[nodes][:, None]
+        return held
+
+    def possible(self, boundary: int) -> Bools:
+        place = self._positions
+        possible = np.ones(len(place), bool)
+        own = self._intervals.first_stops, self._intervals.last_stops
+        for first, last in (own, self._stops or own):
+            possible &= (place >= first[boundary]) & (place <= last[boundary])
+        return possible
+
+    def spans(self, items: Ints) -> tuple[Ints, Ints]:
+        return self._intervals.position[items], self._positions
+
+    def few(self, count: int) -> IntervalNodes:
+        ends = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        inner = _narrowest(self._intervals.waiting[self._positions], ends + 1)[:-1]
+        return IntervalNodes(
+            self.problem, self._intervals, self._positions[[0, *inner, len(self) - 1]]
+        )
+
+    def select(self, which: Ints) -> IntervalNodes:
+        return IntervalNodes(self.problem, self._intervals, self._positions[which], self._stops)
+
+    def of(self, problem: Problem) -> IntervalNodes:
+        return IntervalNodes(problem, self._intervals.order, self._positions)
+
+    def within(self, first: Ints, last: Ints, most: int | None = None) -> IntervalNodes:
+        """The positions that each boundary can have from a first to a last one, [num_stages + 1].
+
+        Of more than `most` positions of a boundary, about so many are taken.
+        """
+        which = np.zeros(len(self._intervals.order) + 1, bool)
+        for start, stop in zip(first.tolist(), last.tolist(), strict=True):
+            if most is None or stop - start < 2 * most:
+                which[start : stop + 1] = True
+                continue
+            ends = np.linspace(start, stop + 1, most + 1).astype(np.int64)
+            which[_narrowest(self._intervals.waiting, ends)] = True
+        return IntervalNodes(self.problem, self._intervals, np.flatnonzero(which), (first, last))
+
+
+def _narrowest(waiting: Floats, ends: Ints) -> list[int]:
+    """Of the positions from each end to the next, the one with fewest bytes waiting."""
+    return [top + int(waiting[top:end].argmin()) for top, end in itertools.pairwise(ends.tolist())]
 
 
 def _sums(values: Floats) -> Floats:

@@ -15,10 +15,9 @@ from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._check import is_below, save_evidence
 from respect_tf.scheduling._highs import MilpClaim, RunProgram, run_highs
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._milp_model import build_milp
+from respect_tf.scheduling._milp_model import StageRanges, build_milp, stage_ranges
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._slicing import slice_items
-from respect_tf.scheduling._stage_ranges import StageRanges, stage_ranges
 
 # HiGHS checks with absolute tolerances of up to 1e-6. So that these are small beside the costs,
 # and coefficients are of a size it is good at, the known cost becomes this many units. Once HiGHS
@@ -48,13 +47,11 @@ def solve_milp(problem: Problem, deadline: float, *, run: RunProgram | None = No
     """The least cost, proved to the tolerances of HiGHS, and a schedule of that cost.
 
     Where all costs are multiples of some amount, and HiGHS is precise enough to tell one from the
-    next, the proof is complete; else the bound stays some 1e-7 of the cost below it.
+    next, the proof is complete; else the bound stays some 1e-7 of the cost below it. Where the cost
+    is not linear, its linear bound is minimised, and the schedule is the best one seen.
 
     Of schedules of equal cost, any can be the result. It is sliced again in its own order, so that
     at least no other cut of that order crosses fewer bytes.
-
-    Where the cost is not linear, its linear bound is minimised. The bound is then one for the
-    cost, and the schedule the best one seen.
 
     Raises:
         SolverError: What HiGHS says is wrong, in every attempt.
@@ -79,12 +76,10 @@ def search_window(
     and where no schedule is known. Raises as `solve_milp`.
     """
     lowest = problem.lower_bound()
-    limit = math.inf if known is None else linear_cost(problem, known.stages)
-    ranges = everywhere = stage_ranges(problem, limit)
-    if known is None:
-        known = _only_schedule(problem, ranges)
-        limit = math.inf if known is None else linear_cost(problem, known.stages)
-    elif window is not None:
+    everywhere = stage_ranges(problem, _limit(problem, known))
+    known = _only_schedule(problem, everywhere) if known is None else known
+    limit, ranges = _limit(problem, known), everywhere
+    if known is not None and window is not None:
         ranges = StageRanges(
             np.maximum(everywhere.first, known.stages - window),
             np.minimum(everywhere.last, known.stages + window),
@@ -93,15 +88,10 @@ def search_window(
     if known is not None and (limit <= lowest or np.array_equal(ranges.first, ranges.last)):
         best, bound = known, limit
     else:
-        best, bound = _Search(
-            problem,
-            known,
-            limit,
-            ranges,
-            whole,
-            max_nodes=_MAX_NODES if max_nodes is None else max_nodes,
-            run_program=run_highs if run is None else run,
-        ).run(deadline)
+        search = _Search(problem, known, limit, ranges, whole)
+        best, bound = search.run(
+            deadline, _MAX_NODES if max_nodes is None else max_nodes, run or run_highs
+        )
     if bound > best.cost * (1 - _ROUNDING):
         bound = best.cost
     if whole:
@@ -124,9 +114,12 @@ def improve_by_program(
 
 def open_variables(problem: Problem, known: Chain | None) -> int:
     """How many variables a program for all schedules has that cost no more than one known."""
-    limit = math.inf if known is None else linear_cost(problem, known.stages)
-    ranges = stage_ranges(problem, limit)
+    ranges = stage_ranges(problem, _limit(problem, known))
     return int((ranges.last - ranges.first).sum())
+
+
+def _limit(problem: Problem, known: Chain | None) -> float:
+    return math.inf if known is None else linear_cost(problem, known.stages)
 
 
 def _slice(problem: Problem, order: Ints, deadline: float) -> Chain | None:
@@ -154,24 +147,15 @@ def _only_schedule(problem: Problem, ranges: StageRanges) -> Chain | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Search:
-    """A mixed-integer program that is solved until an answer stands up to its checks.
-
-    Attributes:
-        known: A valid schedule in the ranges, if one is known.
-        limit: Its linear cost, or infinity.
-        ranges: Where to search.
-        whole: Whether the ranges hold all schedules that cost no more than the limit.
-    """
+    """A mixed-integer program that is solved until an answer stands up to its checks."""
 
     problem: Problem
-    known: Chain | None
-    limit: float
+    known: Chain | None  # a valid schedule in the ranges
+    limit: float  # its linear cost, or infinity
     ranges: StageRanges
-    whole: bool
-    max_nodes: int
-    run_program: RunProgram
+    whole: bool  # whether the ranges hold all schedules that cost no more than the limit
 
-    def run(self, deadline: float) -> tuple[Chain, float]:
+    def run(self, deadline: float, max_nodes: int, run_program: RunProgram) -> tuple[Chain, float]:
         """The best schedule seen, and a bound for those in the ranges."""
         problem, start = self.problem, None if self.known is None else self.known.stages
         if (self.ranges.last - self.ranges.first).sum() > _MAX_OPEN:
@@ -182,12 +166,12 @@ class _Search:
             unit = (self.limit if start is not None else _typical_cost(problem)) / num_units
             records.append(self._record(None, scheduler="HiGHS", unit=unit, presolve=presolve))
             try:
-                claim = self.run_program(
+                claim = run_program(
                     build_milp(problem, self.ranges, unit, self.limit),
                     start,
                     presolve=presolve,
                     deadline=deadline,
-                    max_nodes=self.max_nodes,
+                    max_nodes=max_nodes,
                 )
                 claims.append(claim)
                 records[-1] |= self._record(

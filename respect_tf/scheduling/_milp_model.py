@@ -1,4 +1,4 @@
-"""The mixed-integer program of a `Problem`, as sparse matrices."""
+"""The mixed-integer program of a `Problem`, as sparse matrices, and the stages items can have."""
 
 from __future__ import annotations
 
@@ -9,14 +9,56 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from respect_tf._errors import SolverError
+from respect_tf.scheduling._ideals import closure_of
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._problem import Bools, Floats, Problem
-from respect_tf.scheduling._stage_ranges import StageRanges
 
 # The known schedule has to keep the cost limit in spite of rounding.
 _LIMIT_SLACK = 1e-9
 # HiGHS is asked for whole numbers to 1e-9; by its own default it would take these for whole.
 _WHOLE = 1e-6
+
+
+class StageRanges(NamedTuple):
+    """The stages from `first` to `last` of each item, both included. int64 [num_items] each."""
+
+    first: Ints
+    last: Ints
+
+
+def stage_ranges(problem: Problem, limit: float) -> StageRanges:
+    """Ranges that hold every allowed schedule whose linear cost is at most `limit`, if finite.
+
+    What an item needs runs in its stage or before, and no stage may be empty: that takes a number
+    of items and, where each stage keeps the limit, a number of stages for their weight. The same
+    holds for what needs the item.
+    """
+    num_items, num_stages = problem.num_items, problem.num_stages
+    first, last = np.zeros(num_items, np.int64), np.full(num_items, num_stages - 1, np.int64)
+    if problem.restrictions is not None:
+        first, last = problem.restrictions.earliest, problem.restrictions.latest
+    if num_items > MOST_CLOSED:
+        return StageRanges(first, last)
+    needs = closure_of(problem)
+    before = needs.sum(axis=1)  # the item itself counts
+    after = needs.sum(axis=0)
+    first = np.maximum(first, num_stages - 1 - (num_items - before))
+    last = np.minimum(last, num_items - after)
+    if problem.combine == "max" and limit > 0:
+        if not problem.integral:
+            limit *= 1 + 1e-9
+        weight_before = np.array([problem.weights[row].sum() for row in needs])
+        weight_after = np.array([problem.weights[column].sum() for column in needs.T])
+        first = np.maximum(first, _stages_for(weight_before, limit) - 1)
+        last = np.minimum(last, num_stages - _stages_for(weight_after, limit))
+    return StageRanges(first, last)
+
+
+def _stages_for(weights: Floats, limit: float) -> Ints:
+    """How many stages weights fill; the rounding of a quotient to nearest never adds one."""
+    counts: Ints = np.maximum(np.ceil(weights / limit), 1).astype(np.int64)
+    return counts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,12 +21,13 @@ from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
-from respect_tf.scheduling._pairs import Nodes, find_nodes
+from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import first_schedule, prove_quickly
 from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
+from respect_tf.scheduling._stage_batch import Nodes
 
 # Work on each device's proof, as `Budget` counts it: some tenths of a second.
 # benchmarks constants: half and twice the same.

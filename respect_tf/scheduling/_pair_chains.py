@@ -1,12 +1,17 @@
-"""Chains of stages from a list of pairs: the least weights by dynamic programming."""
+"""Chains of stages from a list of pairs: the least weights by dynamic programming, and ties."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
+from respect_tf.scheduling._chain import Budget, BudgetExceededError
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import LOOSER
+from respect_tf.scheduling._pair_values import PairValues
 from respect_tf.scheduling._problem import Bools, Floats
 
 Combine = Callable[[Floats, Floats], Floats]
@@ -28,20 +33,13 @@ class PairChains:
         self.rows = [rows[stage] for stage in stages]
         self.columns = [columns[stage] for stage in stages]
 
-    def keep(self, masks: list[Bools]) -> None:
-        """Keep some of the pairs of each stage; masks, or indices."""
-        for k, mask in enumerate(masks):
-            if not mask.all():
-                self.stages[k] = self.stages[k][mask]
-                self.rows[k], self.columns[k] = self.rows[k][mask], self.columns[k][mask]
-
     def within(self, costs: Floats, limit: float) -> PairChains:
         """The chains whose stages keep a limit; costs are [num_pairs]."""
         return self.only([costs[stage] <= limit for stage in self.stages])
 
     def only(self, masks: list[Bools]) -> PairChains:
         """The chains of some of the pairs of each stage."""
-        fewer = PairChains(self.num_nodes, np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+        fewer = copy.copy(self)
         fewer.stages, fewer.rows, fewer.columns = (
             [part[mask] for part, mask in zip(parts, masks, strict=True)]
             for parts in (self.stages, self.rows, self.columns)
@@ -117,3 +115,36 @@ class PairChains:
                 low = middle + 1
         best = float(limits[high])
         return min(best, load(high - 1)) if high > 0 else best
+
+
+def best_pairs(
+    chains: PairChains, values: PairValues, limit: float, num_rounds: int, budget: Budget
+) -> Ints:
+    """The best chain of all that keep a limit, which some chain keeps. int64 [num_stages], pairs.
+
+    So many rounds, values may be asked for to find the fewest streamed bytes; where that is not
+    enough, the chain with fewest crossing bytes is the best. Of equals, it is the first one.
+    """
+    crossing = values.pairs.entering + values.pairs.leaving
+    for number in itertools.count():
+        budget.check_time()
+        chains = chains.within(values.costs, limit)
+        if values.loads.any():
+            loads = chains.completions(values.loads, np.add)
+            chains = chains.only([part <= limit for part in loads])
+        tight = chains
+        for key in (values.streamed, crossing) if number < num_rounds else (crossing,):
+            through = tight.completions(key, np.add)
+            fewest = through[0].min(initial=np.inf) / LOOSER
+            tight = tight.only([part <= fewest for part in through])
+        path = tight.lightest_path(values.loads)
+        if path is None or values.loads[path].sum() > limit:
+            # Loads forbid the least keys, as in none of 691 ties (107 graphs on nine hosts and
+            # links): the chain of least load has to do.
+            path = chains.lightest_path(values.loads)
+        if path is None:
+            break
+        if values.known[path].all():
+            return path
+        values.ask(path)
+    raise BudgetExceededError

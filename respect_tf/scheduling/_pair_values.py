@@ -6,17 +6,12 @@ import math
 
 import numpy as np
 
-from respect_tf.scheduling._chain import Budget
+from respect_tf.scheduling._chain import IDEAL_WORK, Budget
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._objective import Objective
-from respect_tf.scheduling._pairs import Nodes
 from respect_tf.scheduling._problem import Floats
-from respect_tf.scheduling._stage_batch import Pairs
-
-# The work that a true value takes, as `Budget` counts it.
-# benchmarks constants: half and twice the same.
-_VALUE_WORK = 2000
+from respect_tf.scheduling._stage_batch import Nodes, Pairs
 
 # Milliseconds, or whatever an objective counts, are told apart down to this many binary places, so
 # that sums do not depend on the order. Costs that differ by less are equal.
@@ -44,7 +39,7 @@ class PairValues:
         largest = max(1.0, float(costs.max(initial=0)), float(loads.max(initial=0)))
         self._places = min(_PLACES, 50 - math.frexp(largest * num_stages)[1])
         self.rounding = math.ldexp(num_stages, -self._places)
-        self.costs, self.loads = self._rounded_down(costs, loads)
+        self.costs, self.loads = self._rounded(costs, loads, down=True)
         self.streamed = streamed
         self.known = np.zeros(len(pairs), bool)
 
@@ -62,7 +57,7 @@ class PairValues:
             return
         batch = self._nodes.batch(self.pairs.select(which))
         *bounds, streamed, exact = self._objective.batch_bounds(batch, closely=True)
-        costs, loads = self._rounded_down(*bounds)
+        costs, loads = self._rounded(*bounds, down=True)
         self.streamed[which] = np.maximum(self.streamed[which], streamed)
         self.costs[which] = np.maximum(self.costs[which], costs)
         self.loads[which] = np.maximum(self.loads[which], loads)
@@ -75,21 +70,21 @@ class PairValues:
         which = which[~self.known[which]]
         if len(which) == 0:
             return
-        self._budget.spend_pairs(_VALUE_WORK * len(which))
+        # A value takes as long as 6 to 100 pairs, by four models on one host and four.
+        self._budget.spend_pairs(IDEAL_WORK * len(which))
         batch = self._nodes.batch(self.pairs.select(which))
         *values, self.streamed[which] = self._objective.batch_values(batch)
         self.costs[which], self.loads[which] = self._rounded(*values)
         self.known[which] = True
 
-    def _rounded_down(self, costs: Floats, loads: Floats) -> list[Floats]:
+    def _rounded(self, costs: Floats, loads: Floats, *, down: bool = False) -> list[Floats]:
         return [
-            np.ldexp(np.floor(np.ldexp(part * LOOSER, self._places)), -self._places)
-            for part in split_costs(self._objective, costs, loads)
-        ]
-
-    def _rounded(self, costs: Floats, loads: Floats) -> list[Floats]:
-        return [
-            np.ldexp(np.rint(np.ldexp(part, self._places)), -self._places)
+            np.ldexp(
+                np.floor(np.ldexp(part * LOOSER, self._places))
+                if down
+                else np.rint(np.ldexp(part, self._places)),
+                -self._places,
+            )
             for part in split_costs(self._objective, costs, loads)
         ]
 

@@ -1,76 +1,23 @@
-"""All boundaries of a small problem, and all stages between two of them, as plain lists."""
+"""All boundaries of a small problem, some of a larger one, and those near a known schedule's."""
 
 from __future__ import annotations
-
-import dataclasses
-import functools
-import itertools
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideals import Ideals, list_ideals
-from respect_tf.scheduling._intervals import Intervals
+from respect_tf.scheduling._chain import IDEAL_WORK, Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._ideals import IdealNodes, closure_of
+from respect_tf.scheduling._intervals import IntervalNodes
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._problem import Bools, Floats, Problem
-from respect_tf.scheduling._stage_batch import Pairs, StageBatch, item_sums
+from respect_tf.scheduling._pair_search import MAX_NODES, search_pairs
+from respect_tf.scheduling._problem import Bools, Problem
+from respect_tf.scheduling._stage_batch import Nodes
 
+# Items times ideals around all boundaries together: all stages between two of them are looked at,
+# which takes a second for twice as many of 712 items. Without any, NASNetMobile in 4 stages on a
+# Raspberry Pi 3 costs 1.8 % more.
 # benchmarks constants: half and twice the same.
-_MAX_IDEALS = 4000
-
-
-class Nodes(Protocol):
-    """Sets of items that can come before a boundary: node 0 is nothing, the last is everything."""
-
-    @property
-    def problem(self) -> Problem: ...
-
-    def __len__(self) -> int: ...
-
-    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
-        """All stages between two nodes of those that are allowed, [num_nodes, num_nodes]."""
-
-    def batch(self, pairs: Pairs) -> StageBatch:
-        """The same stages for objectives."""
-
-    def possible(self, boundary: int) -> Bools:
-        """Which nodes can be a boundary. [num_nodes]."""
-
-    def held_bytes(self) -> Floats:
-        """Parameter bytes of each node, where stages have limited room. [num_nodes]."""
-
-    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
-        """Sum of a value per op over each node, as `StageBatch.op_sums` has it. [num_nodes]."""
-
-    def holds(self, items: Ints) -> Bools:
-        """Which of some items are in each node. [num_nodes, len(items)]."""
-
-    def members(self, nodes: Ints) -> Bools:
-        """Items of nodes. bool [len(nodes), num_items]."""
-
-    def spans(self, items: Ints) -> tuple[Ints, Ints] | None:
-        """Where nodes are positions of an order: places of items in it, and each node's position.
-
-        int64 [len(items)] and [num_nodes]; `None` where they are not.
-        """
-
-    def few(self, count: int) -> Nodes:
-        """Some of the nodes, about as many as asked for, that make a chain."""
-
-    def select(self, which: Ints) -> Nodes:
-        """Some of the nodes; `which` are ascending and hold the first and the last."""
-
-    def of(self, problem: Problem) -> Nodes:
-        """The same nodes for another objective."""
-
-    def ends(self) -> tuple[Pairs, Pairs]:
-        """Stages from nothing to each inner node, and from each to everything.
-
-        Bytes that enter or leave may be fewer than they are.
-        """
+_NEAR_CELLS = 600_000
 
 
 def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
@@ -79,15 +26,14 @@ def find_nodes(problem: Problem, budget: Budget) -> Nodes | None:
     Raises:
         BudgetExceededError: It takes too long.
     """
-    if problem.num_items >= _MAX_IDEALS:  # even a chain of items has one ideal more than items
+    most = 2 * MAX_NODES  # a known cost leaves about half of them
+    if problem.num_items >= most:  # even a chain of items has one ideal more than items
         return None
     if problem.has_one_order:
         return IntervalNodes(problem, np.arange(problem.num_items))
     # Pins and room differ from boundary to boundary: the ideals are listed without them.
-    rows = list_ideals(problem, _MAX_IDEALS, budget)
-    if rows is None:
-        return None
-    return IdealNodes.of_rows(problem, rows)
+    rows = list_ideals(problem, most, budget)
+    return None if rows is None else IdealNodes.of_rows(problem, rows)
 
 
 def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
@@ -98,173 +44,70 @@ def some_nodes(problem: Problem, budget: Budget, most: int = 128) -> Nodes:
     return nodes if len(nodes) <= most else nodes.few(most)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class IdealNodes(Ideals):
-    """Order ideals, by their number of items."""
+def list_ideals(problem: Problem, most: int, budget: Budget) -> Bools | None:
+    """All ideals, bool [num_ideals, num_items], whatever the constraints say.
 
-    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
-        """See `Nodes`."""
-        budget.spend_pairs(len(self) ** 2)
-        rows, columns = nested(self, allowed)
-        return Pairs(rows, columns, *bytes_between(self, rows, columns, budget))
-
-    def batch(self, pairs: Pairs) -> StageBatch:
-        """See `Nodes`."""
-        return StageBatch(self, pairs)
-
-    def possible(self, boundary: int) -> Bools:
-        """See `Nodes`."""
-        problem, counts = self.problem, self.counts
-        last = problem.num_items - problem.num_stages + boundary
-        possible = (counts >= boundary) & (counts <= last)
-        if problem.restrictions is not None:
-            before, after = map(np.flatnonzero, problem.restrictions.boundary_items(boundary))
-            possible &= self.rows[:, before].all(axis=1)
-            possible &= ~self.rows[:, after].any(axis=1)
-        return possible
-
-    def spans(self, items: Ints) -> None:
-        """See `Nodes`."""
-
-    def few(self, count: int) -> Nodes:
-        """See `Nodes`."""
-        return IntervalNodes(self.problem, np.arange(self.problem.num_items)).few(count)
-
-    def ends(self) -> tuple[Pairs, Pairs]:
-        """See `Nodes`."""
-        problem, inner = self.problem, np.arange(1, len(self) - 1)
-        sizes, leaves = problem.tensor_bytes, problem.tensor_leaves
-        amounts = [sizes, sizes * leaves, problem.tensor_weights * leaves]
-        entering, leaving, weights = (self.waiting[inner] @ np.stack(amounts, axis=1)).T
-        made = self.sums(problem.output_bytes)[inner]
-        made_weights = self.sums(problem.output_weights)[inner]
-        nothing, last = np.zeros(len(inner)), np.full(len(inner), len(self) - 1)
-        after = problem.output_bytes.sum() - made, problem.output_weights.sum() - made_weights
-        return (
-            Pairs(
-                np.zeros(len(inner), np.int64),
-                inner,
-                nothing,
-                leaving + made,
-                weights + made_weights,
-            ),
-            Pairs(inner, last, entering, *after),
-        )
+    `None`, soon, if there are more than `most`.
+    """
+    levels = [0] * problem.num_items
+    for item, row in enumerate(problem.predecessors):
+        levels[item] = max((levels[other] + 1 for other in row), default=0)
+    widths = np.minimum(np.bincount(levels), 60).tolist()
+    # All items of a level can be added in any combination, once those of the levels before are in.
+    if 1 + sum((1 << width) - 1 for width in widths) > most:
+        return None
+    needs = [sum(1 << other for other in row) for row in problem.predecessors]
+    successors: list[list[int]] = [[] for _ in needs]
+    for before, after in problem.edges.tolist():
+        successors[before].append(after)
+    # Each ideal is found once: items are added in ascending order, and what was passed over stays
+    # out. Those with few items come first: the next ones are known, and counted, soonest.
+    found = [(0, tuple(item for item, row in enumerate(needs) if not row))]
+    for ideal, ready in found:  # it grows
+        if len(found) + len(ready) > most:
+            return None
+        budget.spend_pairs(IDEAL_WORK)
+        for index, item in enumerate(ready):
+            larger = ideal | 1 << item
+            added = [after for after in successors[item] if needs[after] & ~larger == 0]
+            found.append((larger, (*ready[index + 1 :], *added)))
+    width = (problem.num_items + 7) // 8
+    text = b"".join(ideal.to_bytes(width, "little") for ideal, _ in found)
+    packed: npt.NDArray[np.uint8] = np.frombuffer(text, np.uint8).reshape(len(found), width)
+    return np.unpackbits(packed, axis=1, count=problem.num_items, bitorder="little").astype(bool)
 
 
-class IntervalNodes:
-    """Positions of an order: all, or some with both ends."""
+def neighbours(problem: Problem, stages: Ints, limit: float, budget: Budget) -> Chain | None:
+    """The best schedule whose boundaries differ by few items from those of a known one.
 
-    def __init__(
-        self,
-        problem: Problem,
-        order: Ints | Intervals,
-        positions: Ints | None = None,
-        stops: tuple[Ints, Ints] | None = None,
-    ) -> None:
-        self.problem = problem
-        self._intervals = order if isinstance(order, Intervals) else Intervals(problem, order)
-        order = self._intervals.order
-        self._positions = np.arange(len(order) + 1) if positions is None else positions
-        self._stops = stops
+    Every boundary may gain an item, lose an item, or both, together with what has to go along; all
+    boundaries at the same time. `None` if none keeps the limit, or the budget did not last.
+    """
+    needs = closure_of(problem)
+    num_stages = problem.num_stages
+    cells = min(MAX_NODES // 2, _NEAR_CELLS // problem.num_items)
+    most = cells // (3 * max(1, num_stages - 1))
+    rows = [np.zeros((1, problem.num_items), bool), np.ones((1, problem.num_items), bool)]
+    rows += [_around(problem, needs, stages < k, most) for k in range(1, num_stages)]
+    try:
+        every = np.unique(np.concatenate(rows), axis=0)
+        budget.check_cells(every.size)
+        nodes = IdealNodes.of_rows(problem, every)
+        return search_pairs(nodes, budget, limit, settle=False).chain
+    except BudgetExceededError:
+        return None
 
-    def __len__(self) -> int:
-        return len(self._positions)
 
-    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
-        """See `Nodes`."""
-        budget.spend_pairs(len(self) ** 2)
-        moved = self._intervals.all_moved(self._positions, self._positions)
-        where = rows, columns = np.nonzero(np.triu(allowed, 1))
-        return Pairs(rows, columns, *(part[where] for part in moved))
-
-    def batch(self, pairs: Pairs) -> StageBatch:
-        """See `Nodes`."""
-        return StageBatch(self, pairs)
-
-    def possible(self, boundary: int) -> Bools:
-        """See `Nodes`."""
-        place = self._positions
-        possible = np.ones(len(place), bool)
-        own = self._intervals.first_stops, self._intervals.last_stops
-        for first, last in (own, self._stops or own):
-            possible &= (place >= first[boundary]) & (place <= last[boundary])
-        return possible
-
-    def held_bytes(self) -> Floats:
-        """See `Nodes`."""
-        return self._intervals.byte_sums[self._positions]
-
-    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
-        """See `Nodes`."""
-        sums = np.cumsum(item_sums(self.problem, values)[self._intervals.order])
-        return np.append(0.0, sums)[self._positions]
-
-    def holds(self, items: Ints) -> Bools:
-        """See `Nodes`."""
-        held: Bools = self._intervals.position[items] < self._positions[:, None]
-        return held
-
-    def spans(self, items: Ints) -> tuple[Ints, Ints]:
-        """See `Nodes`."""
-        return self._intervals.position[items], self._positions
-
-    def members(self, nodes: Ints) -> Bools:
-        """See `Nodes`."""
-        return self._intervals.position < self._positions[nodes][:, None]
-
-    def few(self, count: int) -> Nodes:
-        """See `Nodes`."""
-        # Of neighbours, the one with fewest bytes waiting.
-        places = self._positions
-        waiting = self._intervals.bytes_moved(places[:1], places)[1][0]
-        ends = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
-        inner = [top + int(waiting[top:end].argmin()) for top, end in itertools.pairwise(ends + 1)]
-        which = np.array([0, *inner[:-1], len(self) - 1])
-        return IntervalNodes(self.problem, self._intervals, places[which])
-
-    def select(self, which: Ints) -> Nodes:
-        """See `Nodes`."""
-        return IntervalNodes(self.problem, self._intervals, self._positions[which], self._stops)
-
-    def within(self, first: Ints, last: Ints, most: int | None = None) -> IntervalNodes:
-        """The positions that each boundary can have from a first one to a last one.
-
-        Args:
-            first: [num_stages + 1], of each boundary.
-            last: Likewise.
-            most: Of more positions of a boundary, about so many are taken: of neighbours, the one
-                with fewest bytes waiting.
-        """
-        which = np.zeros(len(self._intervals.order) + 1, bool)
-        for start, stop in zip(first.tolist(), last.tolist(), strict=True):
-            if most is None or stop - start < 2 * most:
-                which[start : stop + 1] = True
-                continue
-            ends = np.linspace(start, stop + 1, most + 1).astype(np.int64)
-            for top, end in itertools.pairwise(ends.tolist()):
-                which[top + int(self._waiting[top:end].argmin())] = True
-        positions = np.flatnonzero(which)
-        return IntervalNodes(self.problem, self._intervals, positions, (first, last))
-
-    @functools.cached_property
-    def _waiting(self) -> Floats:
-        """Bytes that wait at each position of the order. [num_items + 1]."""
-        places = np.arange(len(self._intervals.order) + 1)
-        waiting: Floats = self._intervals.bytes_moved(places[:1], places)[1][0]
-        return waiting
-
-    def of(self, problem: Problem) -> Nodes:
-        """See `Nodes`."""
-        return IntervalNodes(problem, self._intervals.order, self._positions)
-
-    def ends(self) -> tuple[Pairs, Pairs]:
-        """See `Nodes`."""
-        places, inner = self._positions, np.arange(1, len(self) - 1)
-        first, last = np.zeros(len(inner), np.int64), np.full(len(inner), len(self) - 1)
-        before = self._intervals.all_moved(places[:1], places[inner])
-        after = self._intervals.all_moved(places[inner], places[-1:])
-        return (
-            Pairs(first, inner, *(part[0] for part in before)),
-            Pairs(inner, last, *(part[:, 0] for part in after)),
-        )
+def _around(problem: Problem, needs: Bools, ideal: Bools, most: int) -> Bools:
+    """Ideals that differ from one by few items. [num_found, num_items]."""
+    outside, inside = np.flatnonzero(~ideal), np.flatnonzero(ideal)
+    gained = needs[outside] & ~ideal  # [num_outside, num_items], what has to come along
+    lost = needs[:, inside].T & ideal
+    # Those that take fewest others along, and as many of either kind.
+    gained = gained[np.argsort(gained.sum(axis=1), kind="stable")[:most]]
+    lost = lost[np.argsort(lost.sum(axis=1), kind="stable")[:most]]
+    few = int(np.sqrt(most))
+    exchanged = ((ideal | gained[:few, None]) & ~lost[None, :few]).reshape(-1, len(ideal))
+    before, after = problem.edges.T
+    exchanged = exchanged[~(exchanged[:, after] & ~exchanged[:, before]).any(axis=1)]
+    return np.concatenate([ideal[None], ideal | gained, ideal & ~lost, exchanged])

@@ -78,9 +78,13 @@ def solve_with_milp(problem: Problem, deadline: float, seed: int) -> Answer:
     answer = solve_policy(problem, until, seed)
     max_nodes = None if is_limited else _FEW_NODES
     for window in _WINDOWS if is_limited else _WINDOWS[:1]:
-        left = deadline - time.perf_counter()
-        short = left < _MILP_SECONDS + _MILP_ITEM_SECONDS * problem.num_items
-        if short or answer.chain.cost <= answer.lower_bound:
+        if answer.chain.cost <= answer.lower_bound or not has_time(problem, deadline):
             break
         answer = improve_by_program(problem, answer, window, deadline, max_nodes)
     return answer
+
+
+def has_time(problem: Problem, deadline: float) -> bool:
+    """Whether there is time for an integer program to do some good."""
+    least = _MILP_SECONDS + _MILP_ITEM_SECONDS * problem.num_items
+    return deadline - time.perf_counter() >= least

@@ -20,10 +20,10 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._least_cut import MOST_CLOSED
-from respect_tf.scheduling._neighbours import neighbours
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._optima import is_large, prepare
 from respect_tf.scheduling._orders import distinct_orders
+from respect_tf.scheduling._pairs import neighbours
 from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import first_schedule, prove_quickly
 from respect_tf.scheduling._room_bounds import raised_bound

@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from respect_tf._exact_sums import on_grid
-from respect_tf.graph import OpGraph
+from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._items import Ints
+from respect_tf.scheduling._linear_bound import Bools, Floats
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from respect_tf.scheduling._problem import Problem
 
-# Items that are looked at together for the largest of a stage: most stages hold one of the first.
-# benchmarks constants: half and twice the same.
+# Items that are looked at together for the largest of a stage, a byte for each stage: most hold one
+# of the first. All at once, 152 schedules take as long, and gigabytes where a batch has all pairs.
 _LARGEST = 32
-
-
-class ItemsOfGraph(Protocol):
-    """What of a `Problem` matters here."""
-
-    @property
-    def graph(self) -> OpGraph: ...
-
-    @property
-    def num_stages(self) -> int: ...
-
-    @property
-    def num_items(self) -> int: ...
-
-    @property
-    def item_of(self) -> Ints: ...
-
-
-class Boundaries(Protocol):
-    """What of `Nodes` matters here: sets of items that can come before a boundary."""
-
-    @property
-    def problem(self) -> ItemsOfGraph: ...
-
-    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
-        """Sum of a value per op over each node. [num_nodes]."""
-
-    def holds(self, items: Ints) -> Bools:
-        """Which of some items are in each node. [num_nodes, len(items)]."""
-
-    def members(self, nodes: Ints) -> Bools:
-        """Items of nodes. bool [len(nodes), num_items]."""
-
-    def spans(self, items: Ints) -> tuple[Ints, Ints] | None:
-        """Where nodes are positions of an order: places of items in it, and each node's position.
-
-        int64 [len(items)] and [num_nodes]; `None` where they are not.
-        """
+_ALL = slice(None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,15 +44,70 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, which: Ints | Bools) -> Pairs:
-        """Some of the pairs. `which` are indices or a mask."""
-        return Pairs(
-            self.rows[which],
-            self.columns[which],
-            self.entering[which],
-            self.leaving[which],
-            self.weights[which],
-        )
+    def select(self, which: Ints | Bools | slice) -> Pairs:
+        """Some of the pairs."""
+        parts: list[Any] = [self.rows, self.columns, self.entering, self.leaving, self.weights]
+        return Pairs(*(part[which] for part in parts))
+
+
+class Nodes(abc.ABC):
+    """Sets of items that can come before a boundary: node 0 is nothing, the last is everything."""
+
+    problem: Problem
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
+        """All stages between two nodes of those that are allowed, [num_nodes, num_nodes]."""
+
+    @abc.abstractmethod
+    def ends(self) -> tuple[Pairs, Pairs]:
+        """Stages from nothing to each inner node, and from each to everything.
+
+        Bytes that enter or leave may be fewer than they are.
+        """
+
+    @abc.abstractmethod
+    def sums(self, values: Floats) -> Floats:
+        """Sum of a value per item over each node. [num_nodes]."""
+
+    @abc.abstractmethod
+    def members(self, nodes: Ints | slice = _ALL, items: Ints | slice = _ALL) -> Bools:
+        """Which of some items some nodes hold. bool [num_nodes, num_items]."""
+
+    @abc.abstractmethod
+    def possible(self, boundary: int) -> Bools:
+        """Which nodes can be a boundary. [num_nodes]."""
+
+    @abc.abstractmethod
+    def few(self, count: int) -> Nodes:
+        """Some of the nodes, about as many as asked for, that make a chain."""
+
+    @abc.abstractmethod
+    def select(self, which: Ints) -> Nodes:
+        """Some of the nodes; `which` are ascending and hold the first and the last."""
+
+    @abc.abstractmethod
+    def of(self, problem: Problem) -> Nodes:
+        """The same nodes for another objective."""
+
+    def spans(self, items: Ints) -> tuple[Ints, Ints] | None:
+        """Where nodes are positions of an order: places of items in it, and each node's position.
+
+        int64 [len(items)] and [num_nodes]; `None` where they are not.
+        """
+        del items
+        return None
+
+    def op_sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum of a value per op over each node, as `StageBatch.op_sums` has it. [num_nodes]."""
+        return self.sums(item_sums(self.problem, values))
+
+    def batch(self, pairs: Pairs) -> StageBatch:
+        """Some stages for objectives."""
+        return StageBatch(self, pairs)
 
 
 class StageBatch:
@@ -101,7 +121,7 @@ class StageBatch:
         leaving_weights: float64 [len(batch)], what those weigh as `Problem.tensor_weights` has it.
     """
 
-    def __init__(self, nodes: Boundaries, pairs: Pairs) -> None:
+    def __init__(self, nodes: Nodes, pairs: Pairs) -> None:
         self._nodes, self._pairs, self._problem = nodes, pairs, nodes.problem
         self.graph, self.num_stages = nodes.problem.graph, nodes.problem.num_stages
         self.entering_bytes, self.leaving_bytes = pairs.entering, pairs.leaving
@@ -115,35 +135,23 @@ class StageBatch:
         return StageBatch(self._nodes, self._pairs.select(which))
 
     def op_sums(self, values: npt.NDArray[Any]) -> Floats:
-        """Sum of a value per op, 0 or more, over the ops of each stage.
+        """Sum of a value per op, 0 or more, over the ops of each stage. float64 [len(batch)].
 
-        Args:
-            values: [num_ops]. Fractions are rounded to some 2**-50 of their sum, so that sums do
-                not depend on the order.
-
-        Returns:
-            float64 [len(batch)].
+        Fractions are rounded to some 2**-50 of their sum: the order does not matter.
         """
         sums = self._nodes.op_sums(values)
         stages: Floats = sums[self._pairs.columns] - sums[self._pairs.rows]
         return stages
 
     def op_maxima(self, values: npt.NDArray[Any]) -> Floats:
-        """Largest of a value per op over the ops of each stage.
-
-        Args:
-            values: [num_ops].
-
-        Returns:
-            float64 [len(batch)].
-        """
+        """Largest of a value per op over the ops of each stage. float64 [len(batch)]."""
         largest = np.full(self._problem.num_items, -np.inf)
         np.maximum.at(largest, self._problem.item_of, values.astype(np.float64))
         items, found = np.argsort(-largest, kind="stable"), np.zeros(len(self))
         left, pairs = np.arange(len(self)), self._pairs
         for first in range(0, len(items), _LARGEST):
             some = items[first : first + _LARGEST]
-            held = self._nodes.holds(some)
+            held = self._nodes.members(items=some)
             inside = held[pairs.columns[left]] & ~held[pairs.rows[left]]
             is_first = inside.any(axis=1)
             found[left[is_first]] = largest[some[inside[is_first].argmax(axis=1)]]
@@ -153,15 +161,8 @@ class StageBatch:
         return found
 
     def contains(self, ops: Ints) -> Bools:
-        """Whether each stage holds each of some ops.
-
-        Args:
-            ops: int [num_ops_asked].
-
-        Returns:
-            bool [len(batch), num_ops_asked].
-        """
-        held = self._nodes.holds(self._problem.item_of[ops])
+        """Whether each stage holds each of some ops. bool [len(batch), num_ops_asked]."""
+        held = self._nodes.members(items=self._problem.item_of[ops])
         inside: Bools = held[self._pairs.columns] & ~held[self._pairs.rows]
         return inside
 
@@ -182,14 +183,14 @@ class StageBatch:
         return stage_parts(self._problem, *self._nodes.members(ends))
 
 
-def item_sums(problem: ItemsOfGraph, values: npt.NDArray[Any]) -> Floats:
+def item_sums(problem: Problem, values: npt.NDArray[Any]) -> Floats:
     """Sums of a value per op over the ops of each item, exact as in `StageBatch.op_sums`."""
     numbers = on_grid("values per op", values)
     return np.bincount(problem.item_of, numbers, problem.num_items).astype(np.float64)
 
 
 def stage_parts(
-    problem: ItemsOfGraph, before: Bools, after: Bools
+    problem: Problem, before: Bools, after: Bools
 ) -> tuple[list[int], list[int], list[int]]:
     """Ops of the stage between two ideals, bool [num_items], and tensors that enter and leave it.
 

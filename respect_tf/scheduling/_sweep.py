@@ -134,7 +134,7 @@ def _traced(intervals: Intervals, reached: Floats) -> Chain:
         starts: Ints = np.flatnonzero(np.isfinite(reached[k][:stop]))
         if problem.rooms is not None:
             starts = starts[held[stop] - held[starts] <= problem.rooms[k]]
-        costs, _ = intervals.stage_costs(starts, np.array([stop]))
+        costs = intervals.stage_costs(starts, np.array([stop]))
         stop = int(starts[np.argmin(reached[k][starts] + costs[:, 0])])
         stages[intervals.order[stop:]] += 1
     return answer_of(problem, stages).chain

@@ -7,14 +7,15 @@ from respect_tf.scheduling._device_objectives import (
     ReplicatedThroughput,
     stage_device,
 )
+from respect_tf.scheduling._intervals import IntervalNodes
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._orders import distinct_orders
-from respect_tf.scheduling._pair_chains import PairChains
-from respect_tf.scheduling._pair_ties import best_pairs
+from respect_tf.scheduling._pair_chains import PairChains, best_pairs
 from respect_tf.scheduling._pair_values import PairValues
-from respect_tf.scheduling._pairs import IntervalNodes, Nodes, find_nodes, some_nodes
+from respect_tf.scheduling._pairs import find_nodes, some_nodes
 from respect_tf.scheduling._problem import Bools, Floats, build_problem
+from respect_tf.scheduling._stage_batch import Nodes
 from respect_tf.scheduling._under_load import NUM_LIMITS
 
 __all__ = [

@@ -14,11 +14,11 @@ from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._cut_bounds import CutSearch, improve_by_cuts, linear_bounds
 from respect_tf.scheduling._cut_network import CutNetwork
-from respect_tf.scheduling._ideals import list_ideals
+from respect_tf.scheduling._ideals import closure_of
 from respect_tf.scheduling._optima import prepare
+from respect_tf.scheduling._pairs import list_ideals
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._stage_batch import stage_parts
-from respect_tf.scheduling._stage_ranges import closure_of
 
 MIB = 2**20
 KINDS = st.sampled_from(["CONV_2D", "CONV_2D", "COS", "ADD"])

@@ -34,9 +34,8 @@ from respect_tf.scheduling._answers import checked_schedule, recount
 from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._highs import MilpClaim
 from respect_tf.scheduling._milp import cost_step
-from respect_tf.scheduling._milp_model import build_milp
+from respect_tf.scheduling._milp_model import build_milp, stage_ranges
 from respect_tf.scheduling._problem import build_problem
-from respect_tf.scheduling._stage_ranges import stage_ranges
 
 OBJECTIVES = [
     PeakMemory(),

@@ -8,10 +8,9 @@ from respect_tf.device import ChipCosts
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling import PeakMemory, Throughput
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideal_pairs import bytes_between, nested
-from respect_tf.scheduling._ideals import Ideals, list_ideals
+from respect_tf.scheduling._ideals import IdealNodes, bytes_between, nested
 from respect_tf.scheduling._pair_chains import PairChains
-from respect_tf.scheduling._pairs import find_nodes
+from respect_tf.scheduling._pairs import find_nodes, list_ideals
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._stage_batch import stage_parts
 
@@ -20,7 +19,7 @@ MIB = 1 << 20
 
 def all_ideals(graph):
     problem = build_problem(graph, 1, PeakMemory(1.0))
-    return problem, Ideals.of_rows(problem, list_ideals(problem, 1000, Budget()))
+    return problem, IdealNodes.of_rows(problem, list_ideals(problem, 1000, Budget()))
 
 
 @settings(max_examples=60, deadline=None)
@@ -51,13 +50,13 @@ def test_pairs_of_ideals_of_very_many_items():
     )
     problem = build_problem(graph, 1, PeakMemory())
     sizes = np.array([0, 1, 32_766, 32_768, num_items])
-    ideals = Ideals(problem, steps < sizes[:, None])
+    ideals = IdealNodes(problem, steps < sizes[:, None])
     rows, columns = nested(ideals, np.ones((5, 5), bool))
     assert np.array_equal(np.stack([rows, columns]), np.stack(np.triu_indices(5, 1)))
     # None of two ideals that each lack the other's last item holds the other one.
     sets = np.ones((2, num_items), bool)
     sets[0, -1] = sets[1, -2] = False
-    rows, _ = nested(Ideals(problem, sets), np.ones((2, 2), bool))
+    rows, _ = nested(IdealNodes(problem, sets), np.ones((2, 2), bool))
     assert len(rows) == 0
 
 

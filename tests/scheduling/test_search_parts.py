@@ -16,8 +16,7 @@ from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._compiled_search import anneal, cut_order, search_ideals
 from respect_tf.scheduling._ideal_search import IdealSearch
-from respect_tf.scheduling._ideals import list_ideals
-from respect_tf.scheduling._neighbours import neighbours
+from respect_tf.scheduling._pairs import list_ideals, neighbours
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.scheduling._search_rounds import Rounds
 from respect_tf.scheduling._slicing import slice_items

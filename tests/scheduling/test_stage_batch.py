@@ -7,8 +7,9 @@ from schedule_reference import Batched, graphs, make_graph, stage_parts
 from respect_tf._errors import ArgumentError, ScheduleError
 from respect_tf.scheduling import PeakMemory, schedule
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._ideals import list_ideals
-from respect_tf.scheduling._pairs import IdealNodes, IntervalNodes
+from respect_tf.scheduling._ideals import IdealNodes
+from respect_tf.scheduling._intervals import IntervalNodes
+from respect_tf.scheduling._pairs import list_ideals
 from respect_tf.scheduling._problem import build_problem
 
 
