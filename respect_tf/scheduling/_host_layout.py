@@ -18,12 +18,12 @@ from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, stage_device
 from respect_tf.scheduling._host_phases import HostSplit, Phase
+from respect_tf.scheduling._intervals import IntervalNodes
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._pair_chains import PairChains
-from respect_tf.scheduling._pairs import IntervalNodes, Nodes
 from respect_tf.scheduling._problem import Bools, Floats, build_problem
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._stage_batch import StageBatch
+from respect_tf.scheduling._stage_batch import Nodes, StageBatch
 
 # Of longer orders, so many boundaries are looked at beside those between turns.
 # benchmarks constants: half 0.72 times the time; twice the same.
