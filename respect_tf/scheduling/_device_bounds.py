@@ -19,13 +19,9 @@ Floats = npt.NDArray[np.float64]
 def least_waiting(costs: DeviceCosts, over: Any, op_sums: Callable[[Floats], Any]) -> Any:
     """Milliseconds that it takes at least to stream layers until the rest fits.
 
-    All bytes that do not fit have to be streamed, and layers whole: it is worth what those bytes
-    take, minus what the room that layers ask for is worth above what it takes to stream them.
-
-    Args:
-        costs: The costs of the graph on a device.
-        over: Bytes that do not fit; a number or an array.
-        op_sums: Sums of a value per op over the ops concerned that may be streamed.
+    The bytes that do not fit, `over`, a number or an array, have to be streamed, and layers whole:
+    it is worth what those bytes take, minus what the room that layers ask for is worth above what
+    it takes to stream them. `op_sums` sums up a value per op over the ops concerned.
     """
     unit = costs.device.link_ms_per_mib / MIB
     spare = op_sums(np.maximum(0.0, unit * costs.chip.asked_bytes - costs.stream_ms))
@@ -67,12 +63,7 @@ def stage_bounds(costs: DeviceCosts, scale: float) -> list[LinearBound]:
 
 
 def room_bound(costs: DeviceCosts, scale: float) -> RoomBound:
-    """What stages take at least, of a graph whose layers take as much of each tile.
-
-    Args:
-        costs: The costs of the graph on a device.
-        scale: What a millisecond counts.
-    """
+    """What stages take at least, scaled, of a graph whose layers take as much of each tile."""
     chip, layers = costs.chip, costs.chip.layers_in_turn
     return RoomBound(
         scale * (costs.busy_ms + costs.stream_ms),
@@ -120,12 +111,7 @@ def _with_cpu_ops(
 def beside_cpu_ops(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats]:
     """What stages with ops on the CPU take and move at least, whatever these drag with them.
 
-    Args:
-        costs: The costs of the graph on each device; the chip is the same.
-        stages: The stages.
-
-    Returns:
-        ms, [len(stages), len(costs)], and bytes, [len(stages)].
+    In ms on each device, of the same chip, [len(stages), len(costs)], and in bytes, [len(stages)].
     """
     graph, chip = costs[0].graph, costs[0].chip
     surely, num_ops = chip.surely_mapped, costs[0].graph.num_ops
@@ -163,10 +149,7 @@ def surely_returned(chip: ChipCosts) -> Floats:
     What an op makes that is surely on the Edge TPU, and one reads that may be, comes back as it is
     or as what the latter makes of it. Of a largest flow from such tensors through such ops, to ops
     that are never on the Edge TPU and to results of the model, all crosses that the tensors of a
-    stage send.
-
-    Returns:
-        float64 [num_tensors], counted where the tensor is made.
+    stage send: float64 [num_tensors], counted where the tensor is made.
     """
     if chip.all_supported:
         return np.zeros(chip.graph.num_tensors)

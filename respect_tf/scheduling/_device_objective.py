@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +38,16 @@ from respect_tf.scheduling._objective import LinearCost, Number, Objective
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import StageBatch
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class DeviceObjective(Objective):
     """Milliseconds that the device model predicts; of several devices, the worst ratio.
 
     Where the machine may be one of several, the cost is the largest, over them, of the time there
-    divided by that machine's optimum: 1 or more, without a unit.
-
-    Args:
-        device: What `respect_tf.schedule` takes.
-        num_stages: Number of stages of the schedules; solvers fill it in.
-        optima: Of several devices, the least that a schedule costs on each, in ms; solvers fill
-            them in.
+    divided by that machine's optimum: 1 or more, without a unit. Solvers fill in the number of
+    stages and, of several devices, the least that a schedule costs on each, in ms.
 
     Raises:
         ArgumentError: There is no such device, or as many optima are not given.
@@ -91,20 +89,26 @@ class DeviceObjective(Objective):
         """Whether the optimum of each device has to be known, and is not."""
         return isinstance(self._device, Hosts) and self.optima is None
 
-    def of_one(self, device: EdgeTpu) -> DeviceObjective:
+    def of_one(self, device: EdgeTpu) -> Self:
         """The same objective for one device."""
-        return self._shared(type(self)(device, self.num_stages))
+        return self._with(device=device, optima=None)
 
-    def with_optima(self, optima: Sequence[float]) -> DeviceObjective:
+    def with_optima(self, optima: Sequence[float]) -> Self:
         """The same objective, once the optimum of each device is known. In ms."""
-        return self._shared(type(self)(self._device, self.num_stages, tuple(optima)))
+        return self._with(optima=tuple(optima))
 
-    def for_stages(self, num_stages: int) -> DeviceObjective:
+    def for_stages(self, num_stages: int) -> Self:
         """See `Objective`."""
-        return self._shared(type(self)(self._device, num_stages, self.optima))
+        return self._with(num_stages=num_stages)
 
-    def _shared(self, other: DeviceObjective) -> DeviceObjective:
-        """Another objective, with the costs of the last graph where they are the same."""
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What makes an objective like this one."""
+        return {"device": self._device, "num_stages": self.num_stages, "optima": self.optima}
+
+    def _with(self, **changed: Any) -> Self:
+        """An objective that differs, with the costs of the last graph where they are the same."""
+        other = type(self)(**(self._arguments | changed))
         known = {one.device: one for one in self._known_costs}
         if other._num_at_work == self._num_at_work and known.keys() >= set(other.devices):
             other._known_costs = tuple(known[device] for device in other.devices)
@@ -250,9 +254,9 @@ class DeviceObjective(Objective):
             for index, one in enumerate(costs):
                 total[index] = float(one.busy_ms.sum()) + num_stages * one.start_ms
                 total[index] += one.enter_ms_per_byte * sent + one.leave_ms_per_request * requests
-                total[index] += least_waiting(one, over, _whole_sum)
+                total[index] += least_waiting(one, over, np.sum)
             moved += sent + requests * chip.device.request_bytes
-            moved += num_stages * chip.base_instructions + least_streamed(chip, over, _whole_sum)
+            moved += num_stages * chip.base_instructions + least_streamed(chip, over, np.sum)
         return LOOSER * self._least_of_all(total, moved)
 
     def linear_cost(self, graph: OpGraph) -> LinearCost:
@@ -284,7 +288,3 @@ class DeviceObjective(Objective):
     @abc.abstractmethod
     def _finish(self, total: Floats, moved: Floats) -> tuple[Floats, Floats]:
         """Costs and shared loads from ms of stages, [num_stages, num_judges], and bytes."""
-
-
-def _whole_sum(values: Floats) -> float:
-    return float(values.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from respect_tf.scheduling._device_objective import DeviceObjective
 from respect_tf.scheduling._linear_bound import Floats, LinearBound, RoomBound
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["DeviceObjective", "Latency", "ReplicatedThroughput", "Throughput", "prepared_for"]
 
@@ -110,12 +113,8 @@ def stage_device(device: EdgeTpu) -> EdgeTpu:
 class ReplicatedThroughput(Throughput):
     """Milliseconds per inference of a full pipeline with replicas, as `predict` gives them.
 
-    It judges schedules; what finds them is `respect_tf.plan`.
-
-    Args:
-        device: See `Throughput`.
-        replicas: Number of devices of each stage.
-        optima: See `Throughput`.
+    It judges schedules; what finds them is `respect_tf.plan`. `replicas` are the numbers of devices
+    of the stages.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class ReplicatedThroughput(Throughput):
     def _num_at_work(self) -> int:
         return sum(self.replicas)
 
-    def for_stages(self, num_stages: int) -> ReplicatedThroughput:
+    def for_stages(self, num_stages: int) -> Self:
         """The same: it is about one number of stages."""
         if num_stages != len(self.replicas):
             raise ArgumentError(
@@ -144,13 +143,9 @@ class ReplicatedThroughput(Throughput):
             )
         return self
 
-    def of_one(self, device: Any) -> ReplicatedThroughput:
-        """See `DeviceObjective`."""
-        return ReplicatedThroughput(device, self.replicas)
-
-    def with_optima(self, optima: Sequence[float]) -> ReplicatedThroughput:
-        """See `DeviceObjective`."""
-        return ReplicatedThroughput(self._device, self.replicas, tuple(optima))
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {"device": self._device, "replicas": self.replicas, "optima": self.optima}
 
     def times(self, graph: OpGraph, schedule: Schedule) -> Floats:
         """See `DeviceObjective`."""
@@ -206,27 +201,18 @@ class Latency(DeviceObjective):
             return "latency"
         return f"latency(arrivals_per_second={self.arrivals_per_second!r})"
 
-    def of_one(self, device: EdgeTpu) -> Latency:
+    def of_one(self, device: EdgeTpu) -> Self:
         """See `DeviceObjective`."""
         return self._with(device=device, optima=None, shares=None)
 
-    def with_optima(self, optima: Sequence[float]) -> Latency:
-        """See `DeviceObjective`."""
-        return self._with(optima=tuple(optima))
+    def with_shares(self, shares: Sequence[float]) -> Self:
+        """The same with another mean."""
+        return self._with(shares=tuple(shares))
 
-    def for_stages(self, num_stages: int) -> Latency:
-        """See `Objective`."""
-        return self._with(num_stages=num_stages)
-
-    def _with(self, **changed: Any) -> Latency:
-        given: dict[str, Any] = {
-            "device": self._device,
-            "num_stages": self.num_stages,
-            "optima": self.optima,
-            "shares": self.shares,
-            "arrivals_per_second": self.arrivals_per_second,
-        }
-        return type(self)(**(given | changed))
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        own = {"shares": self.shares, "arrivals_per_second": self.arrivals_per_second}
+        return super()._arguments | own
 
     def ratios(self, graph: OpGraph, schedule: Schedule) -> Floats:
         """Latency of a schedule on each device divided by that device's optimum. [num_devices]."""
