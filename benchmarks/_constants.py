@@ -48,10 +48,12 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
     ),
     "guards of memory": (
         "scheduling._least_cut.MOST_CLOSED",
+        "scheduling._milp._MAX_OPEN",
         "scheduling._pair_search.MAX_NODES",
         "scheduling._proof._MAX_CELLS",
         "scheduling._stage_batch._LARGEST",
     ),
+    "guards of time": ("scheduling._milp._MAX_NODES",),
     "what others say: HiGHS, file formats, the device model, the public API": (
         "planning._plan._MOST_DEVICES",
         "policy._propose.MOST_ORDERS",

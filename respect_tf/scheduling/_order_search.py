@@ -17,15 +17,15 @@ from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, bes
 from respect_tf.scheduling._intervals import IntervalNodes
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._linear_bound import LOOSER
-from respect_tf.scheduling._pair_search import Found, search_pairs
+from respect_tf.scheduling._pair_search import MAX_NODES, Found, search_pairs
 from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._room_bounds import StageSum, stage_sums
 
-# Positions that are looked at in pairs; of more, so many of each boundary, less for many
-# stages: with 15 in place of 16, random layers of 10,000 ops in 64 stages cost 4.5 % more.
-# benchmarks constants: _MAX_NODES half and twice the same. _SOME half 0.89 times the time; twice
-#   1.16 times the time. _FEWEST half and twice the same.
-_MAX_NODES, _SOME, _FEWEST = 1000, 50, 16
+# Of more positions than can be looked at in pairs, so many of each boundary, less for many stages:
+# with 15 in place of 16, random layers of 10,000 ops in 64 stages cost 4.5 % more.
+# benchmarks constants: _SOME half 0.89 times the time; twice 1.16 times the time. _FEWEST half and
+#   twice the same.
+_SOME, _FEWEST = 50, 16
 
 
 class OrderWindows:
@@ -105,7 +105,7 @@ def search_order(
         BudgetExceededError: The budget did not even last to find a cut.
     """
     nodes = IntervalNodes(problem, order)
-    if len(nodes) <= _MAX_NODES:
+    if len(nodes) <= MAX_NODES // 2:
         return search_pairs(nodes, budget, upper, settle=settle)
     windows = OrderWindows(problem, order)
     least = windows.least(upper)
@@ -118,7 +118,7 @@ def search_order(
     known = search_pairs(nodes.select(np.unique(stops[1])), Budget(), upper, settle=False).chain
     limit = upper if known is None else known.cost
     stops = windows.stops(limit) or stops
-    most = max(_FEWEST, min(_SOME, _MAX_NODES // problem.num_stages))
+    most = max(_FEWEST, min(_SOME, MAX_NODES // 2 // problem.num_stages))
     some = search_pairs(nodes.within(*stops, most=most), budget, limit, settle=False).chain
     known = best_known(some, known)
     if known is not None:

@@ -18,9 +18,6 @@ from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import Problem
 
-# `MAX_WORK` in the unit of compiled loops, which takes longer.
-# benchmarks constants: read by no case that was run.
-_LOOP_WORK = 100_000_000
 _MAX_CELLS = 300_000_000  # bytes, for all boundaries
 
 # What a proof before a search may take: some tenths of a second.
@@ -41,7 +38,8 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
     """
     is_limited = math.isfinite(deadline)
     if problem.linear.exact and has_loops():
-        budget = Budget(deadline, math.inf if is_limited else _LOOP_WORK, _cells(problem))
+        # The work of compiled loops takes three times as long.
+        budget = Budget(deadline, math.inf if is_limited else MAX_WORK // 3, _cells(problem))
         search = IdealSearch(problem)
         best, low = search.raise_bound(answer.chain, answer.lower_bound, budget)
         if low >= best.cost:
@@ -102,7 +100,7 @@ def first_schedule(problem: Problem, deadline: float) -> Answer:
         )
         total = float(restrictions.item_bytes.sum())
         limit = total if problem.rooms is None else min(total, float(problem.rooms.max()))
-        budget = Budget(deadline, _LOOP_WORK, _cells(problem))
+        budget = Budget(deadline, MAX_WORK // 3, _cells(problem))
         with contextlib.suppress(BudgetExceededError):
             found = IdealSearch(memory).best_within(limit, budget, 0)
             if found is None:

@@ -154,7 +154,7 @@ def test_giving_up_returns_a_valid_schedule_and_a_true_bound(objective, monkeypa
     found = schedule(graph, 4, "exact", objective=objective, time_limit=0)
     assert found.lower_bound <= found.cost
     assert (found.status == "optimal") == (found.lower_bound == found.cost)
-    monkeypatch.setattr(proof_module, "_LOOP_WORK", 25_000_000)
+    monkeypatch.setattr(proof_module, "MAX_WORK", 75_000_000)
     limited = schedule(graph, 4, "exact", objective=objective)
     assert limited == schedule(graph, 4, "exact", objective=objective)
     assert found.lower_bound <= limited.lower_bound <= limited.cost <= found.cost
@@ -250,7 +250,7 @@ def test_a_program_that_contradicts_itself_leaves_what_is_known(monkeypatch):
         raise SolverError("HiGHS said two things")
 
     monkeypatch.setattr(milp_module, "search_window", lie)
-    monkeypatch.setattr(proof_module, "_LOOP_WORK", 1_000_000)
+    monkeypatch.setattr(proof_module, "MAX_WORK", 3_000_000)
     found = schedule(wide_graph(), 4, "exact", objective=PeakMemory(1.0))
     assert found.status == "feasible"
     assert found.lower_bound < found.cost

@@ -43,7 +43,7 @@ def test_few_positions_hold_the_best_cut(monkeypatch, seed, device):
     order = np.arange(problem.num_items)
     assert problem.has_one_order
     best = search_pairs(IntervalNodes(problem, order), Budget())
-    monkeypatch.setattr(_order_search, "_MAX_NODES", 10)
+    monkeypatch.setattr(_order_search, "MAX_NODES", 20)
     found = search_order(problem, order, Budget())
     assert found.chain.cost == pytest.approx(best.chain.cost, rel=1e-9)
     assert found.lower_bound <= found.chain.cost
