@@ -67,7 +67,7 @@ def _sums() -> Iterator[Case]:
         "random layers, 5,000 ops, K=8", _layers(5000), 8, objective=PeakMemory(1.0), only=_LARGE
     )
     yield _case(
-        "random layers, 1,000 ops, K=8", _layers(1000), 8, objective=PeakMemory(1.0),
+        "random layers, 1,500 ops, K=4", _layers(1500), 4, objective=PeakMemory(1.0),
         only="_schedulers",
     )  # fmt: skip
     yield _case(

@@ -135,9 +135,14 @@ class Constant:
         """The module that has it."""
         return importlib.import_module(f"respect_tf.{self.module}")
 
-    def others(self) -> tuple[Any, Any]:
-        """Half and twice the value, see `scaled`, or what stands for them."""
-        return _OTHERS.get(self.key, (scaled(self.value, 0.5), scaled(self.value, 2.0)))
+    @property
+    def is_scaled(self) -> bool:
+        """Whether other values are parts and multiples of it."""
+        return self.key not in _OTHERS
+
+    def others(self, factor: float = 2.0) -> tuple[Any, Any]:
+        """A part of the value and a multiple, see `scaled`, or what stands for them."""
+        return _OTHERS.get(self.key, (scaled(self.value, 1 / factor), scaled(self.value, factor)))
 
 
 def found_constants() -> list[Constant]:
@@ -193,5 +198,5 @@ def scaled(value: Any, factor: float) -> Any:
     if isinstance(value, int):
         return max(1, int(value * factor))
     if 0.8 < value < 1.45 and value != 1.0:
-        return 1.0 + (value - 1.0) * factor
-    return (1.0 + value) / 2 if 0.5 <= value < 1.0 < value * factor + 1e-9 else value * factor
+        return max(1.0 + (value - 1.0) * factor, 0.1 * value)
+    return (1.0 + value) / 2 if 1.0 / factor <= value < 1.0 else value * factor

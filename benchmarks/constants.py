@@ -1,5 +1,7 @@
 """What each tuned number of the schedulers is for: as it is, half of it, and twice.
 
+Where these change nothing, a tenth of it and ten times as much.
+
     python -m benchmarks constants
 
 measures all of them, and `python -m benchmarks constants scheduling._pace._BACK ...` some, whose
@@ -42,6 +44,10 @@ _ONLY_WITH_LIMIT = re.compile(
 )
 _NOISE = 0.1  # of times, by which two runs of the same differ
 _SIDES = ("half", "twice")
+_SAME = "half the same; twice the same"
+# Of what half and twice do not change: the factor that is tried, and what its sides are called.
+_FAR, _FAR_SIDES = 10.0, ("a tenth", "ten times")
+_ALL_SAME = "half, twice, a tenth and ten times the same"
 SECTIONS = tuple(one.key for one in tuned_constants())
 
 
@@ -82,6 +88,13 @@ def main() -> None:
     chosen = [one for one in tuned_constants() if not asked or one.key in asked]
     effects = measured(chosen)
     rows = {one.key: row_of(one, effects.get(one.key, [])) for one in chosen}
+    idle = [one for one in chosen if rows[one.key]["effect"].endswith(_SAME) and one.is_scaled]
+    for key, far in measured(idle, _FAR).items():
+        said_of = effect_of(far, _FAR_SIDES)
+        both = rows[key]["effect"] + f"; {said_of}"
+        rows[key]["effect"] = both.replace(
+            f"{_SAME}; a tenth the same; ten times the same", _ALL_SAME
+        )
     path = RESULTS / "constants.json"
     if asked and path.exists():
         before = {row["constant"]: row for row in json.loads(path.read_text())}
@@ -112,20 +125,26 @@ def effects_by_file(rows: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, s
     return found
 
 
-def measured(constants: Sequence[Constant]) -> dict[str, list[tuple[Effect, Effect]]]:
-    """By constant, what half and twice do to each case that reads it."""
+def measured(
+    constants: Sequence[Constant], factor: float = 2.0
+) -> dict[str, list[tuple[Effect, Effect]]]:
+    """By constant, what that part of it and that multiple do to each case that reads it."""
     found: dict[str, list[tuple[Effect, Effect]]] = defaultdict(list)
     numbers = range(len(cases()))[::-1]  # the longest ones are behind
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(_NUM_PROCESSES, mp_context=spawn) as pool:
-        for effects in pool.map(_of_case, numbers, itertools.repeat(constants)):
+        for effects in pool.map(
+            _of_case, numbers, itertools.repeat(constants), itertools.repeat(factor)
+        ):
             for key, pair in effects.items():
                 found[key].append(pair)
     return found
 
 
-def _of_case(number: int, constants: Sequence[Constant]) -> dict[str, tuple[Effect, Effect]]:
-    """By the key of each constant that a case reads, what half and twice do to it."""
+def _of_case(
+    number: int, constants: Sequence[Constant], factor: float
+) -> dict[str, tuple[Effect, Effect]]:
+    """By the key of each constant that a case reads, what other values do to it."""
     case = cases()[number]
     possible = [
         one
@@ -140,19 +159,21 @@ def _of_case(number: int, constants: Sequence[Constant]) -> dict[str, tuple[Effe
     read = reads(case.run, possible)
     if case.unseen:
         read += [one for one in possible if one not in read and re.search(case.unseen, one.key)]
-    effects = _effects(case, read) if read else {}
+    effects = _effects(case, read, factor) if read else {}
     spent = time.process_time() - started
     print(f"{case.name}: {len(read)} constants, {spent:.1f} s", file=sys.stderr, flush=True)
     return effects
 
 
-def _effects(case: Case, constants: Sequence[Constant]) -> dict[str, tuple[Effect, Effect]]:
+def _effects(
+    case: Case, constants: Sequence[Constant], factor: float
+) -> dict[str, tuple[Effect, Effect]]:
     usual: dict[str, Run] = {}
     others: dict[str, list[Run]] = {}
     for first in range(0, len(constants), _TOGETHER):
         some = constants[first : first + _TOGETHER]
         todo: list[tuple[Constant | None, Any]] = [(None, None)]
-        todo += [(one, value) for one in some for value in one.others()]
+        todo += [(one, value) for one in some for value in one.others(factor)]
         base, *rest = runs = _runs(case, todo)
         # Other work on the machine slows single runs down, and most values change no time.
         seconds = statistics.median(run.seconds for run in runs)
@@ -227,14 +248,19 @@ def row_of(constant: Constant, effects: Sequence[tuple[Effect, Effect]]) -> dict
     for name, value, side in zip(_SIDES, constant.others(), sides, strict=True):
         row[name] = _short(value)
         row |= {f"{name}: {column}": figure for column, figure in _figures(side).items()}
-    row["effect"] = "; ".join(
-        f"{name} {said(_figures(side))}" for name, side in zip(_SIDES, sides, strict=True)
-    )
+    row["effect"] = effect_of(effects, _SIDES)
     if not effects:
         row["effect"] = "read by no case that was run"
     elif _ONLY_WITH_LIMIT.search(constant.key):
         row["effect"] = f"with a time limit, {row['effect']}"
     return row
+
+
+def effect_of(effects: Sequence[tuple[Effect, Effect]], names: tuple[str, str]) -> str:
+    """What two other values do, in words."""
+    sides = list(zip(*effects, strict=True)) or [(), ()]
+    pairs = zip(names, sides, strict=True)
+    return "; ".join(f"{name} {said(_figures(side))}" for name, side in pairs)
 
 
 def _figures(side: Sequence[Effect]) -> dict[str, Any]:
@@ -278,7 +304,8 @@ def _words(figures: Mapping[str, Any]) -> Iterator[str]:
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """What `docs/measured.md` says."""
     unread = sum(not row["cases"] for row in rows)
-    idle = sum(row["effect"].endswith("half the same; twice the same") for row in rows)
+    idle = sum(row["effect"].endswith((_SAME, _ALL_SAME)) for row in rows)
+    far = sum(f"; {_FAR_SIDES[0]}" in row["effect"] for row in rows)
     worst = max(
         (float(row[f"{side}: cost %"]), row["constant"], side)
         for row in rows
@@ -287,8 +314,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         f"{len(rows)} tuned numbers, each halved and doubled on the cases that read it: "
-        f"{len(rows) - unread - idle} change cost, bound, proofs, crossing bytes or time, {idle} "
-        f"change nothing on these cases and {unread} are read by none of them. The largest mean "
+        f"{len(rows) - unread - idle - far} change cost, bound, proofs, crossing bytes or time so, "
+        f"{far} with a tenth or ten times as much, {idle} change nothing on these cases and "
+        f"{unread} are read by none of them. The largest mean "
         f"loss is {worst[0]:.2f} % of the cost (`{worst[1]}`, {worst[2]}). The table is in "
         "[constants.md](../benchmarks/results/constants.md)."
     )
@@ -304,14 +332,14 @@ def _short(value: Any) -> str:
 
 _NOTES = f"""
 Half and twice the package's value; shares stay below 1, and of numbers near 1 the distance from it
-is halved and doubled. "cases" read the constant, which is found by tracing; the others are left
-out. "cost %" is the mean over them of what schedules cost more, in percent of the best known with
-any value, and "worst %" the largest of one case; "proofs" are proofs more, "gap %" the percent by
-which mean gaps are larger, "crossing %" those by which more bytes cross; "time" is the processor's,
-as a multiple of what the same cases take otherwise, the median of what ran at about the same time;
-cases below {_TWICE_BELOW} s count by the less of two runs each. Differences of time below
-{_NOISE:.0%} are noise. Shares of a time limit are judged on cases with one, whose results depend on
-the machine.
+is halved and doubled. Where that changes nothing, a tenth of it and ten times as much are tried.
+"cases" read the constant, which is found by tracing; the others are left out. "cost %" is the mean
+over them of what schedules cost more, in percent of the best known with any value, and "worst %"
+the largest of one case; "proofs" are proofs more, "gap %" the percent by which mean gaps are
+larger, "crossing %" those by which more bytes cross; "time" is the processor's, as a multiple of
+what the same cases take otherwise, the median of what ran at about the same time; cases below
+{_TWICE_BELOW} s count by the less of two runs each. Differences of time below {_NOISE:.0%} are
+noise. Shares of a time limit are judged on cases with one, whose results depend on the machine.
 """
 
 

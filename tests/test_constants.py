@@ -1,6 +1,7 @@
 """Numbers at the top of modules were measured, or are what they are."""
 
 import ast
+import dataclasses
 import json
 
 import pytest
@@ -18,7 +19,7 @@ from benchmarks._constants import (
     tuned_constants,
 )
 from benchmarks._tables import RESULTS
-from benchmarks.constants import effects_by_file
+from benchmarks.constants import Effect, effect_of, effects_by_file
 from respect_tf.policy import _refine
 from respect_tf.scheduling import _ideal_search, _pace
 
@@ -100,6 +101,16 @@ def test_it_is_changed_where_it_is_a_default_and_back():
     assert _pace.Pace(1.0).growth != 2.0
 
 
+def test_its_effect_says_what_other_values_do():
+    same = Effect("one", 0.0, 0, 0.0, 0.0, 1.0, 1.0)
+    worse = dataclasses.replace(same, case="other", cost=3.0, proofs=-1)
+    pairs = [(same, same), (same, worse)]
+    assert effect_of(pairs[:1], ("half", "twice")) == "half the same; twice the same"
+    assert effect_of(pairs, ("a tenth", "ten times")) == (
+        "a tenth the same; ten times +1.50 % cost (worst +3.0), -1 proofs"
+    )
+
+
 def test_what_reads_it_is_found():
     pace = _pace.Pace(1.0)
     wanted = [Constant("scheduling._pace", name) for name in ("_BACK", "_NEAR", "_LEAST_STEP")]
@@ -107,7 +118,7 @@ def test_what_reads_it_is_found():
     assert [constant.name for constant in found] == ["_BACK"]
 
 
-@given(st.floats(1e-6, 0.999), st.sampled_from([0.5, 2.0]))
+@given(st.floats(1e-6, 0.999), st.sampled_from([0.1, 0.5, 2.0, 10.0]))
 def test_shares_stay_shares(value, factor):
     assert 0 < scaled(value, factor) < 1
     assert scaled((value, (value, None, True)), factor) == (
