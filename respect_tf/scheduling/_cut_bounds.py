@@ -155,7 +155,7 @@ class CutSearch:
             most = _FEW_PLACES if fewest is None else len(fewest[1]) - 1
             if search.is_complete and len(search.whole) <= most:
                 fewest = boundary, search.whole
-        divides = any(not bound.is_shared and not bound.is_first for bound in network.bounds)
+        divides = any(not bound.is_shared for bound in network.bounds)
         if fewest is None or not divides:
             return lower
         boundary, places = fewest

@@ -159,9 +159,6 @@ class CutNetwork:
         for index, bound in enumerate(self.bounds):
             if bound.is_shared:
                 found.append(Side(index, 1.0, 1.0))
-            elif bound.is_first:
-                if boundary == 1 and not self.before.any():
-                    found.append(Side(index, 1.0, 0.0))
             else:
                 found.append(Side(index, 1 / boundary, 0.0))
                 found.append(Side(index, 0.0, 1 / rest))

@@ -82,30 +82,21 @@ def _with_cpu_ops(
 ) -> list[LinearBound]:
     """The same where ops stay on the CPU: only what is surely on the Edge TPU surely crosses.
 
-    In the first stage an op is on the CPU if it ever is. A stage of supported ops has to start; one
-    of other ops takes no load from the rest, and some stage of every schedule starts.
+    A stage of supported ops has to start; one of other ops takes no load from the rest, and some
+    stage of every schedule starts.
     """
     graph, chip = costs.graph, costs.chip
-    surely, busy = chip.surely_mapped, scale * least_busy(costs)
-    ops, tensors = graph.reads
+    surely, ops = chip.surely_mapped, graph.reads[0]
     made = graph.producer >= 0
-    by_device = made & surely[graph.producer]
-    to_cpu = np.zeros(graph.num_tensors, bool)
-    to_cpu[tensors[~surely[ops]]] = True
     start = scale * costs.start_ms if chip.supported.any() else 0.0
-    per_request = scale * costs.leave_ms_per_request
-    found = []
-    for is_first in (False, True):
-        work = np.where(~surely if is_first else ~chip.supported, scale * costs.cpu_ms, busy)
-        returned = np.where(by_device & to_cpu, leave, 0.0)
-        if not is_first:
-            returned = per_request * surely_returned(chip)
-        np.add.at(work, graph.producer[made], returned[made])
-        rest = np.where(by_device, leave - returned, 0.0)
-        supported = np.where(chip.supported, work, 0.0)
-        for values, once in ((work, 0.0), (supported, start)):
-            found.append(LinearBound(values, once, enter, rest, surely[ops], is_first=is_first))
-    return found
+    work = scale * least_busy(costs)
+    returned = scale * costs.leave_ms_per_request * surely_returned(chip)
+    np.add.at(work, graph.producer[made], returned[made])
+    rest = np.where(made & surely[graph.producer], leave - returned, 0.0)
+    return [
+        LinearBound(values, once, enter, rest, surely[ops])
+        for values, once in ((work, 0.0), (np.where(chip.supported, work, 0.0), start))
+    ]
 
 
 def beside_cpu_ops(costs: Sequence[DeviceCosts], stages: StageBatch) -> tuple[Floats, Floats]:

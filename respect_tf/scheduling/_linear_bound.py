@@ -25,7 +25,6 @@ class LinearBound:
         leave: What each tensor adds that leaves, [num_tensors].
         counts: The reads by which a tensor enters, bool [num_reads], as `OpGraph.reads` has them.
         is_shared: Whether it is the sum over all stages that no schedule's cost is below.
-        is_first: Whether only the first stage is bounded, which holds what its ops need.
     """
 
     ops: Floats
@@ -34,7 +33,6 @@ class LinearBound:
     leave: Floats
     counts: Bools
     is_shared: bool = False
-    is_first: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +73,7 @@ def undominated(bounds: list[LinearBound]) -> list[LinearBound]:
 
 def _covers(one: LinearBound, other: LinearBound) -> bool:
     """Whether the other one is nowhere higher, for the same stages."""
-    if (one.is_shared, one.is_first) != (other.is_shared, other.is_first):
+    if one.is_shared != other.is_shared:
         return False
     names = ("ops", "rest", "enter", "leave", "counts")
     return all(bool(np.all(getattr(one, name) >= getattr(other, name))) for name in names)

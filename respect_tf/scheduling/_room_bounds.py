@@ -67,7 +67,7 @@ def stage_sums(problem: Problem) -> list[StageSum]:
     found = [
         StageSum(_with_outputs(problem, bound), bound.rest * every)
         for bound in objective.linear_bounds(graph)
-        if not (bound.is_shared or bound.is_first or (rooms and bound.rest < 0))
+        if not (bound.is_shared or (rooms and bound.rest < 0))
     ]
     for room in rooms:  # these say as much as sums that give back all room
         rest = room.rest - room.unit * room.tile_bytes
