@@ -15,7 +15,7 @@ import numpy as np
 
 from respect_tf.scheduling._answers import Answer
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, quality
-from respect_tf.scheduling._cut_network import CutNetwork, Side
+from respect_tf.scheduling._cut_network import CutNetwork
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._ideals import IdealNodes, closure_of
 from respect_tf.scheduling._items import Ints
@@ -190,5 +190,5 @@ def linear_bounds(problem: Problem) -> list[LinearBound]:
 
 def _stage_bound(network: CutNetwork) -> float:
     """What a part of one stage costs at least."""
-    sides = [Side(side.bound, 1.0, 0.0) for side in network.sides(1) if side.before]
+    sides = [side for side in network.sides(1) if side.before]
     return float(network.values(sides, ~network.after).max(initial=0.0))

@@ -34,6 +34,7 @@ class Side:
     bound: int
     before: float  # what each unit counts, 0 for a sum over the other side
     after: float
+    rest: float  # what is added
 
 
 class CutNetwork:
@@ -158,15 +159,11 @@ class CutNetwork:
         rest = max(1, self.num_stages - boundary)
         for index, bound in enumerate(self.bounds):
             if bound.is_shared:
-                found.append(Side(index, 1.0, 1.0))
+                found.append(Side(index, 1.0, 1.0, bound.rest * self.num_stages))
             else:
-                found.append(Side(index, 1 / boundary, 0.0))
-                found.append(Side(index, 0.0, 1 / rest))
+                found.append(Side(index, 1 / boundary, 0.0, bound.rest))
+                found.append(Side(index, 0.0, 1 / rest, bound.rest))
         return found
-
-    def _rest(self, side: Side) -> float:
-        bound = self.bounds[side.bound]
-        return bound.rest * (self.num_stages if bound.is_shared else 1)
 
     def values(self, sides: Sequence[Side], before: Bools) -> Floats:
         """All of the sums. [num_sides]."""
@@ -186,7 +183,7 @@ class CutNetwork:
             [
                 side.before * sums_before[side.bound]
                 + side.after * sums_after[side.bound]
-                + self._rest(side)
+                + side.rest
                 for side in sides
             ]
         )
@@ -215,7 +212,7 @@ class CutNetwork:
             data[self._at[1]] += after * self._items[index]
             data[self._at[2]] += before * self._leave[index] + after * self._enter[index]
             data[self._at[3]] += before * self._enter[index, self._inputs]
-            constant += share * self._rest(side)
+            constant += share * side.rest
         unit = limit * max(1.0, self.num_stages / _FEW_STAGES) / _UNITS
         capacities = np.minimum(data / unit, _ENDLESS).astype(np.int32)
         capacities[self._at[1][always]] = _ENDLESS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import math
 
@@ -18,16 +17,7 @@ _MOST_FLOWS = 4
 # benchmarks constants: half and twice the same.
 _CLOSE = 2e-3
 
-
-@dataclasses.dataclass(order=True)
-class _Part:
-    """The boundaries between two sets: no schedule through one of them costs less than `bound`."""
-
-    bound: float
-    number: int
-    always: Bools = dataclasses.field(compare=False)
-    never: Bools = dataclasses.field(compare=False)
-    price: tuple[Side, Side, float] = dataclasses.field(compare=False)
+_Price = tuple[Side, Side, float]  # two sums, and what the first one counts in their mean
 
 
 class BoundarySearch:
@@ -43,13 +33,14 @@ class BoundarySearch:
 
     def __init__(self, network: CutNetwork, boundary: int, limit: float) -> None:
         self._network = network
-        self._boundary = boundary
         self._limit = limit
         self._sides = network.sides(boundary)
         self.found: dict[bytes, float] = {}
         self.whole: dict[bytes, float] = {}
         self.num_flows = 0
-        self._heap: list[_Part] = []
+        # Parts, which are the boundaries between two sets, the cheapest and then the newest first:
+        # what no schedule through one of them costs less than, a number, the sets, and a price.
+        self._heap: list[tuple[float, int, Bools, Bools, _Price]] = []
         self._number = 0
         before, after = (
             next((side for side in self._sides if getattr(side, name)), self._sides[0])
@@ -67,45 +58,44 @@ class BoundarySearch:
     def lower(self) -> float:
         """See the class."""
         least = min(self.whole.values(), default=math.inf)
-        return min(least, self._heap[0].bound if self._heap else math.inf)
+        return min(least, self._heap[0][0] if self._heap else math.inf)
 
     def step(self) -> bool:
         """Divide the cheapest part. Returns whether there is more to do."""
         if not self._heap:
             return False
-        part = heapq.heappop(self._heap)
+        low, _, always, never, price = heapq.heappop(self._heap)
         network = self._network
-        bound, price, sets = self._bound(part)
+        bound, price, sets = self._bound(low, always, never, price)
         if bound > self._limit:
             return True
-        free = ~(part.always | part.never)
+        free = ~(always | never)
         if not free.any():
-            cost = float(network.values(self._sides, part.always).max())
+            cost = float(network.values(self._sides, always).max())
             if cost <= self._limit:
-                self.whole[part.always.tobytes()] = cost
+                self.whole[always.tobytes()] = cost
             return True
         item = _branch_item(free, sets)
         needed, needing = network.needs[item], network.needs[:, item]
-        self._push(bound, part.always | needed, part.never, price)
-        self._push(bound, part.always, part.never | needing, price)
+        self._push(bound, always | needed, never, price)
+        self._push(bound, always, never | needing, price)
         return True
 
-    def _push(
-        self, bound: float, always: Bools, never: Bools, price: tuple[Side, Side, float]
-    ) -> None:
-        self._number += 1
-        heapq.heappush(self._heap, _Part(bound, -self._number, always, never, price))
+    def _push(self, bound: float, always: Bools, never: Bools, price: _Price) -> None:
+        self._number -= 1
+        heapq.heappush(self._heap, (bound, self._number, always, never, price))
 
-    def _bound(self, part: _Part) -> tuple[float, tuple[Side, Side, float], list[Bools]]:
+    def _bound(
+        self, best: float, always: Bools, never: Bools, best_price: _Price
+    ) -> tuple[float, _Price, list[Bools]]:
         """What the boundaries of a part cost at least, the price that says so, and some of them."""
         network = self._network
-        best, (before, after, share) = part.bound, part.price
-        best_price = part.price
+        before, after, share = best_price
         sets: list[Bools] = []
         values: list[Floats] = []
         for _ in range(_MOST_FLOWS):
             parts = [(before, share), (after, 1.0 - share)]
-            least, found = network.least(parts, part.always, part.never, self._limit)
+            least, found = network.least(parts, always, never, self._limit)
             self.num_flows += 1
             if least > best:
                 best, best_price = least, (before, after, share)
@@ -127,7 +117,7 @@ class BoundarySearch:
                 after = highest
             top, bottom = (self._sides.index(side) for side in (before, after))
             lines = [(one[top], one[bottom]) for one in values]
-            for ends in (part.always, ~part.never):
+            for ends in (always, ~never):
                 one = network.values([before, after], ends)
                 lines.append((one[0], one[1]))
             share, most = _best_share(lines)

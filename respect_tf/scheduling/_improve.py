@@ -57,8 +57,7 @@ def improve(
             bound is wrong.
     """
     started = time.perf_counter()
-    if objective is None:
-        objective = schedule.objective if schedule.objective is not None else ""
+    objective = schedule.objective or "" if objective is None else objective
     prepared = prepare(
         prepared_for(schedule, resolve_objective(objective, schedule.device)),
         graph,

@@ -8,6 +8,7 @@ left out. Where there are many stages, this is what the dearest of them costs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,54 +34,53 @@ def item_bound(problem: Problem, low: float) -> float:
     # What each item costs as a stage of its own.
     apart = dataclasses.replace(problem, num_stages=problem.num_items)
     alone: Floats = problem.cost(*stage_sums(apart, np.arange(problem.num_items)))
-    sets: _Sets | None = None
+    least: Callable[[int], float] | None = None
     for item in np.argsort(-alone, kind="stable")[:_MOST_SETS].tolist():
         if alone[item] <= low:
             break
-        sets = sets or _Sets(problem, float(alone.max()))
-        low = max(low, sets.least(item))
+        least = least or _cheapest_sets(problem, float(alone.max()))
+        low = max(low, least(item))
     return low
 
 
-class _Sets:
-    """A network of items, both ends, and two nodes for each tensor: some item reads it, all do.
+def _cheapest_sets(problem: Problem, limit: float) -> Callable[[int], float]:
+    """What the cheapest set costs at least that holds an item, where that is within a limit.
 
-    No set that matters costs more than the limit.
+    The network is one of items, both ends, and two nodes for each tensor: some item reads it, all
+    do.
     """
+    num_items, num_tensors = problem.num_items, len(problem.tensor_bytes)
+    linear, sizes = problem.linear, problem.tensor_bytes
+    source, sink = num_items, num_items + 1
+    some = num_items + 2 + np.arange(num_tensors)
+    every = some + num_tensors
+    makers, readers = problem.tensor_items, problem.reader_items
+    tensors = np.repeat(np.arange(num_tensors), np.diff(problem.reader_offsets))
+    leaves = np.flatnonzero(problem.tensor_leaves)
+    read = problem.tensor_leaves[tensors]
+    items = np.arange(num_items)
+    arcs: list[tuple[Ints, Ints, Floats | float]] = [
+        (items, np.full(num_items, sink), problem.weights),
+        (readers, some[tensors], np.inf),
+        (some, np.where(makers >= 0, makers, sink), float(linear.enter) * sizes),
+        (makers[leaves], every[leaves], float(linear.leave) * sizes[leaves]),
+        (every[tensors[read]], readers[read], np.inf),
+        (np.full(num_items, source), items, 0.0),
+    ]
+    tails = np.concatenate([tails for tails, _, _ in arcs])
+    heads = np.concatenate([heads for _, heads, _ in arcs])
+    values = [np.broadcast_to(np.asarray(some, float), len(tails)) for tails, _, some in arcs]
+    # Whole numbers: a flow is no more than what one item sends.
+    unit = max(1.0 if problem.integral else 0.0, limit / _MOST_CAPACITY)
+    capacities = np.minimum(np.concatenate(values) / unit, _MOST_CAPACITY)
+    network = Network(num_items + 2 + 2 * num_tensors, tails, heads)
+    rest = np.zeros(network.num_places, np.int32)
+    rest[network.places] = np.floor(capacities)
+    of_items = network.places[-num_items:]
 
-    def __init__(self, problem: Problem, limit: float) -> None:
-        num_items, num_tensors = problem.num_items, len(problem.tensor_bytes)
-        linear, sizes = problem.linear, problem.tensor_bytes
-        self._source, sink = num_items, num_items + 1
-        some = num_items + 2 + np.arange(num_tensors)
-        every = some + num_tensors
-        makers, readers = problem.tensor_items, problem.reader_items
-        tensors = np.repeat(np.arange(num_tensors), np.diff(problem.reader_offsets))
-        leaves = np.flatnonzero(problem.tensor_leaves)
-        read = problem.tensor_leaves[tensors]
-        items = np.arange(num_items)
-        arcs: list[tuple[Ints, Ints, Floats | float]] = [
-            (items, np.full(num_items, sink), problem.weights),
-            (readers, some[tensors], np.inf),
-            (some, np.where(makers >= 0, makers, sink), float(linear.enter) * sizes),
-            (makers[leaves], every[leaves], float(linear.leave) * sizes[leaves]),
-            (every[tensors[read]], readers[read], np.inf),
-            (np.full(num_items, self._source), items, 0.0),
-        ]
-        tails = np.concatenate([tails for tails, _, _ in arcs])
-        heads = np.concatenate([heads for _, heads, _ in arcs])
-        values = [np.broadcast_to(np.asarray(some, float), len(tails)) for tails, _, some in arcs]
-        # Whole numbers: a flow is no more than what one item sends.
-        self._unit = max(1.0 if problem.integral else 0.0, limit / _MOST_CAPACITY)
-        capacities = np.minimum(np.concatenate(values) / self._unit, _MOST_CAPACITY)
-        self._network = Network(num_items + 2 + 2 * num_tensors, tails, heads)
-        self._capacities = np.zeros(self._network.num_places, np.int32)
-        self._capacities[self._network.places] = np.floor(capacities)
-        self._items = self._network.places[-num_items:]
+    def least(item: int) -> float:
+        capacities = rest.copy()
+        capacities[of_items[item]] = _MOST_CAPACITY
+        return network.least_cut(capacities, source, sink)[0] * unit
 
-    def least(self, item: int) -> float:
-        """What the cheapest set costs at least that holds an item."""
-        capacities = self._capacities.copy()
-        capacities[self._items[item]] = _MOST_CAPACITY
-        flow, _ = self._network.least_cut(capacities, self._source, self._source + 1)
-        return flow * self._unit
+    return least

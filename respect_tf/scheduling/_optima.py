@@ -131,9 +131,7 @@ def with_better_optima(problem: Problem, chain: Chain, prepared: Prepared) -> tu
     Bounds stay bounds: the cost of every schedule rises.
     """
     objective = problem.objective
-    if not isinstance(objective, DeviceObjective) or objective.optima is None:
-        return problem, chain
-    if prepared.is_proved:
+    if prepared.is_proved or not isinstance(objective, DeviceObjective):
         return problem, chain
     schedule = Schedule(problem.stages_of_ops(chain.stages), problem.num_stages)
     times, optima = objective.times(problem.graph, schedule), np.array(objective.optima)
@@ -154,15 +152,17 @@ class _Search:
         self._objective = objective
         self._problems = problems
         self._deadline = deadline
-        self._known: set[bytes] = set()  # stages of ops
-        self._best = np.full(len(problems), np.inf)  # ms of the best of them on each device
+        self._best = np.full(len(problems), np.inf)  # ms of the best schedule on each device
         self._good: dict[int, npt.NDArray[np.int64]] = {}  # that one, stages of items
         self._cut_work = float(_CUT_WORK)
         self._is_hard = False  # whether some device stayed without a proof
 
     def run(self) -> tuple[list[float], list[float]]:
         """The optimum of each device, or the best that is known, and what it is at least."""
-        nodes = self._nodes()
+        nodes: Nodes | None = None
+        with contextlib.suppress(BudgetExceededError):
+            if self._problems[0].restrictions is None:
+                nodes = find_nodes(self._problems[0], Budget(self._deadline, _PROOF_WORK))
         slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
         lower = np.zeros(len(self._problems))
         looked_at = np.zeros(len(self._problems), bool)
@@ -183,14 +183,6 @@ class _Search:
                 lower[index] = max(lower[index], self._look(index, nodes, num_left))
         lower = np.where(lower < _PROVED * self._best, lower, self._best)
         return self._best.tolist(), lower.tolist()
-
-    def _nodes(self) -> Nodes | None:
-        if self._problems[0].restrictions is not None:
-            return None
-        try:
-            return find_nodes(self._problems[0], Budget(self._deadline, _PROOF_WORK))
-        except BudgetExceededError:
-            return None
 
     def _look(self, index: int, nodes: Nodes | None, num_left: int) -> float:
         """Look for a good schedule of one device. Returns a bound of its optimum."""
@@ -231,12 +223,9 @@ class _Search:
 
     def _add(self, problem: Problem, stages: npt.NDArray[np.int64]) -> None:
         schedule = Schedule(problem.stages_of_ops(stages), problem.num_stages)
-        key = schedule.stages.tobytes()
-        if key not in self._known:
-            self._known.add(key)
-            times = self._objective.times(problem.graph, schedule)
-            for index in np.flatnonzero(times < self._best).tolist():
-                self._best[index], self._good[index] = times[index], stages
+        times = self._objective.times(problem.graph, schedule)
+        for index in np.flatnonzero(times < self._best).tolist():
+            self._best[index], self._good[index] = times[index], stages
 
 
 def _slowness(device: EdgeTpu, objective: DeviceObjective) -> list[float]:

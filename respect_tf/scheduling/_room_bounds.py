@@ -81,11 +81,9 @@ def stage_sums(problem: Problem) -> list[StageSum]:
 
 def _covers(one: StageSum, other: StageSum) -> bool:
     """Whether the other one is nowhere higher: many hosts differ in their bus only."""
-    if (one.room is None) != (other.room is None) or (one.items < other.items).any():
-        return False
-    if one.room is None or other.room is None:
-        return bool((one.rests >= other.rests).all())
-    return one.room.unit == other.room.unit and one.room.rest >= other.room.rest
+    units = [each.room and each.room.unit for each in (one, other)]
+    is_above = (one.items >= other.items).all() and (one.rests >= other.rests).all()
+    return units[0] == units[1] and bool(is_above)
 
 
 def raised_bound(problem: Problem, cost: float) -> float:

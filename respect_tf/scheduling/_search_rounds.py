@@ -61,7 +61,6 @@ class Rounds:
         self.bound = problem.lower_bound()
         self._starts: list[Chain] = []
         self._seed, self._number = seed, 0
-        self._is_sum = problem.combine == "sum"
         self._unit = _typical_share(problem)
 
     @property
@@ -115,16 +114,12 @@ class Rounds:
             if time.perf_counter() > deadline:
                 return
             before = self.best
-            done = self.run_round(self.moves_per_round)
+            most = max(_LEAST_MOVES, _MOVES_PER_ITEM * self.problem.num_items)
+            done = self.run_round(min(most, _MOST_MOVES))
             num_moves -= done
             if after_round is not None:
                 after_round(done, deadline)
             stale = 0 if self.best is not before else stale + 1
-
-    @property
-    def moves_per_round(self) -> int:
-        """How many moves a round has."""
-        return min(max(_LEAST_MOVES, _MOVES_PER_ITEM * self.problem.num_items), _MOST_MOVES)
 
     def run_round(self, num_moves: int) -> int:
         """Anneal once: from the best schedule or, every other time, from a cut of an order.
@@ -147,7 +142,7 @@ class Rounds:
                 num_steps=_NUM_STEPS,
                 moves_per_step=moves_per_step,
                 heats=(hot, hot * _COOLED),
-                powers=(0, 0) if self._is_sum else (_FIRST_POWER, _LAST_POWER),
+                powers=(0, 0) if problem.combine == "sum" else (_FIRST_POWER, _LAST_POWER),
                 draws=_exponential_draws(),
                 # Numbers of neighbouring seeds run side by side: rounds are set well apart.
                 random=(self._seed * 69621 + number * 16807 * 7919) % (MODULUS - 1) + 1,

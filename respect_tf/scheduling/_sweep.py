@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,19 +34,19 @@ def narrow(
     problem = intervals.problem
     if known.cost <= problem.lower_bound() + problem.slack:
         return known, None
-    forward = _Sweep(intervals, deadline, backward=False)
+    forward = _sweep(intervals, deadline, backward=False)
     if problem.combine == "sum":
-        traced = _traced(intervals, forward.reach(known.cost)[0])
+        traced = _traced(intervals, forward(known.cost)[0])
         return min(known, traced, key=quality), None
-    backward = _Sweep(intervals, deadline, backward=True)
+    backward = _sweep(intervals, deadline, backward=True)
     best, allowed = known, None
     low, step, limit = problem.lower_bound(), known.cost / 1024, min(known.cost, most)
     try:
         while True:
-            reached, beyond = forward.reach(limit)
+            reached, beyond = forward(limit)
             if np.isfinite(reached[-1, -1]):
                 best = min(best, _traced(intervals, reached), key=quality)
-                backwards = np.isfinite(backward.reach(limit)[0])
+                backwards = np.isfinite(backward(limit)[0])
                 # Boundary k needs k stages before it and the others after it.
                 allowed = np.isfinite(reached) & backwards[::-1, ::-1]
                 if _num_steps(intervals, allowed, limit) <= _MAX_STEPS:
@@ -73,57 +74,42 @@ def _num_steps(intervals: Intervals, allowed: Bools, limit: float) -> int:
     return int((stops - starts).sum())
 
 
-class _Sweep:
-    """Finds how far chains within a cost limit get, from the first item on or from the last.
+def _sweep(
+    intervals: Intervals, deadline: float, *, backward: bool
+) -> Callable[[float], tuple[Floats, float]]:
+    """How far chains within a cost limit get, from the first item on or from the last.
 
-    From the last, positions count from the end.
+    From the last, positions count from the end. See `sweep_order`, and for what it raises.
     """
-
-    def __init__(self, intervals: Intervals, deadline: float, *, backward: bool) -> None:
-        problem = intervals.problem
-        corners, sizes, num_entering = intervals.rectangles
-        num_items, num_stages = len(intervals.order), problem.num_stages
-        sums, held = intervals.weight_sums, intervals.byte_sums
-        first, last = intervals.first_stops, intervals.last_stops
-        rooms = np.full(num_stages, np.inf) if problem.rooms is None else problem.rooms
-        if backward:
-            corners = num_items - corners[::-1]
-            sums, held, rooms = sums[-1] - sums[::-1], held[-1] - held[::-1], rooms[::-1]
-            first, last = num_items - last[::-1], num_items - first[::-1]
-        costs = sizes * problem.linear.leave
-        costs[:num_entering] = sizes[:num_entering] * problem.linear.enter
-        kept = np.flatnonzero(costs)
-        corners, costs = corners[:, kept], costs[kept]
-        stops = np.concatenate([corners[2], corners[3] + 1])
-        order = np.argsort(stops, kind="stable")
-        self._slack, self._deadline = problem.slack, deadline
-        self._is_sum = problem.combine == "sum"
-        self._events = (
-            np.searchsorted(stops[order], np.arange(num_items + 2)),
-            np.ascontiguousarray(np.concatenate([corners[:2], corners[:2]], axis=1)[:, order]),
-            np.concatenate([costs, -costs])[order],
-        )
-        self._sums = (np.ascontiguousarray(sums), np.ascontiguousarray(held))
-        self._windows = (
-            np.ascontiguousarray(first, np.int64),
-            np.ascontiguousarray(last, np.int64),
-            np.ascontiguousarray(rooms),
-        )
-
-    def reach(self, limit: float) -> tuple[Floats, float]:
-        """See `sweep_order`.
-
-        Raises:
-            BudgetExceededError: It takes too long.
-        """
-        return sweep_order(
-            self._events,
-            self._sums,
-            self._windows,
-            limit + self._slack,
-            is_sum=self._is_sum,
-            deadline=self._deadline,
-        )
+    problem = intervals.problem
+    corners, sizes, num_entering = intervals.rectangles
+    num_items, num_stages = len(intervals.order), problem.num_stages
+    sums, held = intervals.weight_sums, intervals.byte_sums
+    first, last = intervals.first_stops, intervals.last_stops
+    rooms = np.full(num_stages, np.inf) if problem.rooms is None else problem.rooms
+    if backward:
+        corners = num_items - corners[::-1]
+        sums, held, rooms = sums[-1] - sums[::-1], held[-1] - held[::-1], rooms[::-1]
+        first, last = num_items - last[::-1], num_items - first[::-1]
+    costs = sizes * problem.linear.leave
+    costs[:num_entering] = sizes[:num_entering] * problem.linear.enter
+    kept = np.flatnonzero(costs)
+    corners, costs = corners[:, kept], costs[kept]
+    stops = np.concatenate([corners[2], corners[3] + 1])
+    order = np.argsort(stops, kind="stable")
+    events = (
+        np.searchsorted(stops[order], np.arange(num_items + 2)),
+        np.ascontiguousarray(np.concatenate([corners[:2], corners[:2]], axis=1)[:, order]),
+        np.concatenate([costs, -costs])[order],
+    )
+    windows = (
+        np.ascontiguousarray(first, np.int64),
+        np.ascontiguousarray(last, np.int64),
+        np.ascontiguousarray(rooms),
+    )
+    is_sum, slack = problem.combine == "sum", problem.slack
+    given = events, (np.ascontiguousarray(sums), np.ascontiguousarray(held)), windows
+    return lambda limit: sweep_order(*given, limit + slack, is_sum=is_sum, deadline=deadline)
 
 
 def _traced(intervals: Intervals, reached: Floats) -> Chain:
