@@ -11,7 +11,7 @@ import numpy as np
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer, linear_cost, recount
-from respect_tf.scheduling._chain import Chain
+from respect_tf.scheduling._chain import Chain, quality
 from respect_tf.scheduling._check import is_below, save_evidence
 from respect_tf.scheduling._highs import MilpClaim, RunProgram, run_highs
 from respect_tf.scheduling._items import Ints
@@ -106,7 +106,7 @@ def improve_by_program(
     # HiGHS may contradict itself, or find nothing: what is known without it still holds.
     with contextlib.suppress(SolverError, ScheduleError):
         found = search_window(problem, answer.chain, window, deadline, max_nodes=max_nodes)
-        best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
+        best = min(answer.chain, found.chain, key=quality)
         low = min(max(answer.lower_bound, found.lower_bound), best.cost)
         return dataclasses.replace(answer, chain=best, lower_bound=low)
     return answer
@@ -245,10 +245,8 @@ class _Search:
                 "found with the time and work allowed; there may be none. Give more time, or relax "
                 "some."
             )
-        return min(seen, key=self._rank)
-
-    def _rank(self, chain: Chain) -> tuple[float, float, list[int]]:
-        return chain.cost, chain.crossing, self.problem.stages_of_ops(chain.stages).tolist()
+        stages_of = self.problem.stages_of_ops
+        return min(seen, key=lambda one: (*quality(one), stages_of(one.stages).tolist()))
 
 
 def _typical_cost(problem: Problem) -> float:

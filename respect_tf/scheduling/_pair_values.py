@@ -78,13 +78,9 @@ class PairValues:
         self.known[which] = True
 
     def _rounded(self, costs: Floats, loads: Floats, *, down: bool = False) -> list[Floats]:
+        turn, factor = (np.floor, LOOSER) if down else (np.rint, 1.0)
         return [
-            np.ldexp(
-                np.floor(np.ldexp(part * LOOSER, self._places))
-                if down
-                else np.rint(np.ldexp(part, self._places)),
-                -self._places,
-            )
+            np.ldexp(turn(np.ldexp(part * factor, self._places)), -self._places)
             for part in split_costs(self._objective, costs, loads)
         ]
 

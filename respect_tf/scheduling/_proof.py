@@ -9,7 +9,7 @@ import time
 
 from respect_tf._errors import ScheduleError, SolverError
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError
+from respect_tf.scheduling._chain import MAX_WORK, Budget, BudgetExceededError, quality
 from respect_tf.scheduling._compiled_search import has_loops
 from respect_tf.scheduling._ideal_search import IdealSearch
 from respect_tf.scheduling._milp import open_variables, search_window
@@ -50,7 +50,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
     found = _in_pairs(problem, budget)
     if found is None:
         return answer
-    best = min(answer.chain, found.chain, key=lambda chain: (chain.cost, chain.crossing))
+    best = min(answer.chain, found.chain, key=quality)
     return Answer(best, min(max(answer.lower_bound, found.lower_bound), best.cost))
 
 
