@@ -7,6 +7,7 @@ what it takes on an Edge TPU, or on the host where that is less.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -134,17 +135,19 @@ class _Turns:
         spread = np.linspace(0, len(nodes) - 1, most).astype(np.int64)
         return nodes.select(np.union1d(spread, borders))
 
+    @functools.cached_property
+    def _least_moved(self) -> PairChains:
+        """The chains that move the least to the host."""
+        least = self._chains.least(self._weights, np.add)
+        sums = self._chains.completions(self._weights, np.add)
+        return self._chains.only([np.isfinite(one) & (one <= least) for one in sums])
+
     def best(self, device: int, is_modest: bool) -> Schedule | None:
         """The best cut on a device, if `is_modest` of those that move the least to the host."""
-        chains, costs, weights = self._chains, self._costs[device], self._weights
-        if is_modest:
-            least = chains.least(weights, np.add)
-            if not math.isfinite(least):
-                return None
-            chains = chains.only([one <= least for one in chains.completions(weights, np.add)])
+        chains, costs = self._least_moved if is_modest else self._chains, self._costs[device]
         if not self._is_sum:
             limit = max(chains.least(costs, np.maximum), self._least[device])
-            chains, costs = chains.within(costs, limit * (1 + 1e-9)), weights
+            chains, costs = chains.within(costs, limit * (1 + 1e-9)), self._weights
         path = chains.lightest_path(costs)
         if path is None:
             return None

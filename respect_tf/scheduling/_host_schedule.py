@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from respect_tf.scheduling._host_phases import HostSplit, blocked_ops
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._schedule import Schedule, status_of
+
+_Objective = TypeVar("_Objective", bound=Objective)
 
 # What an Edge TPU could do moves to the host only where that pays by more than predictions are off.
 _AS_GOOD = 1.0 + MARGINS["ms"]
@@ -96,7 +99,7 @@ def schedule_with_host(
             error = failed
     if best is None:
         raise error or split.too_few(num_stages)
-    final = _with_optima(final, graph, [*known, best])
+    final = _with_optima(final, graph, [best])
     bound = _bound(split, best, final, num_stages)
     made = dataclasses.replace(best, scheduler=scheduler)
     return _priced(graph, made, final, bound, constraints)
@@ -127,9 +130,7 @@ def with_islands(
     if not islands or len(islands) == len(stages):
         return schedule
     plain = Schedule(schedule.stages, schedule.num_stages, cpu_stages=islands)
-    if schedule.optima is not None:
-        times = objective.times(graph, plain)
-        objective = objective.with_optima(np.minimum(schedule.optima, times).tolist())
+    objective = _with_optima(objective, graph, [plain])
     bound = host_bound(graph, objective, schedule.num_stages)
     made = dataclasses.replace(schedule, cpu_stages=plain.cpu_stages)
     return _priced(graph, made, objective, bound, constraints)
@@ -158,12 +159,13 @@ def _priced(
     return made
 
 
-def _with_optima(objective: Objective, graph: OpGraph, known: Sequence[Schedule]) -> Objective:
-    """An objective for several devices with the least that some cuts cost on each of them."""
+def _with_optima(objective: _Objective, graph: OpGraph, known: Sequence[Schedule]) -> _Objective:
+    """An objective for several devices with the least that is known to be possible on each."""
     if not isinstance(objective, DeviceObjective) or not isinstance(objective.device, Hosts):
         return objective
     times = [objective.times(graph, one) for one in known]
-    return objective.with_optima(np.min(times, axis=0).tolist())
+    optima = [np.array(objective.optima)] if objective.optima else []
+    return objective.with_optima(np.min([*times, *optima], axis=0).tolist())
 
 
 def _bound(
