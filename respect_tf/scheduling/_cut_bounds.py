@@ -44,10 +44,6 @@ _ENOUGH = 0.86
 # Costs are equal up to this factor.
 _TIE = 1 + 1e-9
 
-# A boundary with so many places or fewer divides the problem.
-# benchmarks constants: half and twice the same.
-_FEW_PLACES = 8
-
 # The work of a flow, as `Budget` counts it, what each node and arc adds to it, and what a part of
 # the problem takes for each bound.
 # benchmarks constants: _FLOW_WORK half 1.23 times the time; twice the same. _ARC_WORK half and
@@ -152,8 +148,7 @@ class CutSearch:
             self._budget.spend_pairs(work * search.num_flows)
             if lower >= limit:
                 return limit
-            most = _FEW_PLACES if fewest is None else len(fewest[1]) - 1
-            if search.is_complete and len(search.whole) <= most:
+            if search.is_complete and (fewest is None or len(search.whole) < len(fewest[1])):
                 fewest = boundary, search.whole
         divides = any(not bound.is_shared for bound in network.bounds)
         if fewest is None or not divides:

@@ -40,8 +40,8 @@ DEFAULT_BUDGET = 1000
 # benchmarks constants: with a time limit, half and twice the same.
 _SHARE = 0.3
 
-# Work of minimum cuts, about a second, and for each move: so that a short search stays
-# short. Labels of 30 to 120 ops by 60 moves per op took 2.3 times as long with all of it.
+# Work of minimum cuts, about a second, and for each move, so that a short search stays short: with
+# all of it, labels of 30 to 120 ops by 60 moves per op took 2.3 times as long.
 # benchmarks constants, each: half and twice the same.
 _CUT_WORK, _BOUND_WORK_PER_MOVE = 300_000_000, 2000
 
@@ -59,10 +59,9 @@ _CLOSE = 0.99
 # benchmarks constants, each: read by no case that was run.
 _FEW_ITEMS, _LITTLE = 500, 3e-3
 
-# Orders that are cut where an objective has to be asked for one stage after the other; bytes of
-# ideals near a schedule.
-# benchmarks constants, each: half and twice the same.
-_MOST_ASKED, _MAX_CELLS = 3, 20_000_000
+# Orders that are cut where an objective has to be asked for one stage after the other.
+# benchmarks constants: half and twice the same.
+_MOST_ASKED = 3
 
 
 def search(
@@ -223,7 +222,7 @@ def _search_true_costs(
 
 def _descended(problem: Problem, best: Chain, budget: int, deadline: float) -> Chain:
     """The best schedule that is found near one, and near that, and so on."""
-    work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget, _MAX_CELLS)
+    work = Budget(deadline, math.inf if math.isfinite(deadline) else 1e5 * budget)
     while problem.num_items <= MOST_CLOSED:
         near = neighbours(problem, best.stages, best.cost, work)
         if near is None:
