@@ -25,7 +25,7 @@ from respect_tf.scheduling._slicing import SWEPT
 #   the time; twice 1.50 times the time. _WORK_PER_MOVE half +1.24 % gap, 0.79 times the time; twice
 #   -1.62 % gap, 1.38 times the time. _BAND_WORK_PER_MOVE half +0.02 % cost; twice +0.06 % cost,
 #   +0.08 % gap, 1.19 times the time.
-_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 5_000_000, 100, 40
+_FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 5_000_000, 110, 40
 
 # Graphs of more items are not searched completely, nor their neighbourhoods: too many order ideals.
 # benchmarks constants: half and twice the same.
