@@ -50,10 +50,10 @@ class Weights:
             PolicyFileError: They are those of another network, or off the grid.
         """
         units, rounds, heads = _checked_size(self.arrays)
-        wide = {name: array.astype(np.float64) for name, array in self.arrays.items()}
-        for name, array in wide.items():
-            scaled = array / WEIGHT_GRID
-            if (scaled != np.rint(scaled)).any() or np.abs(array).max(initial=0) > MOST_WEIGHT:
+        wide = {}
+        for name, array in rounded_weights(self.arrays).items():
+            wide[name] = array.astype(np.float64)
+            if not np.array_equal(array, self.arrays[name]):
                 raise PolicyFileError(
                     f"The weights '{name}' are no multiples of {WEIGHT_GRID} up to {MOST_WEIGHT}, "
                     "so that results would differ from machine to machine. Expected what "

@@ -7,7 +7,6 @@ from respect_tf.training._evaluate import (
     noisy_orders,
     proposal_costs,
 )
-from respect_tf.training._examples import Example, example_of
 from respect_tf.training._generators import FAMILIES, random_graph
 from respect_tf.training._heads import head_tasks
 from respect_tf.training._label_files import (
@@ -23,8 +22,10 @@ from respect_tf.training._labels import (
     UNPROVED,
     WIDE_MIX,
     WIDE_OPS,
+    Example,
     Label,
     LabelTask,
+    example_of,
     label_task,
 )
 from respect_tf.training._network import NetworkSize, build_network, named_weights

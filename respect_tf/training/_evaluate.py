@@ -12,8 +12,7 @@ import numpy.typing as npt
 from respect_tf.graph import Ints, ready_orders
 from respect_tf.policy import GraphView, Weights, propose
 from respect_tf.scheduling import search
-from respect_tf.training._examples import Example, example_of
-from respect_tf.training._labels import Label, LabelTask
+from respect_tf.training._labels import Example, Label, LabelTask, example_of
 
 FILE, RULE, STRUCTURAL = "file", "rule", "structural"
 NOISE, PROPOSAL, SEARCH = "noise", "proposal", "search"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from respect_tf._reporting import Verbosity, progress
 from respect_tf.policy import Network, head_inputs, head_orders, rounded_weights, trunk
-from respect_tf.training._examples import Example
+from respect_tf.training._labels import Example
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,7 @@ import numpy as np
 from respect_tf._errors import PolicyFileError
 from respect_tf._npz import damaged, read_npz, write_npz, written
 from respect_tf.graph import graph_tensor_of, graph_tensor_spec, load_tfgnn
-from respect_tf.training._examples import example_of
-from respect_tf.training._labels import TRAINING, UNPROVED, VALIDATION, Label, LabelTask
+from respect_tf.training._labels import TRAINING, UNPROVED, VALIDATION, Label, LabelTask, example_of
 
 _PURPOSE = "labels"
 _STAGE = "stage"  # the feature of ops in records

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from respect_tf.graph import graph_tensor_spec
 from respect_tf.policy import head_orders
-from respect_tf.training._examples import Example
+from respect_tf.training._labels import Example
 from respect_tf.training._replicas import Replicas
 
 Floats = npt.NDArray[np.float64]

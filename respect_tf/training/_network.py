@@ -113,10 +113,7 @@ def build_network(size: NetworkSize = NetworkSize()) -> Any:
 
 def named_weights(network: Any) -> dict[str, Any]:
     """The weights of a network as numpy arrays, float32, by `"LAYER/kernel"` and `"LAYER/bias"`."""
-    named = {}
-    for weight in network.weights:
-        layer, kind = weight.name.removesuffix(":0").split("/")[-2:]
-        named[f"{layer}/{kind}"] = weight.numpy()
+    named = {_name(weight): weight.numpy() for weight in network.weights}
     if len(named) != len(network.weights):
         raise ArgumentError("Two weights of the network have one name.")
     return named
@@ -125,5 +122,8 @@ def named_weights(network: Any) -> dict[str, Any]:
 def assign_weights(network: Any, named: dict[str, Any]) -> None:
     """Set the weights of a network to what `named_weights` returned."""
     for weight in network.weights:
-        layer, kind = weight.name.removesuffix(":0").split("/")[-2:]
-        weight.assign(named[f"{layer}/{kind}"])
+        weight.assign(named[_name(weight)])
+
+
+def _name(weight: Any) -> str:
+    return "/".join(weight.name.removesuffix(":0").split("/")[-2:])

@@ -10,7 +10,7 @@ TensorFlow loads with this module: import it only where it is needed.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,11 @@ _PARENTS = 6  # the largest in-degree of the published training graphs; further 
 NUM_FEATURES = 3 + 2 * _PARENTS
 
 
-class GraphBatch(NamedTuple):
-    """Graphs of one size."""
-
-    features: Any  # float32 [num_graphs, num_ops, NUM_FEATURES]
-    edges: Any  # float32 [num_graphs, num_ops, num_ops], 1 where the row's op feeds the column's
-
-
-def graph_batch(graphs: list[OpGraph]) -> GraphBatch:
+def graph_batch(graphs: list[OpGraph]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """What the network reads of graphs of one size.
+
+    Features, float32 [num_graphs, num_ops, NUM_FEATURES], and edges, float32 [num_graphs, num_ops,
+    num_ops], 1 where the row's op feeds the column's.
 
     Raises:
         ArgumentError: The ops of a graph are not numbered in a topological order.
@@ -47,7 +43,7 @@ def graph_batch(graphs: list[OpGraph]) -> GraphBatch:
     edges = np.zeros((len(graphs), graphs[0].num_ops, graphs[0].num_ops), np.float32)
     for dense, graph in zip(edges, graphs, strict=True):
         dense[graph.edges[:, 0], graph.edges[:, 1]] = 1
-    return GraphBatch(np.stack([_features(graph) for graph in graphs]), edges)
+    return np.stack([_features(graph) for graph in graphs]), edges
 
 
 def _features(graph: OpGraph) -> npt.NDArray[np.float32]:
@@ -74,7 +70,7 @@ def pointer_network(units: int) -> Any:
     """Make the network with fresh weights; units are the width of LSTMs and attention.
 
     Returns:
-        A `tf_keras.Model` called with a `GraphBatch` and a seed, int32 [2], for random sequences
+        A `tf_keras.Model` called with a `graph_batch` and a seed, int32 [2], for random sequences
         or `None` for the likeliest ones. It returns sequences of ops, int32 [num_graphs, num_ops],
         and the logarithms of their probabilities, float32 [num_graphs].
     """

@@ -22,8 +22,7 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, report
 from respect_tf.graph import Ints, OpGraph, load_tf_keras
-from respect_tf.training._examples import Example, example_of
-from respect_tf.training._labels import Label
+from respect_tf.training._labels import Example, Label, example_of
 
 Floats = npt.NDArray[np.float64]
 

@@ -17,9 +17,15 @@ from respect_tf._errors import ArgumentError
 from respect_tf._reporting import Verbosity, report
 from respect_tf.graph import load_tf_keras, load_tfgnn
 from respect_tf.policy import Arrays, Weights, rounded_weights
-from respect_tf.training._examples import example_of, network_inputs
 from respect_tf.training._heads import HeadChoice, head_tasks
-from respect_tf.training._labels import STRUCTURED, WIDE_MIX, Label, label_task
+from respect_tf.training._labels import (
+    STRUCTURED,
+    WIDE_MIX,
+    Label,
+    example_of,
+    label_task,
+    network_inputs,
+)
 from respect_tf.training._losses import advantages, best_others, training_steps
 from respect_tf.training._network import assign_weights, build_network, named_weights
 from respect_tf.training._plan import TrainingPlan, Validation, read_history, write_history

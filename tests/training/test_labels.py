@@ -161,7 +161,7 @@ def test_a_graph_without_a_proof_in_time_has_no_label(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_records_bring_graph_tensors_back(tmp_path: Path) -> None:
-    from respect_tf.training._examples import example_of, network_inputs
+    from respect_tf.training._labels import example_of, network_inputs
 
     labels = [solve_fast(index) for index in range(3)]
     path = tmp_path / "labels-0-00000.tfrecord.gz"

@@ -42,7 +42,7 @@ def test_a_plan_names_its_reward() -> None:
 
 @pytest.mark.slow
 def test_sequences_keep_the_edges_and_probabilities_add_up() -> None:
-    from respect_tf.training._pointer import GraphBatch, graph_batch, pointer_network
+    from respect_tf.training._pointer import graph_batch, pointer_network
 
     #  0   1     Its topological orders: 0 1 2, 1 0 2.
     #   \ /
@@ -59,7 +59,7 @@ def test_sequences_keep_the_edges_and_probabilities_add_up() -> None:
     assert sum(found.values()) == pytest.approx(1, abs=1e-5)
     again, _ = network(batch, np.array([0, 1], np.int32))
     np.testing.assert_array_equal(orders, again)
-    _, log = network(GraphBatch(*(part[:1] for part in batch)))
+    _, log = network(tuple(part[:1] for part in batch))
     assert float(np.exp(log[0])) == pytest.approx(max(found.values()), abs=1e-5)
     wide = random_graph("wide", 40, 0)
     drawn, _ = network(graph_batch([wide] * 3), np.array([2, 1], np.int32))
