@@ -28,7 +28,7 @@ from respect_tf.training import (
     train,
 )
 from respect_tf.training._heads import HeadChoice
-from respect_tf.training._label_solver import search_task
+from respect_tf.training._label_shards import search_task
 
 _LABELS = Path(__file__).parent / "data" / "policy_labels"
 _NUM_LABELS = 200

@@ -67,7 +67,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
         "training._label_shards._CROSS_CHECK",
         "training._label_shards._EXACT_SHARD",
         "training._label_shards._SHARD",
-        "training._label_solver._MILP_NODES",
+        "training._label_shards._MILP_NODES",
         "training._labels.TRAINING",
         "training._labels.UNPROVED",
         "training._labels.VALIDATION",

@@ -16,8 +16,7 @@ from respect_tf.training._label_files import (
     read_records,
     write_records,
 )
-from respect_tf.training._label_shards import LabelRun, run_labels
-from respect_tf.training._label_solver import solve_task
+from respect_tf.training._label_shards import LabelRun, run_labels, solve_task
 from respect_tf.training._labels import (
     UNPROVED,
     WIDE_MIX,

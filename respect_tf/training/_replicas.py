@@ -63,11 +63,8 @@ def strategy_of(name: str) -> Any:
 class Replicas:
     """What trains together: a batch is shared out among all, and gradients are added up.
 
-    Without a strategy of `tf.distribute` it is the present one, which is a single replica.
-
-    Attributes:
-        is_chief: Whether this process writes what all of them know.
-        num_workers: Number of processes.
+    Without a strategy of `tf.distribute` it is the present one, which is a single replica. The
+    chief writes what all processes, the workers, know.
     """
 
     def __init__(self, strategy: Any = None) -> None:
@@ -101,9 +98,8 @@ class Replicas:
     def together(self, step: Callable[..., Any], signature: Sequence[Any]) -> Callable[[Any], Any]:
         """One step of all replicas: the step takes the inputs of one, and returns a number.
 
-        Returns:
-            A TensorFlow function of the inputs of all replicas of this process, a tuple each, which
-            returns the sum of the numbers of all replicas of all processes.
+        The TensorFlow function takes the inputs of all replicas of this process, a tuple each, and
+        returns the sum of the numbers of all replicas of all processes.
         """
         import tensorflow as tf
 

@@ -17,10 +17,7 @@ class Random:
     """Pseudo-random numbers that are the same with every version of numpy.
 
     Only the raw 64-bit stream of PCG64 is used: numpy keeps that stable for good (NEP 19), but not
-    what its `Generator` makes of it.
-
-    Args:
-        key: Whole numbers, 0 or more, that name the stream.
+    what its `Generator` makes of it. Whole numbers, 0 or more, name the stream.
     """
 
     def __init__(self, *key: int) -> None:

@@ -171,9 +171,8 @@ class Trainer:
         last = steps + (plan.head_graphs > 0)  # the choice of heads counts as one more step
         num_epochs = sum(-(-phase // plan.epoch_steps) for phase in phases) + last - steps
         self.network.stop_training = False
-        for callback in self._callbacks:
-            callback.set_model(self.network)
-            callback.set_params({"epochs": num_epochs, "steps": plan.epoch_steps, "verbose": 0})
+        self._call("set_model", self.network)
+        self._call("set_params", {"epochs": num_epochs, "steps": plan.epoch_steps, "verbose": 0})
         self._call("on_train_begin", {})
         logs: dict[str, float] = {}
         while int(self._step) < last and not self._replicas.agree(

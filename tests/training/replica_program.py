@@ -17,7 +17,7 @@ from respect_tf.training import (
     strategy_of,
     train,
 )
-from respect_tf.training._label_solver import search_task
+from respect_tf.training._label_shards import search_task
 
 PLAN = TrainingPlan(
     imitation_steps=2,

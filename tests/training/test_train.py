@@ -22,7 +22,7 @@ from respect_tf.training import (
     random_graph,
 )
 from respect_tf.training._heads import HeadChoice
-from respect_tf.training._label_solver import solve_task
+from respect_tf.training._label_shards import solve_task
 from respect_tf.training._losses import advantages, best_others
 
 

@@ -15,7 +15,7 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._milp import search_window, solve_milp
 from respect_tf.scheduling._problem import build_problem
 from respect_tf.training import random_graph, run_labels
-from respect_tf.training._label_solver import run_cvxpy
+from respect_tf.training._label_shards import run_cvxpy
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
