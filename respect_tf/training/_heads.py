@@ -26,7 +26,8 @@ Floats = npt.NDArray[np.float64]
 # benchmarks constants: _CHANGE half -0.05 % cost; twice -0.02 % cost. _STRONG_CHANGE half +0.15 %
 #   cost; twice +0.15 % cost.
 _CHANGE, _STRONG_CHANGE = 0.15, 0.6
-# What an accepted change makes of the next one's size.
+# What an accepted change makes of the next one's size. With 400 changes on 200 graphs 1.0, which
+# leaves all at one size, does as well within 0.03 % of the cost; the shipped weights want it.
 # benchmarks constants: half and twice the same.
 _GROW = 1.4
 

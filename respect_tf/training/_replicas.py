@@ -46,7 +46,7 @@ def strategy_of(name: str) -> Any:
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name != "workers":
-        raise ArgumentError(f'Expected "mirrored" or "workers". Received: {name!r}.')
+        raise ArgumentError(f"Expected one of mirrored, workers. Received: {name!r}.")
     given = os.environ.get("TF_CONFIG", "")
     try:
         config = json.loads(given)
