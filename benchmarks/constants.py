@@ -40,7 +40,7 @@ _TWICE_BELOW = 0.1
 _NUM_PROCESSES = 2
 _TOGETHER = 4  # constants between two runs with the values that the package has
 _ONLY_WITH_LIMIT = re.compile(
-    r"(?<!_LIMIT)_SHARE$|SECONDS|PER_SECOND|_TIME$|WINDOWS|_schedulers\._MAX_NODES"
+    r"(?<!_LIMIT)_SHARE$|SECONDS|PER_SECOND|_TIME$|WINDOWS|_cut_bounds\._ENOUGH"
 )
 _NOISE = 0.1  # of times, by which two runs of the same differ
 _SIDES = ("half", "twice")
