@@ -43,16 +43,17 @@ static void leave(Row *r, i64 server) {
   look(r, server);
 }
 
-/* busy, alone, bus, dispatch, extra, sizes, limits, arrivals, then filled: when each input entered,
+/* busy, alone, bus, dispatch, extra, cores, sizes, limits, arrivals, then filled: when each input entered,
    and when each server began and ended with it, a row for each server. */
 EXPORT i64 respect_run_events(const Array *a, const double *numbers) {
   const double *busy = a[0].data, *alone = a[1].data, *bus = a[2].data, *extra = a[4].data;
-  const i64 *limits = a[6].data;
-  const double *arrivals = a[7].data;
-  double *entered = a[8].data, bus_free = 0;
-  i64 n = a[0].rows, num_inputs = a[7].rows, num_entered = 0, result = NO_MEMORY;
+  const double *cores = a[5].data;
+  const i64 *limits = a[7].data;
+  const double *arrivals = a[8].data;
+  double *entered = a[9].data, bus_free = 0, cores_free = 0;
+  i64 n = a[0].rows, num_inputs = a[8].rows, num_entered = 0, result = NO_MEMORY;
   (void)numbers;
-  Row r = {.num_servers = n, .last = n - 1, .dispatch = a[3].data, .sizes = a[5].data};
+  Row r = {.num_servers = n, .last = n - 1, .dispatch = a[3].data, .sizes = a[6].data};
   i64 *counts = calloc(5 * n, sizeof(i64));
   double *values = malloc((3 * n + 1) * sizeof(double));
   double **rows = malloc(2 * n * sizeof(double *));
@@ -67,8 +68,8 @@ EXPORT i64 respect_run_events(const Array *a, const double *numbers) {
   r.starts = rows;
   r.ends = rows + n;
   for (i64 server = 0; server < n; server++) {
-    r.starts[server] = (double *)a[9].data + server * num_inputs;
-    r.ends[server] = (double *)a[10].data + server * num_inputs;
+    r.starts[server] = (double *)a[10].data + server * num_inputs;
+    r.ends[server] = (double *)a[11].data + server * num_inputs;
   }
   for (i64 event = 0; event < 2 * n; event++) r.times[event] = INFINITY;
   r.times[2 * n] = arrivals[0];
@@ -100,6 +101,10 @@ EXPORT i64 respect_run_events(const Array *a, const double *numbers) {
       if (bus[server] != 0) {
         bus_free = (bus_free > r.now ? bus_free : r.now) + bus[server];
         if (crowded && bus_free > end) end = bus_free;
+      }
+      if (cores[server] != 0) {
+        cores_free = (cores_free > r.now ? cores_free : r.now) + cores[server];
+        if (crowded && cores_free > end) end = cores_free;
       }
       if (item > r.left[server]) { /* results keep their order */
         double before = item - 1 == r.left[server] ? r.heads[server] : r.ends[server][item - 1];

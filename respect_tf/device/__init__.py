@@ -21,6 +21,7 @@ from respect_tf.device._mapping_notes import blocking_remarks, mapping_remarks
 from respect_tf.device._measurement_rows import labelled_rows
 from respect_tf.device._parameters import Parameters, op_parameters
 from respect_tf.device._prediction import (
+    HOST_CORES,
     MARGINS,
     PipelinePrediction,
     StagePrediction,
@@ -42,6 +43,7 @@ from respect_tf.device._transfers import stage_tensors
 
 __all__ = [
     "ACCEPTED_VERSIONS",
+    "HOST_CORES",
     "MARGINS",
     "MIB",
     "PERCENTILES",

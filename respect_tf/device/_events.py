@@ -13,7 +13,7 @@ import numpy.typing as npt
 from respect_tf._errors import ArgumentError
 from respect_tf._loops.twins import loop
 from respect_tf._reals import is_real
-from respect_tf.device._prediction import PipelinePrediction
+from respect_tf.device._prediction import HOST_CORES, PipelinePrediction
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,6 +28,7 @@ class StageTimes:
         alone_ms: Its device is busy, with nothing else in the pipeline.
         dispatch_ms: The host hands an input over to it.
         bus_ms: Its transfers fill the bus that all stages share; part of the time it is busy.
+        cores_ms: Its work on the host fills all of its cores; part of the time it is busy.
         load_ms: What its first inference takes longer, on each of its devices.
         replicas: Number of its devices, to which inputs are dealt out in turn.
 
@@ -39,6 +40,7 @@ class StageTimes:
     alone_ms: float
     dispatch_ms: float = 0.0
     bus_ms: float = 0.0
+    cores_ms: float = 0.0
     load_ms: float = 0.0
     replicas: int = 1
 
@@ -96,6 +98,7 @@ def stage_times(prediction: PipelinePrediction) -> tuple[StageTimes, ...]:
                 alone_ms=cost.total_ms - transfers + transfers / slowdown,
                 dispatch_ms=dispatch,
                 bus_ms=bus * size,
+                cores_ms=cost.total_ms / HOST_CORES if stage.on_cpu else 0.0,
                 load_ms=stage.load_ms,
                 replicas=replicas,
             )
@@ -113,7 +116,7 @@ def play(stages: Sequence[StageTimes], arrival_ms: Floats, limits: Sequence[int]
     """
     columns = (
         np.array([getattr(stage, name) for stage in stages], np.float64)
-        for name in ("busy_ms", "alone_ms", "bus_ms", "dispatch_ms", "load_ms")
+        for name in ("busy_ms", "alone_ms", "bus_ms", "dispatch_ms", "load_ms", "cores_ms")
     )
     count = len(arrival_ms)
     sizes = np.array([stage.replicas for stage in stages], np.int64)
@@ -129,6 +132,7 @@ def run_events(  # noqa: PLR0915 - one loop over many events, where every call c
     bus: Floats,
     dispatch: Floats,
     extra: Floats,
+    cores: Floats,
     sizes: Ints,
     limits: Ints,
     arrivals: Floats,
@@ -138,8 +142,9 @@ def run_events(  # noqa: PLR0915 - one loop over many events, where every call c
 ) -> None:
     """Fill in the events of servers in a row; see `StageTimes` and `Played`."""
     servers = range(len(busy))
-    busy, alone, bus, dispatch, extra, sizes, limits, arrivals = (
-        part.tolist() for part in (busy, alone, bus, dispatch, extra, sizes, limits, arrivals)
+    busy, alone, bus, dispatch, extra, cores, sizes, limits, arrivals = (
+        part.tolist()
+        for part in (busy, alone, bus, dispatch, extra, cores, sizes, limits, arrivals)
     )
     num_servers, last = len(servers), len(servers) - 1
     entered: list[float] = []
@@ -149,7 +154,7 @@ def run_events(  # noqa: PLR0915 - one loop over many events, where every call c
     held = [0] * num_servers  # places taken in the queue before each server
     at_work: list[deque[float]] = [deque() for _ in servers]  # when each item of a server ends
     blocked = [False] * num_servers
-    host_free = bus_free = 0.0
+    host_free = bus_free = cores_free = 0.0
     num_left = 0
     # When each server, the last one first, ends the first item that it is at, and when it begins
     # with the next one; and when the next input arrives. Of events at the same time the first in
@@ -205,6 +210,9 @@ def run_events(  # noqa: PLR0915 - one loop over many events, where every call c
             if bus[server]:
                 bus_free = max(bus_free, now) + bus[server]
                 end = max(end, bus_free) if crowded else end
+            if cores[server]:
+                cores_free = max(cores_free, now) + cores[server]
+                end = max(end, cores_free) if crowded else end
             if at_work[server]:  # results keep their order
                 end = max(end, at_work[server][-1])
             starts[server].append(now)

@@ -24,6 +24,10 @@ from respect_tf.graph import OpGraph
 # Of times: 9 of 10 models on a known host; 3 of 4 on an unknown one of a known link.
 MARGINS = {"stored_bytes": 0.01, "room_bytes": 0.05, "ms": 0.2, "ms_unknown_host": 0.4}
 
+# CPU stages that a host works on at a time, each with one thread: Raspberry Pi 3 to 5, Jetson Nano
+# and Coral's Dev Boards have four cores, PCs four or more.
+HOST_CORES = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class StagePrediction:
@@ -105,8 +109,8 @@ class PipelinePrediction:
         stages: One per stage.
         latency_ms: One input alone, from its first stage to its last.
         interval_ms: Time between results when the pipeline is full: that of the stage that takes
-            longest for its devices, of the shared bus, or of the host that serves all stages,
-            whichever is longest.
+            longest for its devices, of the shared bus, or of the host that serves all stages and
+            whose cores CPU stages share, whichever is longest.
         bus_ms: Time per inference on a bus that all devices share; 0 where each has its own.
         dispatch_ms: Time of the host per inference.
         first_ms: The first result, loading of parameters included.
@@ -145,6 +149,11 @@ class PipelinePrediction:
         return sum(stage.cost.streamed_bytes for stage in self.stages)
 
     @property
+    def cores_ms(self) -> float:
+        """Time per inference that CPU stages take of the host at least, on all of its cores."""
+        return cores_ms(self.stages)
+
+    @property
     def cpu_ops(self) -> tuple[CpuOp, ...]:
         """Ops that stay on the CPU."""
         return tuple(op for stage in self.stages for op in stage.cpu_ops)
@@ -154,9 +163,10 @@ class PipelinePrediction:
         """What sets the interval: `"stage N"`, `"bus"` or `"host"`."""
         parts = zip(self.stages, self.replicas, strict=True)
         times = [stage.total_ms / count for stage, count in parts]
-        if max(times) >= max(self.bus_ms, self.dispatch_ms):
+        host = max(self.dispatch_ms, self.cores_ms)
+        if max(times) >= max(self.bus_ms, host):
             return f"stage {int(np.argmax(times))}"
-        return "bus" if self.bus_ms >= self.dispatch_ms else "host"
+        return "bus" if self.bus_ms >= host else "host"
 
     @property
     def limited_by(self) -> Literal["stage", "bus", "host"]:
@@ -297,11 +307,16 @@ def _predict(
         replicas=replicas,
         stages=tuple(stages),
         latency_ms=alone + dispatch,
-        interval_ms=max(*shares, bus, dispatch),
+        interval_ms=max(*shares, bus, dispatch, cores_ms(stages)),
         bus_ms=bus,
         dispatch_ms=dispatch,
         first_ms=alone + dispatch + sum(stage.load_ms for stage in stages),
     )
+
+
+def cores_ms(stages: Sequence[StagePrediction]) -> float:
+    """What CPU stages take of a host at least, each being on one core at a time."""
+    return sum(stage.total_ms for stage in stages if stage.on_cpu) / HOST_CORES
 
 
 def _stage_prediction(

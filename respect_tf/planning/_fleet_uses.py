@@ -89,6 +89,7 @@ class _Way:
     schedule: Schedule
     parts: tuple[_Part, ...]
     bus_ms: float  # if several devices work
+    cores_ms: float
     streamed_bytes: int
     cached_bytes: int
     load_ms: float
@@ -110,7 +111,7 @@ class _Way:
         return max(part.ms(slowdown) for part in self.parts)
 
     def interval_ms(self, slowdown: float) -> float:
-        return max(part.ms(slowdown) / part.replicas for part in self.parts)
+        return max(self.cores_ms, *(part.ms(slowdown) / part.replicas for part in self.parts))
 
 
 class FleetUses:
@@ -261,11 +262,13 @@ class FleetUses:
             busy = sum(r * ms for r, ms in zip(rates, each, strict=True)) / num_devices
         bus = sum(r * way.bus_ms for r, (_, way) in zip(rates, ways, strict=True))
         dispatched = sum(r * len(way.parts) for r, (_, way) in zip(rates, ways, strict=True))
+        dispatched *= self._device.stage_ms if several else 0.0
+        cores = sum(r * way.cores_ms for r, (_, way) in zip(rates, ways, strict=True))
         streamed = sum(r * way.streamed_bytes for r, (_, way) in zip(rates, ways, strict=True))
         return Use(
             device_load=busy,
             bus_load=bus if several else 0.0,
-            host_load=self._device.stage_ms * dispatched if several else 0.0,
+            host_load=max(dispatched, cores),
             streamed=1000.0 * streamed,
             number=number,
         )
@@ -301,6 +304,7 @@ def _way(schedule: Schedule, predicted: PipelinePrediction, device: EdgeTpu) -> 
         schedule=schedule,
         parts=tuple(parts),
         bus_ms=device.bus_ms_per_mib * moved,
+        cores_ms=predicted.cores_ms,
         streamed_bytes=predicted.streamed_bytes,
         cached_bytes=sum(stage.cost.cached_bytes for stage in predicted.stages),
         load_ms=sum(stage.load_ms for stage in predicted.stages),

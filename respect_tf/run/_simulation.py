@@ -136,8 +136,9 @@ class Simulation:
 
     @property
     def host_utilisation(self) -> float:
-        """Part of the steady state that the host was handing over."""
-        return self._shared(math.fsum(stage.dispatch_ms for stage in self.stages))
+        """Part of the steady state that the host was handing over, or all its cores were busy."""
+        parts = [(stage.dispatch_ms, stage.cores_ms) for stage in self.stages]
+        return self._shared(max(math.fsum(times) for times in zip(*parts, strict=True)))
 
     def _shared(self, ms: float) -> float:
         return ms / self.interval_ms if self.interval_ms else 0.0

@@ -11,7 +11,7 @@ The model, in the terms of the closed form of `respect_tf.device.predict`:
   many inputs at a time, and hands them on in their order.
 * While other inputs are in the pipeline, transfers are slowed as the device model says, and an
   inference ends no earlier than its transfers, which go over the shared bus one after the other in
-  the order in which inferences begin.
+  the order in which inferences begin. CPU stages share the host's cores in the same way.
 """
 
 from __future__ import annotations

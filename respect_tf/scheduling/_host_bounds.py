@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.device import DeviceCosts
+from respect_tf.device import HOST_CORES, DeviceCosts
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._device_bounds import least_busy
 from respect_tf.scheduling._device_objectives import DeviceObjective
@@ -31,8 +31,9 @@ def host_bound(
     """What no schedule is below that may have stages on the host.
 
     Every op takes its time, in a segment for an Edge TPU or on the host. The stages of each kind
-    share the time of their ops; which ops are on the host is chosen as if they could be parted, but
-    for those that have to be there (bool [num_ops]) and those of one item (int64 [num_ops]).
+    share the time of their ops, as many on the host at a time as it has cores; which ops are on the
+    host is chosen as if they could be parted, but for those that have to be there (bool [num_ops])
+    and those of one item (int64 [num_ops]).
     """
     forced = np.zeros(graph.num_ops, bool) if on_host is None else on_host
     items = np.arange(graph.num_ops) if item_of is None else item_of
@@ -67,7 +68,7 @@ def _shared_out(chip: Floats, host: Floats, num_stages: int) -> float:
 
     def fits(limit: float) -> bool:
         for on_host in range(1 if forced.any() else 0, num_stages + 1):
-            room = limit * on_host - base
+            room = limit * min(on_host, HOST_CORES) - base
             if room < 0:
                 continue
             last = int(np.searchsorted(moved, room, side="right")) - 1  # what moves as a whole

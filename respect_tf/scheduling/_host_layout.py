@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from respect_tf.device import DeviceCosts, batch_stages, devices_of, resolve_device
+from respect_tf.device import HOST_CORES, DeviceCosts, batch_stages, devices_of, resolve_device
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._device_objectives import DeviceObjective, stage_device
@@ -145,10 +145,15 @@ class _Turns:
     def best(self, device: int, is_modest: bool) -> Schedule | None:
         """The best cut on a device, if `is_modest` of those that move the least to the host."""
         chains, costs = self._least_moved if is_modest else self._chains, self._costs[device]
-        if not self._is_sum:
-            limit = max(chains.least(costs, np.maximum), self._least[device])
-            chains, costs = chains.within(costs, limit * (1 + 1e-9)), self._weights
-        path = chains.lightest_path(costs)
+        if self._is_sum:
+            path = chains.lightest_path(costs)
+        else:
+            shares = np.where(self._is_host, costs, 0.0) / HOST_CORES
+            limit = max(chains.optimum(costs, shares, math.inf), self._least[device]) * (1 + 1e-9)
+            chains = chains.within(costs, limit)
+            path = chains.lightest_path(self._weights)
+            if path is not None and shares[path].sum() > limit:
+                path = chains.lightest_path(shares)
         if path is None:
             return None
         inner = self._nodes.members(self._columns[path[:-1]])

@@ -1,5 +1,6 @@
 """Stages that run on the host: priced on its CPU, without transfers, without a device."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,7 +8,8 @@ from model_builder import ModelBuilder
 
 import respect_tf
 from respect_tf import ArgumentError, OpGraph
-from respect_tf.device import DeviceCosts, EdgeTpu, blocking_remarks, predict
+from respect_tf.device import HOST_CORES, DeviceCosts, EdgeTpu, blocking_remarks, predict
+from respect_tf.run import simulate
 
 
 def _graph() -> OpGraph:
@@ -44,6 +46,33 @@ def test_a_pipeline_on_the_cpu_alone_moves_nothing():
     assert prediction.num_devices == 0
     assert prediction.bus_ms == 0
     assert math.isfinite(prediction.interval_ms)
+
+
+def test_cpu_stages_share_the_cores_of_the_host():
+    builder = ModelBuilder()
+    last = builder.conv(builder.input("image"))
+    for number in range(6):
+        before, last = last, builder.tensor(f"gelu {number}", (1, 4, 4, 8))
+        builder.op("GELU", [before], [last])
+    graph = OpGraph.from_tflite(builder.build([last]))
+    few = predict(graph, [0, 1, 1, 2, 2, 3, 3], cpu_stages=[1, 2, 3])
+    many = predict(graph, [0, 1, 2, 3, 4, 5, 6], cpu_stages=[1, 2, 3, 4, 5, 6])
+    host = sum(stage.total_ms for stage in many.stages[1:])
+    assert [few.cores_ms, many.cores_ms] == pytest.approx([host / HOST_CORES] * 2)
+    assert few.interval_ms == max(few.dispatch_ms, *(stage.total_ms for stage in few.stages))
+    slow = predict(graph, [0, 1, 2, 3, 4, 5, 6], _slow_host(), cpu_stages=[1, 2, 3, 4, 5, 6])
+    assert slow.interval_ms == slow.cores_ms > max(stage.total_ms for stage in slow.stages)
+    assert slow.limited_by == slow.bottleneck == "host"
+    full = simulate(slow, 200)
+    assert full.interval_ms == pytest.approx(slow.interval_ms, rel=0.01)
+    assert full.host_utilisation > 0.98
+
+
+def _slow_host() -> EdgeTpu:
+    """A host on which nothing but ops on the CPU matters."""
+    return dataclasses.replace(
+        EdgeTpu.preset("usb3-pi5"), cpu_ms_per_mib=1e6, cpu_ms_per_gmac=1e6, name="slow"
+    )
 
 
 def test_devices_are_not_given_to_cpu_stages():

@@ -149,6 +149,7 @@ def _shared_stages(draw):
                 busy,
                 alone=busy * draw(st.sampled_from([0.5, 0.9, 1])),
                 bus_ms=busy * draw(st.sampled_from([0, 0.1, 0.5, 1])),
+                cores_ms=busy * draw(st.sampled_from([0, 0, 0.25, 0.5])),
                 dispatch_ms=dispatch,
                 load_ms=draw(_ms),
             )
@@ -161,6 +162,7 @@ def _shared_stages(draw):
 def test_a_full_pipeline_keeps_the_interval_of_the_closed_form(stages):
     slowest = max(stage.busy_ms for stage in stages)
     shared = [sum(s.bus_ms for s in stages), sum(s.dispatch_ms for s in stages)]
+    shared.append(sum(s.cores_ms for s in stages))
     closed = max(slowest, *shared)
     full = simulate(stages, 600)
     assert full.interval_ms == pytest.approx(closed, rel=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -13,7 +14,7 @@ from random_models import blocked_models
 
 import respect_tf
 from respect_tf import Constraints, OpGraph, Schedule, ScheduleError
-from respect_tf.device import blocking_reason, predict
+from respect_tf.device import HOST_CORES, EdgeTpu, blocking_reason, predict
 from respect_tf.graph import sub_graph
 from respect_tf.scheduling import check_schedule, stage_costs, with_islands
 from respect_tf.scheduling._host_phases import HostSplit
@@ -126,6 +127,20 @@ def test_measured_times_are_asked_for_in_the_model_s_own_numbers():
 
     respect_tf.schedule(_chain("cccgccc"), 5, "profile", measure=measure)
     assert asked == {0, 1, 2, 4, 5, 6}
+
+
+def test_more_stages_on_the_host_than_it_has_cores_gain_nothing():
+    graph = _chain("cggggggggc")
+    pi = EdgeTpu.preset("usb3-pi5")
+    slow = dataclasses.replace(pi, cpu_ms_per_mib=1e6, cpu_ms_per_gmac=1e6, name="slow")
+    found = [respect_tf.schedule(graph, count, device=slow) for count in (4, 6, 10)]
+    costs = [predict(graph, one, slow).interval_ms for one in found]
+    assert costs == pytest.approx([one.cost for one in found])
+    host = predict(graph, found[-1], slow).cores_ms * HOST_CORES
+    assert [len(one.cpu_stages) for one in found] == [3, 4, 8]
+    assert costs[0] > host / 3
+    assert costs[1:] == pytest.approx([host / 4] * 2)
+    assert [one.gap for one in found[1:]] == pytest.approx([0, 0], abs=1e-9)
 
 
 def test_the_same_request_gives_the_same_schedule():
