@@ -80,9 +80,14 @@ def joined(parts: Iterable[Outcome]) -> Outcome:
 
 
 def planned(found: Any) -> Outcome:
-    """Of the rows of a plan."""
-    rows = [*found.rows[1:], *found.copies, *found.pipelines]
-    return alone([row.interval_ms for row in rows], found.is_proved)
+    """The best of a plan's rows of each kind for each number of devices."""
+    worst = 10 * found.best.interval_ms  # where there is none
+    costs = [
+        min((row.interval_ms for row in rows if row.num_devices <= count), default=worst)
+        for rows in (found.rows[1:], found.copies, found.pipelines)
+        for count in range(1, found.rows[-1].num_devices + 1)
+    ]
+    return alone(costs, found.is_proved)
 
 
 def alone(costs: Sequence[float], is_proved: bool = False) -> Outcome:

@@ -88,6 +88,7 @@ def main() -> None:
     chosen = [one for one in tuned_constants() if not asked or one.key in asked]
     effects = measured(chosen)
     rows = {one.key: row_of(one, effects.get(one.key, [])) for one in chosen}
+    _write(rows, bool(asked))
     idle = [one for one in chosen if rows[one.key]["effect"].endswith(_SAME) and one.is_scaled]
     for key, far in measured(idle, _FAR).items():
         said_of = effect_of(far, _FAR_SIDES)
@@ -95,19 +96,18 @@ def main() -> None:
         rows[key]["effect"] = both.replace(
             f"{_SAME}; a tenth the same; ten times the same", _ALL_SAME
         )
+    _write(rows, bool(asked))
+
+
+def _write(rows: Mapping[str, dict[str, Any]], is_part: bool) -> None:
+    """Write the table, of which a part takes the place of what stands there, and the comments."""
     path = RESULTS / "constants.json"
-    if asked and path.exists():
-        before = {row["constant"]: row for row in json.loads(path.read_text())}
-        rows = before | rows
-    known = [one.key for one in tuned_constants()]
-    write_results(
-        "constants",
-        "What tuned numbers do",
-        [rows[key] for key in known if key in rows],
-        _NOTES,
-    )
-    update_page("constants", summary([rows[key] for key in known if key in rows]))
-    update_comments([rows[key] for key in known if key in rows])
+    if is_part and path.exists():
+        rows = {row["constant"]: row for row in json.loads(path.read_text())} | dict(rows)
+    known = [rows[one.key] for one in tuned_constants() if one.key in rows]
+    write_results("constants", "What tuned numbers do", known, _NOTES)
+    update_page("constants", summary(known))
+    update_comments(known)
 
 
 def update_comments(rows: Sequence[Mapping[str, Any]]) -> None:
