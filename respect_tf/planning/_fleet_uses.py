@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 _ROUND = 1e-12  # of figures that are equal but for rounding
 
 # Of groups of more models two orders of compilation are looked at, instead of all that may be best.
-# benchmarks constants: half and twice the same.
+# benchmarks constants: half, twice, a tenth and ten times the same.
 _MOST_ORDERED = 6
 
 

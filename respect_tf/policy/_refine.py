@@ -14,24 +14,23 @@ from respect_tf.graph import Floats, GraphFeatures, Ints, quick_cuts
 # it moves one at all: one op in six. Chosen on 144 random and 112 structured graphs of other seeds
 # than those of training and of the tables: 32 orders after the network's leave 36 % and 48 % of the
 # rule's gap, and 42 % and 56 % where all ops move, by a tenth.
-# benchmarks constants: _BLUR half +0.11 % cost, +0.12 % gap; twice -0.29 % cost, -0.42 % gap.
-#   _MOVES_BELOW half +0.10 % cost, +0.10 % gap; twice +0.15 % cost, +0.19 % gap.
+# benchmarks constants: _BLUR half -0.03 % cost, -0.06 % gap; twice -0.01 % cost. _MOVES_BELOW half
+#   +0.02 % cost; twice +0.01 % cost.
 _BLUR, _MOVES_BELOW = 0.25, -1.0
 # Draws, a power of two of them.
-# benchmarks constants: half +0.23 % cost, +0.30 % gap; twice -0.10 % cost, -0.23 % gap.
+# benchmarks constants: half +0.05 % cost, +0.08 % gap; twice +0.10 % crossing bytes.
 _NUM_DRAWS = 1 << 14
 # Of larger graphs the given orders would take all of the work below, and the last ones would not be
 # cut at all: on 10,000 ops in towers, 1.7 % dearer, and up to 120 ms more.
-# benchmarks constants: half and twice the same.
+# benchmarks constants: half, twice, a tenth and ten times the same.
 _MOST_OPS = 3000
 # How many orders are tried, and after how many intervals, of all cuts together, no more of them:
 # that is some 2 ms. Of 128, 256 and 400 orders, 25, 19 and 17 % of the rule's gap are left on 144
 # random graphs of 30 to 100 ops (43 % of structured ones, where the intervals end it), in 1.6, 2.1
 # and 2.4 ms a graph; of 100,000 to 400,000 intervals, 200,000 keep 500 ops below 5 ms.
-# benchmarks constants: half +0.07 % cost, +0.07 % gap; twice -0.02 % cost.
+# benchmarks constants: half +0.00 % cost; twice the same.
 MORE_ORDERS = 384
-# benchmarks constants: half +0.08 % cost, +0.08 % gap, 0.84 times the time; twice -0.03 % cost,
-#   1.21 times the time.
+# benchmarks constants: half +0.00 % cost; twice -0.45 % crossing bytes.
 _MOST_WORK = 200_000
 
 

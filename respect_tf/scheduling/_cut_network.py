@@ -22,7 +22,7 @@ from respect_tf.scheduling._problem import Bools, Floats, Problem
 # Capacities are whole numbers, in this part of what a stage may cost: so many that rounding them
 # down costs a bound of a thousand ops some 1e-4, so few that their sums stay below 2**31.
 _UNITS = 1 << 24
-# benchmarks constants: half 1.13 times the time; twice the same.
+# benchmarks constants: half, twice, a tenth and ten times the same.
 _FEW_STAGES = 16
 _ENDLESS = 1 << 30
 

@@ -18,28 +18,28 @@ from respect_tf.scheduling._search_rounds import Rounds
 T = TypeVar("T")
 
 # Stages on either side of the dearest one whose items may move; all stages in place of the last.
-# benchmarks constants: half +0.06 % cost, +0.08 % gap; twice +0.08 % cost, +0.11 % gap.
+# benchmarks constants: half +0.06 % cost, +0.06 % gap; twice +0.06 % cost, +0.06 % gap.
 _REACHES = (0, 1, 2, 10**6)
 # How many edges items may be away from the boundary that they cross, less one.
-# benchmarks constants: half +0.11 % cost, +0.14 % gap; twice +0.39 % crossing bytes.
+# benchmarks constants: half +0.06 % cost, +0.06 % gap; twice -1.11 % crossing bytes.
 _DEPTHS = (1, 2, 3, 4, 6, 8)
 
 # Items that may cross a boundary at first; there are fewer of them after a neighbourhood that was
 # too large to be searched with so much work, and more after a small one.
-# benchmarks constants: half +0.01 % cost; twice +0.20 % crossing bytes.
+# benchmarks constants: half -0.48 % crossing bytes; twice -0.49 % crossing bytes.
 _FIRST = 10
-# benchmarks constants: _FEWER half +0.06 % cost, +0.06 % gap; twice +0.12 % cost, +0.14 % gap.
-#   _MORE half +0.07 % cost, +0.10 % gap; twice +0.02 % cost.
+# benchmarks constants: _FEWER half +0.06 % cost, +0.07 % gap; twice +0.02 % cost. _MORE half -1.60
+#   % crossing bytes; twice +0.47 % crossing bytes.
 _FEWER, _MORE = 0.9, 1.05
-# benchmarks constants: _WORK half +0.08 % cost, +0.09 % gap; twice +0.09 % cost, +0.11 % gap.
-#   _LITTLE_WORK half +0.13 % crossing bytes; twice +0.11 % cost, +0.12 % gap.
+# benchmarks constants: _WORK half +0.06 % cost, +0.06 % gap; twice -0.06 % cost, -0.14 % gap.
+#   _LITTLE_WORK half -2.27 % crossing bytes; twice +0.10 % cost, +0.10 % gap.
 _WORK, _LITTLE_WORK = 150_000, 40_000
 # What a neighbourhood costs beside its search, in the same unit.
-# benchmarks constants: half +0.05 % cost, +0.06 % gap; twice +0.02 % cost.
+# benchmarks constants: half +0.06 % cost, +0.06 % gap; twice -0.46 % crossing bytes.
 _BASE_WORK = 15_000
 
 # One neighbourhood in so many is that of a schedule that is not the best one.
-# benchmarks constants: half +0.06 % cost, +0.09 % gap; twice +0.05 % cost, +0.05 % gap.
+# benchmarks constants: half +0.02 % cost; twice +0.06 % crossing bytes.
 _OTHERS = 4
 
 

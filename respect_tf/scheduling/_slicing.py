@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 
@@ -25,7 +24,7 @@ _MAX_BISECTIONS = 64
 
 # Orders of more items than these are swept first, which narrows down where boundaries can be: a cut
 # looks at intervals of each start, that is at the square of their number.
-# benchmarks constants: half the same; twice -0.01 % cost, 1.15 times the time.
+# benchmarks constants: half +0.07 % crossing bytes; twice -0.01 % cost, 1.12 times the time.
 SWEPT = 3000
 
 
@@ -97,10 +96,11 @@ def _best_cut(
             upper = limit if known is None else min(limit, known.cost + problem.slack)
             known = cut_order(problem, order, upper, allowed=allowed, deadline=deadline) or known
             if settle and known is not None and problem.combine == "max":
+                upper = known.cost + problem.slack  # sums that are rounded in another order
                 fewest = cut_order(
-                    problem, order, known.cost, by_crossing=True, allowed=allowed, deadline=deadline
+                    problem, order, upper, by_crossing=True, allowed=allowed, deadline=deadline
                 )
-                known = known if fewest is None else dataclasses.replace(fewest, cost=known.cost)
+                known = known if fewest is None else answer_of(problem, fewest.stages).chain
         low = known.cost if known is not None and time.perf_counter() < deadline else 0.0
     if known is not None and known.cost > limit + problem.slack:
         known = None

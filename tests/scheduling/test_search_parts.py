@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_reference import Latency, best_stages, graphs
 
-from respect_tf import PeakMemory
+from respect_tf import OpGraph, PeakMemory
 from respect_tf._errors import ScheduleError
 from respect_tf.graph import ready_orders
 from respect_tf.scheduling import Constraints
@@ -69,6 +69,13 @@ def test_cuts_of_orders_are_the_best_of_all_cuts(graph, num_stages, objective, s
     sliced = slice_items(problem, order)
     assert sliced.cost == pytest.approx(cost, rel=1e-12)
     assert problem.combine == "sum" or sliced.crossing == crossing
+
+
+def test_cuts_that_cost_the_same_but_for_rounding_are_told_apart_by_crossing_bytes():
+    graph = OpGraph.from_arrays([0, 6, 0], [2, 3, 1], [(0, 1), (1, 2)])
+    problem = build_problem(graph, 2, PeakMemory(0.37))
+    order = np.arange(3)
+    assert slice_items(problem, order).crossing == best_cut(problem, order)[1]
 
 
 def test_compiled_cuts_keep_constraints_as_slicing_does():
