@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 _ROUND = 1e-12  # of figures that are equal but for rounding
 
-# Of groups of more models two orders of compilation are looked at, instead of all that may be best.
-# benchmarks constants: half, twice, a tenth and ten times the same.
+# Of groups of more models two orders of compilation are looked at, instead of all that may be best:
+# up to 720 of six models, 5,040 of seven.
 _MOST_ORDERED = 6
 
 

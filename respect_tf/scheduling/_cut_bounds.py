@@ -44,13 +44,12 @@ _ENOUGH = 0.86
 # Costs are equal up to this factor.
 _TIE = 1 + 1e-9
 
-# The work of a flow, as `Budget` counts it, what each node and arc adds to it, and what a part of
-# the problem takes for each bound.
-# benchmarks constants: _FLOW_WORK half and twice the same; a tenth 0.89 times the time; ten times
-#   -1 proofs, +7.61 % gap, 0.83 times the time. _ARC_WORK half and twice the same; a tenth the
-#   same; ten times -1 proofs, +7.61 % gap, 0.86 times the time. _PART_WORK half, twice, a tenth and
-#   ten times the same.
-_FLOW_WORK, _ARC_WORK, _PART_WORK = 60_000, 24, 100_000
+# The work of a flow, as `Budget` counts it, which a part of the problem takes for each bound, too;
+# and what each node and arc adds to it.
+# benchmarks constants: _FLOW_WORK half and twice the same; a tenth the same; ten times -1 proofs,
+#   +7.61 % gap, 0.85 times the time. _ARC_WORK half and twice the same; a tenth the same; ten times
+#   -1 proofs, +7.61 % gap, 0.86 times the time.
+_FLOW_WORK, _ARC_WORK = 60_000, 24
 
 
 def improve_by_cuts(
@@ -134,7 +133,7 @@ class CutSearch:
     def _bound(self, network: CutNetwork, *, is_whole: bool = False) -> float:
         """What the stages of a part cost at least, up to the limit."""
         num_stages, limit = network.num_stages, self._limit
-        self._budget.spend_pairs(_PART_WORK * len(network.bounds))
+        self._budget.spend_pairs(_FLOW_WORK * len(network.bounds))
         if num_stages == 1:
             return min(limit, _stage_bound(network))
         lower, fewest = 0.0, None

@@ -20,9 +20,9 @@ from respect_tf.scheduling._linear_bound import LinearBound
 from respect_tf.scheduling._problem import Bools, Floats, Problem
 
 # Capacities are whole numbers, in this part of what a stage may cost: so many that rounding them
-# down costs a bound of a thousand ops some 1e-4, so few that their sums stay below 2**31.
+# down costs a bound of a thousand ops some 1e-4, so few that their sums stay below 2**31;
+# of more stages than 16, which add up, larger parts in proportion.
 _UNITS = 1 << 24
-# benchmarks constants: half, twice, a tenth and ten times the same.
 _FEW_STAGES = 16
 _ENDLESS = 1 << 30
 

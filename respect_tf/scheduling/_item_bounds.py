@@ -18,7 +18,6 @@ from respect_tf.scheduling._least_cut import MOST_CLOSED, Network
 from respect_tf.scheduling._problem import Floats, Problem
 
 # Sets that are looked for, the dearest items first: each takes a flow, some milliseconds.
-# benchmarks constants: half, twice, a tenth and ten times the same.
 _MOST_SETS = 64
 
 _MOST_CAPACITY = 1 << 30

@@ -23,15 +23,11 @@ from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import Problem, build_problem
-from respect_tf.scheduling._proof import first_schedule, prove_quickly
+from respect_tf.scheduling._proof import QUICK_WORK, first_schedule, prove_quickly
 from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._stage_batch import Nodes
-
-# Work on each device's proof, as `Budget` counts it: some tenths of a second.
-# benchmarks constants: half, twice, a tenth and ten times the same.
-_PROOF_WORK = 40_000_000
 
 # The same where minimum cuts have to do, for all devices together and for one of them at most:
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
@@ -162,7 +158,7 @@ class _Search:
         nodes: Nodes | None = None
         with contextlib.suppress(BudgetExceededError):
             if self._problems[0].restrictions is None:
-                nodes = find_nodes(self._problems[0], Budget(self._deadline, _PROOF_WORK))
+                nodes = find_nodes(self._problems[0], Budget(self._deadline, QUICK_WORK))
         slowness = np.array([_slowness(one, self._objective) for one in self._objective.devices])
         lower = np.zeros(len(self._problems))
         looked_at = np.zeros(len(self._problems), bool)
@@ -187,7 +183,7 @@ class _Search:
     def _look(self, index: int, nodes: Nodes | None, num_left: int) -> float:
         """Look for a good schedule of one device. Returns a bound of its optimum."""
         problem, order = self._problems[index], np.arange(self._problems[index].num_items)
-        budget = Budget(self._deadline, _PROOF_WORK)
+        budget = Budget(self._deadline, QUICK_WORK)
         upper = float(self._best[index]) * (1 + 1e-9)
         found = None
         with contextlib.suppress(BudgetExceededError):

@@ -21,8 +21,7 @@ from respect_tf.scheduling._problem import Problem
 _MAX_CELLS = 300_000_000  # bytes, for all boundaries
 
 # What a proof before a search may take: some tenths of a second.
-# benchmarks constants: half, twice, a tenth and ten times the same.
-_QUICK_WORK = 40_000_000
+QUICK_WORK = 40_000_000
 
 # Integer programs are for what they solve in some seconds, of twice as many open variables where
 # there is a time limit; without one, they are given up after so many nodes. So a wide random graph
@@ -58,7 +57,7 @@ def prove(problem: Problem, answer: Answer, deadline: float) -> Answer:
 
 def prove_quickly(problem: Problem, deadline: float) -> Answer | None:
     """The optimum of an objective that is no sum, if it can be proved with little work."""
-    found = _in_pairs(problem, Budget(deadline, _QUICK_WORK, _cells(problem)))
+    found = _in_pairs(problem, Budget(deadline, QUICK_WORK, _cells(problem)))
     return found if found is not None and found.lower_bound >= found.chain.cost else None
 
 

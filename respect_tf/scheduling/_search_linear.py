@@ -31,8 +31,7 @@ _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 5_000_
 # benchmarks constants: half and twice the same; a tenth +0.00 % cost, 0.75 times the time; ten
 #   times the same.
 _MOST_PROVED = 10_000
-# Bytes of the candidates of all boundaries.
-# benchmarks constants: half, twice, a tenth and ten times the same.
+# Bytes of the candidates of all boundaries together.
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.

@@ -15,7 +15,6 @@ from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Bools, Floats
 
 # Steps of a cut that are made without narrowing further: some tenths of a second.
-# benchmarks constants: half, twice, a tenth and ten times the same.
 _MAX_STEPS = 30_000_000
 
 
