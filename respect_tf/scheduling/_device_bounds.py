@@ -15,6 +15,11 @@ from respect_tf.scheduling._stage_batch import StageBatch
 
 Floats = npt.NDArray[np.float64]
 
+# Prices of a byte of room, as parts of what it takes to stream one. With the first alone, the bound
+# of random layers is 3.1 % lower for 2,000 ops in 4 stages, and 0.7 % for 10,000 in 8.
+# benchmarks constants: half and twice the same; a tenth 1.16 times the time; ten times the same.
+_PRICES = (1.0, 0.75, 0.5)
+
 
 def least_waiting(costs: DeviceCosts, over: Any, op_sums: Callable[[Floats], Any]) -> Any:
     """Milliseconds that it takes at least to stream layers until the rest fits.
@@ -24,8 +29,12 @@ def least_waiting(costs: DeviceCosts, over: Any, op_sums: Callable[[Floats], Any
     it takes to stream them. `op_sums` sums up a value per op over the ops concerned.
     """
     unit = costs.device.link_ms_per_mib / MIB
-    spare = op_sums(np.maximum(0.0, unit * costs.chip.asked_bytes - costs.stream_ms))
-    return np.maximum(0.0, unit * over - spare)
+    least: Any = 0.0
+    for part in _PRICES:
+        price = part * unit
+        spare = op_sums(np.maximum(0.0, price * costs.chip.asked_bytes - costs.stream_ms))
+        least = np.maximum(least, price * over - spare)
+    return least
 
 
 def least_streamed(chip: ChipCosts, over: Any, op_sums: Callable[[Floats], Any]) -> Any:
