@@ -131,7 +131,7 @@ class DeviceObjective(Objective):
     @property
     def _weights(self) -> Floats:
         """What a millisecond on each device counts in the mean over them. [num_devices]."""
-        weights: Floats = self._scales / len(self.devices)
+        weights: Floats = self._scales * (1.0 / len(self.devices))
         return weights
 
     @property

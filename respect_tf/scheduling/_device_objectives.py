@@ -157,7 +157,7 @@ class Latency(DeviceObjective):
     """Milliseconds from one input to its output, alone in the pipeline or under load.
 
     Alone, no other device works at the same time, so transfers are not slowed down. Of several
-    devices, stages add up for each by itself; solvers add up a mean of them, by `shares`.
+    devices, stages add up for each by itself; solvers add up the mean of them.
 
     Under load, inputs arrive at random, and the mean time from an input's arrival to its result
     counts, on the first of several devices: `respect_tf.device.under_load`.
@@ -166,7 +166,6 @@ class Latency(DeviceObjective):
         device: See `DeviceObjective`.
         num_stages: See `DeviceObjective`.
         optima: See `DeviceObjective`.
-        shares: What each device counts in the mean, which sums to 1; equal if left out.
         arrivals_per_second: Inputs that arrive per second, in the mean; None for one alone.
 
     Raises:
@@ -178,7 +177,6 @@ class Latency(DeviceObjective):
         device: Any = "usb3",
         num_stages: int = 1,
         optima: tuple[float, ...] | None = None,
-        shares: tuple[float, ...] | None = None,
         *,
         arrivals_per_second: float | None = None,
     ) -> None:
@@ -186,7 +184,6 @@ class Latency(DeviceObjective):
             arrivals_per_second = checked_rate(arrivals_per_second)
             device = first_device(resolve_device(device))
         super().__init__(device, num_stages, optima)
-        self.shares = shares or (1.0 / len(self.devices),) * len(self.devices)
         self.arrivals_per_second = arrivals_per_second
 
     @property
@@ -201,32 +198,13 @@ class Latency(DeviceObjective):
             return "latency"
         return f"latency(arrivals_per_second={self.arrivals_per_second!r})"
 
-    def of_one(self, device: EdgeTpu) -> Self:
-        """See `DeviceObjective`."""
-        return self._with(device=device, optima=None, shares=None)
-
-    def with_shares(self, shares: Sequence[float]) -> Self:
-        """The same with another mean."""
-        return self._with(shares=tuple(shares))
-
     @property
     def _arguments(self) -> dict[str, Any]:
-        own = {"shares": self.shares, "arrivals_per_second": self.arrivals_per_second}
-        return super()._arguments | own
-
-    def ratios(self, graph: OpGraph, schedule: Schedule) -> Floats:
-        """Latency of a schedule on each device divided by that device's optimum. [num_devices]."""
-        ratios: Floats = self.times(graph, schedule) * self._scales
-        return ratios
+        return super()._arguments | {"arrivals_per_second": self.arrivals_per_second}
 
     @property
     def _num_at_work(self) -> int:
         return 1
-
-    @property
-    def _weights(self) -> Floats:
-        weights: Floats = self._scales * np.array(self.shares)
-        return weights
 
     def _of(self, prediction: PipelinePrediction) -> float:
         if self.arrivals_per_second is not None:

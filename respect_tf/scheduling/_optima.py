@@ -29,7 +29,7 @@ from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._slicing import slice_items
 from respect_tf.scheduling._stage_batch import Nodes
 
-# The same where minimum cuts have to do, for all devices together and for one of them at most:
+# Work of minimum cuts, as `Budget` counts it, for all devices together and for one of them at most:
 # NASNetMobile in 4 stages takes 330 million for the 8 USB 3 hosts that differ in it, 82 for one.
 # benchmarks constants: _CUT_WORK half and twice the same; a tenth -2 proofs, +15.05 % gap, 0.78
 #   times the time; ten times the same. _MOST_CUT_WORK half -3 proofs, +40.98 % gap; twice the same.
