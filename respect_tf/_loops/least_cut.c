@@ -10,49 +10,33 @@ typedef struct {
   int32_t start, end, num_nodes;
 } Flow;
 
-/* How far the start is from the end by arcs with room left, and what is nearer to the end. Returns
-   whether the end can be reached. */
+/* How far nodes are from the start by arcs with room left, up to the end; -1 for those that are not
+   reached. Returns whether the end is. */
 static int measure(Flow *f) {
   i64 first = 0, last = 0;
   memset(f->level, -1, f->num_nodes * sizeof(int32_t));
-  f->level[f->end] = 0;
-  f->queue[last++] = f->end;
+  f->level[f->start] = 0;
+  f->queue[last++] = f->start;
   while (first < last) {
     int32_t node = f->queue[first++];
     for (int32_t arc = f->ends[node]; arc < f->ends[node + 1]; arc++) {
       int32_t head = f->heads[arc];
-      if (f->level[head] >= 0 || !f->left[f->back[arc]]) continue;
+      if (!f->left[arc] || f->level[head] >= 0) continue;
       f->level[head] = f->level[node] + 1;
-      if (head == f->start) return 1;
+      if (head == f->end) return 1;
       f->queue[last++] = head;
     }
   }
   return 0;
 }
 
-/* Mark the nodes that the start reaches by arcs with room left. */
-static void mark(Flow *f, uint8_t *side) {
-  i64 last = 0;
-  memset(side, 0, f->num_nodes);
-  side[f->start] = 1;
-  f->queue[last++] = f->start;
-  while (last) {
-    int32_t node = f->queue[--last];
-    for (int32_t arc = f->ends[node]; arc < f->ends[node + 1]; arc++) {
-      if (side[f->heads[arc]] || !f->left[arc]) continue;
-      side[f->heads[arc]] = 1;
-      f->queue[last++] = f->heads[arc];
-    }
-  }
-}
-
-/* Fill all shortest paths; returns what is sent. */
+/* Fill all shortest paths, each from the end back to the start; returns what is sent. */
 static i64 fill(Flow *f) {
   i64 sent = 0, length = 0;
-  int32_t node = f->start;
+  int32_t node = f->end;
   memcpy(f->next, f->ends, f->num_nodes * sizeof(int32_t));
   for (;;) {
-    if (node == f->end) {
+    if (node == f->start) {
       int32_t most = INT32_MAX;
       i64 first = 0;
       for (i64 step = 0; step < length; step++)
@@ -62,29 +46,27 @@ static i64 fill(Flow *f) {
         f->left[f->back[f->path[step]]] += most;
       }
       sent += most;
-      length = first; /* on from the node before the first arc that is full */
-      node = f->heads[f->back[f->path[first]]];
+      length = first; /* on from the node that the first full arc leads to */
+      node = f->heads[f->path[first]];
       continue;
     }
-    int32_t arc = f->next[node];
-    while (arc < f->ends[node + 1] &&
-           (!f->left[arc] || f->level[f->heads[arc]] != f->level[node] - 1))
-      arc++;
-    f->next[node] = arc;
-    if (arc < f->ends[node + 1]) {
-      f->path[length++] = arc;
-      node = f->heads[arc];
-    } else if (length) {
-      f->level[node] = -2; /* nothing more gets through here */
-      node = f->heads[f->back[f->path[--length]]];
-    } else {
-      return sent;
+    int32_t way = f->next[node];
+    while (way < f->ends[node + 1] && (f->level[f->heads[way]] != f->level[node] - 1 ||
+                                       !f->left[f->back[way]]))
+      way++;
+    f->next[node] = way;
+    if (way < f->ends[node + 1]) {
+      f->path[length++] = f->back[way];
+      node = f->heads[way];
+      continue;
     }
+    if (!length) return sent;
+    f->level[node] = INT32_MAX; /* no path through it is left */
+    node = f->heads[f->path[--length]];
+    f->next[node]++;
   }
 }
 
-/* Arrays: ends of the nodes' arcs, heads and ways back of arcs, their capacities; whether each node
-   is on the side of the start, and the flow, which are filled in. Numbers: start and end. */
 EXPORT i64 respect_run_least_cut(const Array *a, const double *numbers) {
   i64 num_nodes = a[0].rows - 1, num_arcs = a[1].rows, sent = 0;
   uint8_t *side = a[4].data;
@@ -99,7 +81,7 @@ EXPORT i64 respect_run_least_cut(const Array *a, const double *numbers) {
   f.path = f.queue + num_nodes;
   memcpy(f.left, a[3].data, num_arcs * sizeof(int32_t));
   while (measure(&f)) sent += fill(&f);
-  mark(&f, side);
+  for (i64 node = 0; node < num_nodes; node++) side[node] = f.level[node] >= 0;
   *(i64 *)a[5].data = sent;
   free(room);
   return FOUND;

@@ -19,7 +19,7 @@ from respect_tf.scheduling._cut_network import CutNetwork
 from respect_tf.scheduling._cut_search import BoundarySearch
 from respect_tf.scheduling._ideals import IdealNodes, closure_of
 from respect_tf.scheduling._items import Ints
-from respect_tf.scheduling._linear_bound import LOOSER, LinearBound, undominated
+from respect_tf.scheduling._linear_bound import LOOSER, undominated
 from respect_tf.scheduling._pair_search import search_pairs
 from respect_tf.scheduling._problem import Problem
 
@@ -60,21 +60,21 @@ def improve_by_cuts(
     The objective is one that bounds its costs. Where it is hard, a proof is unlikely: fewer flows
     are spent on it, and more on the bound.
     """
-    best, low = answer.chain, answer.lower_bound
-    if not math.isfinite(best.cost):
+    best, low, network = answer.chain, answer.lower_bound, network_of(problem)
+    if network is None or not 0 < best.cost < math.inf:
         return answer
     for num_flows in _FLOWS[:1] if is_hard else _FLOWS:
-        best, low = _round(problem, best, low, num_flows, budget)
-    low = _raised(problem, best, low, budget, _ENOUGH if is_hard else 1.0)
+        best, low = _round(network, best, low, num_flows, budget)
+    low = _raised(network, best, low, budget, _ENOUGH if is_hard else 1.0)
     return Answer(best, min(low, best.cost))
 
 
 def _round(
-    problem: Problem, best: Chain, low: float, num_flows: int, budget: Budget
+    network: CutNetwork, best: Chain, low: float, num_flows: int, budget: Budget
 ) -> tuple[Chain, float]:
     """Look for boundaries below the cost, again as long as that finds better schedules."""
     while low < best.cost and not budget.is_spent:
-        search, known = CutSearch(problem, best.cost / _TIE, num_flows, budget), best
+        search, known = CutSearch(network, best.cost / _TIE, num_flows, budget), best
         with contextlib.suppress(BudgetExceededError):
             search.run()
             found = search_pairs(search.nodes([known.stages]), budget, known.cost * _TIE)
@@ -86,7 +86,7 @@ def _round(
     return best, low
 
 
-def _raised(problem: Problem, best: Chain, low: float, budget: Budget, enough: float) -> float:
+def _raised(network: CutNetwork, best: Chain, low: float, budget: Budget, enough: float) -> float:
     """A bound that no schedule is below, by limits that few boundaries keep.
 
     Below such a limit, parts have few places for a boundary, and are divided there.
@@ -94,7 +94,7 @@ def _raised(problem: Problem, best: Chain, low: float, budget: Budget, enough: f
     high = best.cost
     limit = enough * high if enough < 1 else low ** (1 - _NEXT) * high**_NEXT
     while low * _STEP < high and low < enough * best.cost and not budget.is_spent:
-        search = CutSearch(problem, limit, _FLOWS[-1], budget)
+        search = CutSearch(network, limit, _FLOWS[-1], budget)
         with contextlib.suppress(BudgetExceededError):
             search.run()
         low = max(low, limit if search.is_proved else search.lower)
@@ -111,8 +111,8 @@ class CutSearch:
         is_proved: Whether none costs less than the limit.
     """
 
-    def __init__(self, problem: Problem, limit: float, num_flows: int, budget: Budget) -> None:
-        self._problem, self._limit = problem, limit
+    def __init__(self, network: CutNetwork, limit: float, num_flows: int, budget: Budget) -> None:
+        self._network, self._limit = network, limit
         self._num_flows, self._budget = num_flows, budget
         self._found: set[bytes] = set()
         self.lower, self.is_proved = 0.0, False
@@ -123,10 +123,8 @@ class CutSearch:
         Raises:
             BudgetExceededError: The budget did not last; what is known by then holds.
         """
-        problem = self._problem
-        bounds = linear_bounds(problem)
-        if bounds and 0 < self._limit < math.inf and problem.num_stages > 1:
-            lower = self._bound(CutNetwork(problem, bounds, closure_of(problem)), is_whole=True)
+        if self._limit > 0:
+            lower = self._bound(self._network, is_whole=True)
             self.is_proved = lower >= self._limit
             self.lower = max(self.lower, LOOSER * lower)
 
@@ -172,16 +170,19 @@ class CutSearch:
 
     def nodes(self, known: list[Ints]) -> IdealNodes:
         """The boundaries that were come across and those of known schedules of items."""
-        problem = self._problem
+        problem = self._network.problem
         rows = [np.frombuffer(row, bool) for row in sorted(self._found)]
         for stages in known:
             rows += [stages < boundary for boundary in range(problem.num_stages + 1)]
         return IdealNodes.of_rows(problem, np.unique(np.array(rows), axis=0))
 
 
-def linear_bounds(problem: Problem) -> list[LinearBound]:
-    """Sums that no stage's cost is below, or the cost of no schedule."""
-    return undominated(problem.objective.linear_bounds(problem.graph))
+def network_of(problem: Problem) -> CutNetwork | None:
+    """The network of a problem; `None` if it has no boundary, or nothing bounds its costs."""
+    bounds = undominated(problem.objective.linear_bounds(problem.graph))
+    if not bounds or problem.num_stages == 1:
+        return None
+    return CutNetwork(problem, bounds, closure_of(problem))
 
 
 def _stage_bound(network: CutNetwork) -> float:

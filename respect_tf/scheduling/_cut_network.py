@@ -108,6 +108,7 @@ class CutNetwork:
         enter = [entering * bound.enter[found] for bound in self.bounds]
         # What each item adds to each bound, 0 for those of other parts. [num_bounds, num_items].
         self._items: Floats = np.array([on_grid("bounds", row, 4) for row in items])
+        self._all_items = self._items.sum(axis=1)
         # The item that makes each tensor, -1 for inputs of the part. [num_waits].
         self._makers: Ints = np.where(is_made[found], maker[found], -1)
         # What each adds if it is made before a boundary and read after it. [num_bounds, num_waits].
@@ -117,36 +118,43 @@ class CutNetwork:
         # Items that read each tensor, one after the other, and where those of each begin.
         self._readers: Ints = np.concatenate([row[1] for row, _, _ in waits])
         self._offsets: Ints = np.append(0, np.cumsum(ends))
+        self._num_readers = ends
         # Which of the tensors are inputs that count where they enter.
         self._inputs: Ints = np.flatnonzero(~is_made[found] & entering)
 
     def _lay_out(self) -> None:
-        """Nodes: items, both ends, tensors that wait, inputs that are read before the boundary."""
+        """Nodes: items, both ends, and what several items read: tensors that wait, and inputs."""
         problem, inputs = self.problem, self._inputs
-        num_items, num_waits = problem.num_items, len(self._makers)
+        num_items, is_shared = problem.num_items, self._num_readers > 1
         start, end = np.int64(num_items), np.int64(num_items + 1)
-        each = np.arange(num_items)
-        wait = num_items + 2 + np.arange(num_waits)
-        read = num_items + 2 + num_waits + np.arange(len(inputs))
-        row_of = np.repeat(np.arange(num_waits), np.diff(self._offsets))
-        from_inputs = np.isin(row_of, inputs)
-        place = np.searchsorted(inputs, row_of[from_inputs])
+        each, reader = np.arange(num_items), self._readers[self._offsets[:-1]]
+        wait = num_items + 1 + np.cumsum(is_shared)
+        read = wait[-1:].max(initial=end) + np.cumsum(is_shared[inputs])
+        row_of = np.repeat(np.arange(len(is_shared)), self._num_readers)
+        of_shared = is_shared[row_of]
+        of_input = of_shared & np.isin(row_of, inputs)
+        place = np.searchsorted(inputs, row_of[of_input])
         arcs = [
             (each, np.full(num_items, end)),  # before the boundary
             (np.full(num_items, start), each),  # after it
-            (np.where(self._makers >= 0, self._makers, start), wait),  # waits at it
-            (read, np.full(len(inputs), end)),  # an input that is read before it
-            (wait[row_of], self._readers),
-            (self._readers[from_inputs], read[place]),
+            # Waits at it.
+            (np.where(self._makers >= 0, self._makers, start), np.where(is_shared, wait, reader)),
+            # An input that is read before it.
+            (np.where(is_shared[inputs], read, reader[inputs]), np.full(len(inputs), end)),
+            # All others are of no end.
+            (wait[row_of[of_shared]], self._readers[of_shared]),
+            (self._readers[of_input], read[place]),
             (problem.edges[:, 1], problem.edges[:, 0]),
         ]
         tails = np.concatenate([tail for tail, _ in arcs])
         heads = np.concatenate([head for _, head in arcs])
-        self._network = Network(num_items + 2 + num_waits + len(inputs), tails, heads)
-        ends = np.cumsum([len(tail) for tail, _ in arcs])[:-1]
-        self._at = np.split(self._network.places, ends)
-        self._fixed = np.zeros(self._network.num_places)
-        self._fixed[np.concatenate(self._at[4:])] = np.inf
+        self._network = Network(int(max(tails.max(), heads.max())) + 1, tails, heads)
+        num_priced = sum(len(tail) for tail, _ in arcs[:4])
+        self._priced, self._endless = np.split(self._network.places, [num_priced])
+        # What a unit of the sum before, and of that after, costs there. [num_bounds, num_priced].
+        nothing, entering = np.zeros_like(self._items), self._enter[:, inputs]
+        self._before: Floats = np.hstack([self._items, nothing, self._leave, entering])
+        self._after: Floats = np.hstack([nothing, self._items, self._enter, 0 * entering])
 
     @property
     def size(self) -> int:
@@ -167,18 +175,14 @@ class CutNetwork:
 
     def values(self, sides: Sequence[Side], before: Bools) -> Floats:
         """All of the sums. [num_sides]."""
-        read_before = np.zeros(len(self._makers), bool)
-        waiting = read_before.copy()
-        if len(self._makers):
-            reads = before[self._readers]
-            made = (self._makers < 0) | before[self._makers]
-            waiting = made & np.logical_or.reduceat(~reads, self._offsets[:-1])
-            read_before = np.logical_or.reduceat(reads, self._offsets[:-1])
-        read = np.zeros(len(self._makers))
-        read[self._inputs] = read_before[self._inputs]
-        # All amounts are on grids: the products are exact.
-        sums_before = self._items @ before + self._leave @ waiting + self._enter @ read
-        sums_after = self._items @ ~before + self._enter @ waiting
+        num_read = np.diff(np.append(0, np.cumsum(before[self._readers]))[self._offsets])
+        made = (self._makers < 0) | before[self._makers]
+        waiting = (made & (num_read < self._num_readers)).astype(np.float64)
+        # All amounts are on grids: the sums and products are exact.
+        held = self._items @ before.astype(np.float64)
+        read = self._enter[:, self._inputs] @ (num_read[self._inputs] > 0)
+        sums_before = held + self._leave @ waiting + read
+        sums_after = self._all_items - held + self._enter @ waiting
         return np.array(
             [
                 side.before * sums_before[side.bound]
@@ -203,20 +207,17 @@ class CutNetwork:
             A bound of the mean, and the items before the boundary, [num_items].
         """
         num_items = self.problem.num_items
-        data = self._fixed.copy()
-        constant = 0.0
+        amounts, constant = np.zeros(len(self._priced)), 0.0
         for side, share in parts:
-            before, after = share * side.before, share * side.after
-            index = side.bound
-            data[self._at[0]] += before * self._items[index]
-            data[self._at[1]] += after * self._items[index]
-            data[self._at[2]] += before * self._leave[index] + after * self._enter[index]
-            data[self._at[3]] += before * self._enter[index, self._inputs]
+            amounts += share * side.before * self._before[side.bound]
+            amounts += share * side.after * self._after[side.bound]
             constant += share * side.rest
         unit = limit * max(1.0, self.num_stages / _FEW_STAGES) / _UNITS
-        capacities = np.minimum(data / unit, _ENDLESS).astype(np.int32)
-        capacities[self._at[1][always]] = _ENDLESS
-        capacities[self._at[0][never]] = _ENDLESS
+        prices = np.bincount(self._priced, amounts, self._network.num_places)
+        capacities = np.minimum(prices / unit, _ENDLESS).astype(np.int32)
+        capacities[self._endless] = _ENDLESS
+        capacities[self._priced[:num_items][never]] = _ENDLESS
+        capacities[self._priced[num_items : 2 * num_items][always]] = _ENDLESS
         flow, before_it = self._network.least_cut(capacities, num_items, num_items + 1)
         return constant + unit * flow, before_it[:num_items]
 

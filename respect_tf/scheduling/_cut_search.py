@@ -94,6 +94,7 @@ class BoundarySearch:
         before, after, share = best_price
         sets: list[Bools] = []
         values: list[Floats] = []
+        ends: list[Floats] = []
         for _ in range(_MOST_FLOWS):
             parts = [(before, share), (after, 1.0 - share)]
             least, found = network.least(parts, always, never, self._limit)
@@ -116,11 +117,9 @@ class BoundarySearch:
                 before = highest
             if highest.after:
                 after = highest
+            ends = ends or [network.values(self._sides, one) for one in (always, ~never)]
             top, bottom = (self._sides.index(side) for side in (before, after))
-            lines = [(one[top], one[bottom]) for one in values]
-            for ends in (always, ~never):
-                one = network.values([before, after], ends)
-                lines.append((one[0], one[1]))
+            lines = [(one[top], one[bottom]) for one in values + ends]
             share, most = _best_share(lines)
             if most <= best * (1 + _CLOSE):
                 break

@@ -12,9 +12,7 @@ from respect_tf.device._batch_cpu import cpu_stages
 from respect_tf.scheduling import Latency, PeakMemory, Throughput, check_schedule, schedule
 from respect_tf.scheduling._answers import Answer, answer_of
 from respect_tf.scheduling._chain import Budget
-from respect_tf.scheduling._cut_bounds import CutSearch, improve_by_cuts, linear_bounds
-from respect_tf.scheduling._cut_network import CutNetwork
-from respect_tf.scheduling._ideals import closure_of
+from respect_tf.scheduling._cut_bounds import CutSearch, improve_by_cuts, network_of
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._pairs import list_ideals
 from respect_tf.scheduling._problem import build_problem
@@ -36,7 +34,7 @@ def test_a_flow_finds_the_boundary_of_the_least_mean(graph, device, share):
     if best_schedules(graph, 3, device, "throughput") is None:
         return
     problem = build_problem(graph, 3, Throughput(device))
-    network = CutNetwork(problem, linear_bounds(problem), closure_of(problem))
+    network = network_of(problem)
     nothing = np.zeros(problem.num_items, bool)
     for before, after in ((0, 1), (0, -1)):
         sides = [network.sides(1)[before], network.sides(1)[after]]
@@ -67,7 +65,7 @@ def test_bounds_by_cuts_are_true(graph, num_stages, device, objective, num_flows
         return
     problem = build_problem(graph, num_stages, objective(device))
     for limit in (0.7 * best[0], best[0], 2 * best[0]):
-        search = CutSearch(problem, limit, num_flows, Budget())
+        search = CutSearch(network_of(problem), limit, num_flows, Budget())
         search.run()
         assert search.lower <= best[0] * (1 + 1e-9)
         assert not search.is_proved or limit <= best[0] * (1 + 1e-9)
@@ -85,7 +83,7 @@ def test_bounds_by_cuts_are_true_where_ops_stay_on_the_cpu(kinds, num_stages, de
     device = dataclasses.replace(device, cpu_ms_per_gmac=cpu_ms, cpu_ms_per_mib=cpu_ms)
     best = best_schedules(graph, num_stages, device, "throughput")
     problem = build_problem(graph, num_stages, Throughput(device))
-    search = CutSearch(problem, 3 * best[0], 50, Budget())
+    search = CutSearch(network_of(problem), 3 * best[0], 50, Budget())
     search.run()
     assert search.lower <= best[0] * (1 + 1e-9)
     found = improve_by_cuts(problem, worst_answer(problem), Budget(work=5e6))
@@ -119,7 +117,7 @@ def test_bounds_by_cuts_are_true_of_several_hosts(graph, num_stages, several):
     exact = schedule(graph, num_stages, "exact", device=several)
     prepared = prepare(Throughput(several), graph, num_stages)
     problem = build_problem(graph, num_stages, prepared.objective)
-    search = CutSearch(problem, 3 * exact.cost, 100, Budget())
+    search = CutSearch(network_of(problem), 3 * exact.cost, 100, Budget())
     search.run()
     assert search.lower <= exact.cost * (1 + 1e-9)
 
@@ -131,7 +129,7 @@ def test_bounds_by_cuts_are_true_of_bytes(graph, num_stages, weight):
         return
     exact = schedule(graph, num_stages, "exact", objective=PeakMemory(weight))
     problem = build_problem(graph, num_stages, PeakMemory(weight))
-    search = CutSearch(problem, 2.0 * exact.cost, 100, Budget())
+    search = CutSearch(network_of(problem), 2.0 * exact.cost, 100, Budget())
     search.run()
     assert search.lower <= exact.cost * (1 + 1e-9)
 
