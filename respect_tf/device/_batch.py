@@ -124,9 +124,14 @@ def unstreamed(
         (stages.entering_bytes, [one.enter_ms_per_byte for one in costs]),
         (stages.leaving_weights, [one.leave_ms_per_request for one in costs]),
     )
-    total = np.zeros((len(stages), len(costs)))
-    for amount, rates in amounts:  # no matrix product: its last bits differ between machines
-        total += amount[:, None] * np.array(rates)
+    # Device by device: all at once take three times as long. No matrix product: its last bits
+    # differ between machines.
+    total = np.zeros((len(stages), len(costs)), order="F")
+    product = np.empty(len(stages))
+    for index in range(len(costs)):
+        for amount, rates in amounts:
+            np.multiply(amount, rates[index], out=product)
+            total[:, index] += product
     returned = stages.leaving_weights * costs[0].device.request_bytes
     own = chip.base_instructions * num_parts
     return total, stages.entering_bytes + returned + instructions + own

@@ -119,10 +119,17 @@ class Intervals:
         return corners, sizes, len(places)
 
     @functools.cached_property
-    def _output_sums(self) -> list[Floats]:
-        """Bytes of the model's outputs among the first items, and what these weigh."""
-        problem = self.problem
-        return [_sums(part[self.order]) for part in (problem.output_bytes, problem.output_weights)]
+    def _leaving(self) -> tuple[Ints, Floats, Floats]:
+        """The rectangles of all tensors that leave, the model's outputs too; bytes, and weights."""
+        problem, (corners, sizes, num_entering) = self.problem, self.rectangles
+        leaves, items = problem.tensor_leaves, np.flatnonzero(problem.output_bytes)
+        places, num_items = self.position[items], len(self.order)
+        outputs = [np.zeros_like(places), places, places + 1, np.full(len(places), num_items)]
+        return (
+            np.concatenate([corners[:, num_entering:], np.stack(outputs)], axis=1),
+            np.append(sizes[num_entering:], problem.output_bytes[items]),
+            np.append(problem.tensor_weights[leaves], problem.output_weights[items]),
+        )
 
     def stage_costs(self, starts: Ints, stops: Ints) -> Floats:
         """Linear costs of all stages between ascending positions. [num_starts, num_stops]."""
@@ -137,24 +144,13 @@ class Intervals:
         Each [num_starts, num_stops].
         """
         corners, sizes, num_entering = self.rectangles
-        near = (
-            (corners[1] >= starts[0])
-            & (corners[0] <= starts[-1])
-            & (corners[3] >= stops[0])
-            & (corners[2] <= stops[-1])
+        entering = corners[:, :num_entering], sizes[:num_entering]
+        corners, sizes, weights = self._leaving
+        return (
+            _rectangle_sums(*entering, starts, stops),
+            _rectangle_sums(corners, sizes, starts, stops),
+            _rectangle_sums(corners, weights, starts, stops),
         )
-        enters, leaves = near[:num_entering].nonzero()[0], near[num_entering:].nonzero()[0]
-        entering = _rectangle_sums(corners[:, enters], sizes[enters], starts, stops)
-        weights = self.problem.tensor_weights[self.problem.tensor_leaves]
-        corners = corners[:, num_entering + leaves]
-        leaving, weighing = (
-            _rectangle_sums(corners, amounts[leaves], starts, stops)
-            + (sums[stops] - sums[starts][:, None])
-            for amounts, sums in zip(
-                (sizes[num_entering:], weights), self._output_sums, strict=True
-            )
-        )
-        return entering, leaving, weighing
 
 
 class IntervalNodes(Nodes):
@@ -181,8 +177,9 @@ class IntervalNodes(Nodes):
     def pairs(self, allowed: Bools, budget: Budget) -> Pairs:
         budget.spend_pairs(len(self) ** 2)
         moved = self._intervals.moved(self._positions, self._positions)
-        where = rows, columns = np.nonzero(np.triu(allowed, 1))
-        return Pairs(rows, columns, *(part[where] for part in moved))
+        where = np.flatnonzero(np.triu(allowed, 1))
+        rows, columns = np.divmod(where, len(self))
+        return Pairs(rows, columns, *(part.take(where) for part in moved))
 
     def ends(self) -> tuple[Pairs, Pairs]:
         places, inner = self._positions, np.arange(1, len(self) - 1)
@@ -251,14 +248,20 @@ def _sums(values: Floats) -> Floats:
 
 def _rectangle_sums(corners: Ints, sizes: Floats, starts: Ints, stops: Ints) -> Floats:
     """Sum of the rectangles over each point of a grid. [num_starts, num_stops]."""
-    height, width = len(starts) + 1, len(stops) + 1
     top = np.searchsorted(starts, corners[0])
     bottom = np.searchsorted(starts, corners[1], side="right")
     left = np.searchsorted(stops, corners[2])
     right = np.searchsorted(stops, corners[3], side="right")
-    places = np.concatenate(
-        [top * width + left, bottom * width + right, top * width + right, bottom * width + left]
-    )
+    rows = np.concatenate([top, bottom, top, bottom])
+    columns = np.concatenate([left, right, right, left])
     signed = np.concatenate([sizes, sizes, -sizes, -sizes])
-    grid = np.bincount(places, weights=signed, minlength=height * width).reshape(height, width)
-    return grid.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+    inside = (rows < len(starts)) & (columns < len(stops))
+    places = rows[inside] * len(stops) + columns[inside]
+    grid: Floats = np.bincount(places, signed[inside], len(starts) * len(stops)).astype(
+        np.float64, copy=False
+    )
+    grid = grid.reshape(len(starts), len(stops))
+    # In place: another array of all pairs of 700 positions takes as long as its sums.
+    np.cumsum(grid, axis=0, out=grid)
+    np.cumsum(grid, axis=1, out=grid)
+    return grid
