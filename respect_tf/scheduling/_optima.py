@@ -10,12 +10,12 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf._errors import ScheduleError
 from respect_tf.device import EdgeTpu
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, answer_of, recount
 from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._constraints import Constraints
+from respect_tf.scheduling._cut_bounds import improve_by_cuts
 from respect_tf.scheduling._device_objectives import DeviceObjective, stage_device
 from respect_tf.scheduling._least_cut import MOST_CLOSED
 from respect_tf.scheduling._objective import Objective
@@ -26,7 +26,7 @@ from respect_tf.scheduling._problem import Problem, build_problem
 from respect_tf.scheduling._proof import QUICK_WORK, first_schedule, prove_quickly
 from respect_tf.scheduling._room_bounds import raised_bound
 from respect_tf.scheduling._schedule import Schedule
-from respect_tf.scheduling._slicing import slice_items
+from respect_tf.scheduling._slicing import slice_below
 from respect_tf.scheduling._stage_batch import Nodes
 
 # Work of minimum cuts, as `Budget` counts it, for all devices together and for one of them at most:
@@ -196,18 +196,15 @@ class _Search:
             return found.lower_bound
         is_first = not np.isfinite(self._best[index])
         if is_first or is_large(problem):
-            try:
-                self._add(problem, slice_items(problem, order, self._deadline).stages)
-            except ScheduleError:  # constraints may leave an order without a cut
-                if is_first:
-                    some = prove_quickly(problem, self._deadline)
-                    some = some or first_schedule(problem, self._deadline)
-                    self._add(problem, some.chain.stages)
+            chain = slice_below(problem, order, deadline=self._deadline)
+            if chain is None and is_first:  # constraints may leave an order without a cut
+                some = prove_quickly(problem, self._deadline)
+                chain = (some or first_schedule(problem, self._deadline)).chain
+            if chain is not None:
+                self._add(problem, chain.stages)
         known = answer_of(problem, self._good[index])
         if is_large(problem):
             return max(known.lower_bound, raised_bound(problem, known.chain.cost))
-        from respect_tf.scheduling._cut_bounds import improve_by_cuts  # loads scipy
-
         # Some has to be left for the others: as much, where none of them is proved with less.
         left = self._cut_work / (num_left if self._is_hard else 2)
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))

@@ -10,10 +10,10 @@ import numpy as np
 
 from respect_tf.policy import MOST_ORDERS, proposals
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import Chain, best_known
+from respect_tf.scheduling._chain import Chain
 from respect_tf.scheduling._items import Ints
 from respect_tf.scheduling._problem import Problem
-from respect_tf.scheduling._slicing import slice_below, slice_items
+from respect_tf.scheduling._slicing import best_cut, slice_below, slice_items
 
 # What the network takes at most, in seconds per item; it is left out where less time is left.
 # benchmarks constants: with a time limit, half -1.81 % cost, -4.88 % gap; twice -1.96 % cost, -5.04
@@ -64,11 +64,7 @@ def proposal_of(problem: Problem, deadline: float = math.inf) -> Proposal:
     if linear.exact:
         # The first one has a cut of that cost. It spares most of the work.
         best = slice_below(problem, orders[0], cost * (1 + _ROUNDED), deadline)
-    for order in orders if best is None else orders[1:]:
-        if best is not None and time.perf_counter() > deadline:
-            break
-        limit = math.inf if best is None else best.cost
-        best = best_known(slice_below(problem, order, limit, deadline), best)
+    best = best_cut(problem, orders if best is None else orders[1:], best, deadline)
     return Proposal(orders, best)
 
 

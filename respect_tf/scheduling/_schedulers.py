@@ -7,6 +7,7 @@ import math
 import time
 
 from respect_tf.scheduling._answers import Answer
+from respect_tf.scheduling._chain import quality
 from respect_tf.scheduling._milp import improve_by_program
 from respect_tf.scheduling._problem import Problem
 from respect_tf.scheduling._proposals import proposal_of
@@ -52,6 +53,7 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
     answer = search_problem(
         problem,
         proposal.orders,
+        known=proposal.chain,
         budget=_NUM_MOVES // problem.num_items + _MOVES_PER_ITEM,
         deadline=deadline,
         seed=seed,
@@ -61,8 +63,7 @@ def solve_policy(problem: Problem, deadline: float, seed: int) -> Answer:
     # The search looks at all of these orders only where it has the time. What it proves to be the
     # best has the fewest streamed bytes of those that cost as much, but for rounding.
     is_proved = answer.lower_bound >= answer.chain.cost
-    seen = [answer.chain] if is_proved else [answer.chain, proposal.chain]
-    best = min(seen, key=lambda chain: (chain.cost, chain.crossing))
+    best = answer.chain if is_proved else min(answer.chain, proposal.chain, key=quality)
     return Answer(best, answer.lower_bound, proposal.chain.stages)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
 from respect_tf._errors import ScheduleError
 from respect_tf.scheduling._answers import Answer, answer_of
-from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain, best_known
 from respect_tf.scheduling._compiled_search import cut_order, has_loops
 from respect_tf.scheduling._intervals import Intervals
 from respect_tf.scheduling._items import Ints
@@ -45,6 +46,18 @@ def slice_below(
 ) -> Chain | None:
     """The same but for crossing bytes; `None` if each costs more than a limit, or it takes long."""
     return _best_cut(problem, order, limit, deadline, settle=False).chain
+
+
+def best_cut(
+    problem: Problem, orders: Iterable[Ints], known: Chain | None, deadline: float
+) -> Chain | None:
+    """The best of what is known and of the best cuts of some orders, made up to a deadline."""
+    for order in orders:
+        if known is not None and time.perf_counter() > deadline:
+            break
+        limit = math.inf if known is None else known.cost
+        known = best_known(slice_below(problem, order, limit, deadline), known)
+    return known
 
 
 def only_order(problem: Problem, deadline: float) -> Answer:
