@@ -15,9 +15,6 @@ from respect_tf.scheduling._items import Ints
 # What may be done where no time limit is set: some seconds of work, the same on every machine.
 # benchmarks constants: half 0.68 times the time; twice 0.80 times the time.
 MAX_WORK = 300_000_000
-# Work is counted in pairs of candidates; listing an ideal takes as long as looking at some hundred.
-# benchmarks constants: half, twice, a tenth and ten times the same.
-IDEAL_WORK = 250
 # Seconds that a byte of a boundary's candidates takes, about.
 # benchmarks constants: with a time limit, half -5.74 % cost, -14.85 % gap; twice -5.74 % cost,
 #   -14.85 % gap.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from respect_tf.scheduling._chain import IDEAL_WORK, Budget, BudgetExceededError, Chain
+from respect_tf.scheduling._chain import Budget, BudgetExceededError, Chain
 from respect_tf.scheduling._ideals import IdealNodes, closure_of
 from respect_tf.scheduling._intervals import IntervalNodes
 from respect_tf.scheduling._items import Ints
@@ -66,7 +66,7 @@ def list_ideals(problem: Problem, most: int, budget: Budget) -> Bools | None:
     for ideal, ready in found:  # it grows
         if len(found) + len(ready) > most:
             return None
-        budget.spend_pairs(IDEAL_WORK)
+        budget.check_time()
         for index, item in enumerate(ready):
             larger = ideal | 1 << item
             added = [after for after in successors[item] if needs[after] & ~larger == 0]

@@ -18,9 +18,6 @@ from respect_tf.scheduling._linear_bound import LOOSER, LinearBound, RoomBound
 from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._stage_batch import item_sums
 
-# How often ranges are narrowed by what follows from them.
-# benchmarks constants: half, twice, a tenth and ten times the same.
-_ROUNDS = 12
 # A limit is halved in on so often: without, lanes of 10,000 ops are 4.4 % above it in place of 3.4.
 # benchmarks constants: half and twice the same; a tenth the same; ten times 1.26 times the time.
 _HALVINGS = 4
@@ -114,8 +111,8 @@ def _least_mean(
 ) -> float:
     """What the stages of a schedule cost in the mean that keeps a limit; the limit if none does."""
     num_stages, low = problem.num_stages, 0.0
-    before_all = 0
-    for _ in range(_ROUNDS):
+    before_all = -1
+    while True:  # what narrows ranges once narrows them no less the next time
         earliest = np.zeros(problem.num_items, np.int64)
         latest = np.full(problem.num_items, num_stages - 1)
         for one, (before, after) in zip(sums, masses, strict=True):
@@ -128,12 +125,11 @@ def _least_mean(
             return limit
         open_stages = int((latest - earliest).sum())
         if open_stages == before_all:
-            break
+            return low
         before_all = open_stages
         sums = [one.narrowed(problem, earliest, latest) for one in sums]
         means = [(float(one.items.sum()) + float(one.rests.sum())) / num_stages for one in sums]
         low = min(limit, LOOSER * max(means))
-    return low
 
 
 def _with_outputs(problem: Problem, bound: LinearBound | RoomBound) -> Floats:
