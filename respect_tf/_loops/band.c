@@ -14,11 +14,13 @@ EXPORT i64 respect_choose_band(const Problem *p, const i64 *stages, const uint8_
   i64 n = p->num_items;
   i64 *up = calloc(n, sizeof(i64)), *down = calloc(n, sizeof(i64));
   i64 *near = malloc(n * sizeof(i64)), *pending = malloc(n * sizeof(i64));
-  if (!up || !down || !near || !pending) {
+  i64 *seen = calloc(n, sizeof(i64)), turn = 0; /* the turn in which each was pending last */
+  if (!up || !down || !near || !pending || !seen) {
     free(up);
     free(down);
     free(near);
     free(pending);
+    free(seen);
     return NO_MEMORY;
   }
   /* Edges to the item's own first and last items of its stage. */
@@ -51,13 +53,16 @@ EXPORT i64 respect_choose_band(const Problem *p, const i64 *stages, const uint8_
       const i64 *others = forward ? p->after : p->before;
       const i64 *bound = forward ? latest : earliest;
       i64 count = 0;
+      turn++;
       if (bound[item] == stages[item]) pending[count++] = item;
+      seen[item] = turn;
       for (i64 place = 0; place < count && count <= left; place++)
         for (i64 row = starts[pending[place]]; row < starts[pending[place] + 1]; row++) {
-          i64 other = others[row], index = 0;
+          i64 other = others[row];
           if (stages[other] != stages[item] || bound[other] != stages[item]) continue;
-          while (index < count && pending[index] != other) index++;
-          if (index == count && count < n) pending[count++] = other;
+          if (seen[other] == turn) continue;
+          seen[other] = turn;
+          pending[count++] = other;
         }
       if (count > left) continue;
       left -= count;
@@ -70,5 +75,6 @@ EXPORT i64 respect_choose_band(const Problem *p, const i64 *stages, const uint8_
   free(down);
   free(near);
   free(pending);
+  free(seen);
   return FOUND;
 }

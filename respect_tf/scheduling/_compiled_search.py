@@ -186,7 +186,8 @@ def _passed(value: Any) -> Any:
         return ctypes.c_void_p(value.ctypes.data)
     if isinstance(value, float):
         return ctypes.c_double(value)
-    return None if value is None else ctypes.c_int64(value)
+    # numpy raises where there are more than 64 bits; ctypes would leave the rest out.
+    return None if value is None else ctypes.c_int64(int(np.int64(value)))
 
 
 # The fields of `Problem` in `_loops/problem.h`, in its order.

@@ -81,7 +81,8 @@ class Bands:
         if budget.spent >= _WORK:
             self._num_items = max(_FEWER * self._num_items, 1.0)
         elif budget.spent < _LITTLE_WORK:
-            self._num_items *= _MORE
+            most = self._rounds.problem.num_items
+            self._num_items = min(_MORE * self._num_items, float(most))
         return budget.spent
 
     def _open_boundaries(self, base: Chain) -> Bools:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from respect_tf.scheduling import Constraints, PeakMemory
+from respect_tf.scheduling import Constraints, PeakMemory, _search_bands
 from respect_tf.scheduling._answers import answer_of
 from respect_tf.scheduling._compiled_search import choose_band
 from respect_tf.scheduling._ideal_search import IdealSearch
@@ -88,3 +88,26 @@ def test_bands_open_some_items_around_some_boundaries(most, depth):
     before, after = problem.edges.T
     assert (first[before] <= first[after]).all()
     assert (last[before] <= last[after]).all()
+
+
+def test_neighbourhoods_grow_no_larger_than_the_graph(monkeypatch):
+    """With a time limit, they are looked at until it is over, however small their work is."""
+    problem = build_problem(random_graph("towers", 30, seed=1), 3, PeakMemory())
+    rounds, asked = rounds_of(problem), []
+    rounds.bound = 0.0  # so that it never ends with a proof
+
+    def choose(*arguments):
+        asked.append(arguments[-2])
+        return choose_band(*arguments)
+
+    monkeypatch.setattr(_search_bands, "choose_band", choose)
+    Bands(rounds, IdealSearch(problem), seed=0).run(6_000_000, math.inf)
+    assert len(asked) > 100
+    assert 20 < max(asked) <= problem.num_items
+
+
+def test_loops_refuse_numbers_of_more_than_64_bits():
+    problem = build_problem(random_graph("towers", 30, seed=1), 3, PeakMemory())
+    stages, is_open = rounds_of(problem).best.stages, np.ones(4, bool)
+    with pytest.raises(OverflowError):
+        choose_band(problem, stages, is_open, 1, 2**63, 1)
