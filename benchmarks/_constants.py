@@ -58,6 +58,7 @@ DEFINITIONS: dict[str, tuple[str, ...]] = {
     "guards of time": (
         "planning._fleet_uses._MOST_ORDERED",
         "scheduling._item_bounds._MOST_SETS",
+        "scheduling._pair_values._TOGETHER",
         "scheduling._pair_values._VALUE_WORK",
         "scheduling._milp._MAX_NODES",
         "scheduling._proof.QUICK_WORK",

@@ -225,8 +225,9 @@ def milp_note() -> str:
             "What concerns MILP is of 2026-11-23, of the HiGHS and the policy of that day, because "
             "it takes hours; the other columns are new."
         )
-    versions, dates = {one.version for one in known}, sorted(one.date for one in known)
-    return f"MILP is HiGHS {', '.join(sorted(versions))}, of {dates[0]} to {dates[-1]}."
+    versions, dates = {one.version for one in known}, {one.date for one in known}
+    days = " to ".join(sorted({min(dates), max(dates)}))
+    return f"MILP is HiGHS {', '.join(sorted(versions))}, of {days}."
 
 
 def _write(path: Path, text: str) -> None:

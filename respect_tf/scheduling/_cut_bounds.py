@@ -60,8 +60,11 @@ def improve_by_cuts(
     The objective is one that bounds its costs. Where it is hard, a proof is unlikely: fewer flows
     are spent on it, and more on the bound.
     """
-    best, low, network = answer.chain, answer.lower_bound, network_of(problem)
-    if network is None or not 0 < best.cost < math.inf:
+    best, low = answer.chain, answer.lower_bound
+    if not low < best.cost < math.inf or budget.is_spent:
+        return answer
+    network = network_of(problem)
+    if network is None:
         return answer
     for num_flows in _FLOWS[:1] if is_hard else _FLOWS:
         best, low = _round(network, best, low, num_flows, budget)

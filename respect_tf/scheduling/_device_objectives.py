@@ -218,11 +218,10 @@ class Latency(DeviceObjective):
             stage_bounds(one, weight)[0]
             for one, weight in zip(self._costs(graph), weights, strict=True)
         ]
-        dispatch = float((self._dispatch * self._weights).sum()) / num_stages
         return [
             LinearBound(
                 np.sum([part.ops for part in parts], axis=0),
-                sum(part.rest for part in parts) + dispatch,
+                sum(part.rest for part in parts) + self._dispatch_cost / num_stages,
                 np.sum([part.enter for part in parts], axis=0),
                 np.sum([part.leave for part in parts], axis=0),
                 parts[0].counts,
@@ -235,11 +234,14 @@ class Latency(DeviceObjective):
         return float(((total + self._dispatch) * self._weights).sum())
 
     def _finish(self, total: Floats, moved: Floats) -> tuple[Floats, Floats]:
-        each = total + self._dispatch / self.num_stages
-        cost = np.zeros(len(total))
-        for column, weight in zip(each.T, self._weights.tolist(), strict=True):
+        cost = np.full(len(total), self._dispatch_cost / self.num_stages)
+        for column, weight in zip(total.T, self._weights.tolist(), strict=True):
             cost += weight * column
         return cost, np.zeros_like(moved)
+
+    @property
+    def _dispatch_cost(self) -> float:
+        return float((self._dispatch * self._weights).sum())
 
 
 def prepared_for(schedule: Schedule, objective: Objective) -> Objective:

@@ -208,3 +208,14 @@ def test_stages_with_ops_on_the_cpu_cost_in_batches_what_they_cost_alone(kinds, 
         assert total[0, index] == pytest.approx(stage.total_ms)
         assert moved[0] == pytest.approx(stage.moved_bytes)
         assert streamed[0] == pytest.approx(stage.streamed_bytes)
+
+
+def test_bounds_are_true_where_a_device_was_not_looked_at_in_time():
+    graph = make_graph([5, 7, 3], [1, 1, 1], [(0, 1), (1, 2)])
+    devices = ["usb3-pi5", "usb3-pc"]
+    prepared = prepare(Throughput(devices), graph, 2)
+    late = dataclasses.replace(prepared, least=(0.0, prepared.least[1]))
+    problem = build_problem(graph, 2, prepared.objective)
+    answer = answer_of(problem, np.array([0, 1, 1]))
+    assert prepared.bounded(answer, problem).lower_bound > 0
+    assert late.bounded(answer, problem).lower_bound == 0.0
