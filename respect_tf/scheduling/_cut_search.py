@@ -43,6 +43,7 @@ class BoundarySearch:
         # what no schedule through one of them costs less than, a number, the sets, and a price.
         self._heap: list[tuple[float, int, Bools, Bools, _Price]] = []
         self._number = 0
+        self._known: dict[bytes, Floats] = {}  # sums by what is before a boundary
         before, after = (
             next((side for side in self._sides if getattr(side, name)), self._sides[0])
             for name in ("before", "after")
@@ -72,7 +73,7 @@ class BoundarySearch:
             return True
         free = ~(always | never)
         if not free.any():
-            cost = float(network.values(self._sides, always).max())
+            cost = float(self._values(always).max())
             if cost <= self._limit:
                 self.whole[always.tobytes()] = cost
             return True
@@ -81,6 +82,13 @@ class BoundarySearch:
         self._push(bound, always | needed, never, price)
         self._push(bound, always, never | needing, price)
         return True
+
+    def _values(self, before: Bools) -> Floats:
+        """All sums at a boundary. [num_sides]."""
+        key = before.tobytes()
+        if key not in self._known:
+            self._known[key] = self._network.values(self._sides, before)
+        return self._known[key]
 
     def _push(self, bound: float, always: Bools, never: Bools, price: _Price) -> None:
         self._number -= 1
@@ -103,7 +111,7 @@ class BoundarySearch:
                 best, best_price = least, (before, after, share)
             if best > self._limit:
                 break
-            value = network.values(self._sides, found)
+            value = self._values(found)
             cost = float(value.max())
             if cost <= self._limit:
                 self.found[found.tobytes()] = cost
@@ -117,7 +125,7 @@ class BoundarySearch:
                 before = highest
             if highest.after:
                 after = highest
-            ends = ends or [network.values(self._sides, one) for one in (always, ~never)]
+            ends = ends or [self._values(always), self._values(~never)]
             top, bottom = (self._sides.index(side) for side in (before, after))
             lines = [(one[top], one[bottom]) for one in values + ends]
             share, most = _best_share(lines)
