@@ -89,6 +89,11 @@ class DeviceObjective(Objective):
         """Whether the optimum of each device has to be known, and is not."""
         return isinstance(self._device, Hosts) and self.optima is None
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether solvers add up the mean of several devices, which is no more than the cost."""
+        return self.combine == "sum" and self.optima is not None
+
     def of_one(self, device: EdgeTpu) -> Self:
         """The same objective for one device."""
         return self._with(device=device, optima=None)

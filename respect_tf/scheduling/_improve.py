@@ -11,9 +11,10 @@ from respect_tf._errors import ScheduleError
 from respect_tf.graph import OpGraph
 from respect_tf.scheduling._answers import Answer, checked_schedule, recount
 from respect_tf.scheduling._arguments import checked_count, deadline_after, resolve_objective
+from respect_tf.scheduling._chain import quality
 from respect_tf.scheduling._check import check_schedule
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import prepared_for
+from respect_tf.scheduling._device_objectives import DeviceObjective, prepared_for
 from respect_tf.scheduling._objective import Number, Objective
 from respect_tf.scheduling._optima import prepare
 from respect_tf.scheduling._problem import build_problem
@@ -69,19 +70,23 @@ def improve(
     check_schedule(graph, Schedule(schedule.stages, schedule.num_stages), None, constraints)
     resolved = prepared.objective
     problem = build_problem(graph, schedule.num_stages, resolved, constraints)
-    bound: Number = problem.lower_bound()
+    low = problem.lower_bound()
+    bound: Number = low
     same = (schedule.objective, schedule.device) == (resolved.name, resolved.device)
     if same and schedule.lower_bound is not None:
         bound = max(bound, schedule.lower_bound)
     given = np.zeros(problem.num_items, np.int64)
     given[problem.item_of] = schedule.stages
     start = recount(problem, given)
-    known = Answer(start, min(bound, start.cost))
+    is_mean = isinstance(resolved, DeviceObjective) and resolved.is_mean
+    # The bound that the schedule came with is not one of means.
+    known = Answer(start, min(low if is_mean else bound, start.cost))
+    before = prepared.reported(known, problem)
     if not prepared.is_proved:
-        bound = prepared.bounded(known, problem).lower_bound
+        bound = before.lower_bound
     answer = search_problem(problem, start=known, deadline=deadline, seed=seed)
+    answer = min(prepared.reported(answer, problem), before, key=lambda one: quality(one.chain))
     best = answer.chain
-    answer = prepared.bounded(answer, problem)
     found = checked_schedule(problem, answer, f"{schedule.scheduler}+local", started)
     # Sums are rounded to a grid, so the bound that needs no search can be too high by that much.
     if bound > best.cost + problem.slack and bound != problem.lower_bound():

@@ -73,21 +73,24 @@ class Prepared:
         own = self.objective.optima if isinstance(self.objective, DeviceObjective) else None
         return self.least is None or self.least == own
 
-    def bounded(self, answer: Answer, problem: Problem) -> Answer:
-        """An answer with a bound relative to the true optima.
+    def reported(self, answer: Answer, problem: Problem) -> Answer:
+        """An answer as schedules report it: by the worst of several devices.
 
-        One relative to the best cuts known is one, too, but where an optimum may be lower, the
-        answer's schedule may cost more: the bound is as much lower.
+        The bound is relative to the true optima. One relative to the best cuts known is one, too,
+        but where an optimum may be lower, the answer's schedule may cost more: it is as much lower.
         """
-        low, objective = answer.lower_bound, problem.objective
+        low, objective, chain = answer.lower_bound, problem.objective, answer.chain
+        found = Schedule(problem.stages_of_ops(chain.stages), problem.num_stages)
+        if isinstance(objective, DeviceObjective) and objective.is_mean:
+            cost = float(objective.schedule_cost(problem.graph, found))
+            chain = dataclasses.replace(chain, cost=cost)
         if self.least is not None and isinstance(objective, DeviceObjective):
-            stages = problem.stages_of_ops(answer.chain.stages)
-            times = objective.times(problem.graph, Schedule(stages, problem.num_stages))
+            times = objective.times(problem.graph, found)
             known = (times / np.maximum(objective.optima or self.least, math.ulp(0.0))).max()
             with np.errstate(over="ignore"):  # nothing may be known of some devices in time
                 true = (times / np.maximum(self.least, math.ulp(0.0))).max()
             low = max(float(low), 1.0) * float(known / true)
-        return dataclasses.replace(answer, lower_bound=min(low, answer.chain.cost))
+        return dataclasses.replace(answer, chain=chain, lower_bound=min(low, chain.cost))
 
 
 def prepare(

@@ -121,7 +121,7 @@ def search(
         deadline=deadline,
         seed=checked_count("seed", seed, 0),
     )
-    return checked_schedule(problem, prepared.bounded(answer, problem), "search", started)
+    return checked_schedule(problem, prepared.reported(answer, problem), "search", started)
 
 
 def search_problem(

@@ -17,7 +17,6 @@ from respect_tf.scheduling._answers import Answer, checked_schedule
 from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._compiler import solve_compiler, solve_profile
 from respect_tf.scheduling._constraints import Constraints
-from respect_tf.scheduling._device_objectives import Latency
 from respect_tf.scheduling._exact import solve_exact
 from respect_tf.scheduling._measure import Measure
 from respect_tf.scheduling._milp import solve_milp
@@ -52,12 +51,8 @@ def solve_on_edge_tpus(
     if not scheduler.startswith("policy"):  # "exact" may have asked for a proposal, too
         answer = dataclasses.replace(answer, proposal=None)
     problem, chain = with_better_optima(problem, answer.chain, prepared)
-    if isinstance(prepared.objective, Latency) and prepared.objective.optima is not None:
-        # Solvers add up the mean of the devices, which is no more than the worst of them.
-        found = Schedule(problem.stages_of_ops(chain.stages), num_stages)
-        chain = dataclasses.replace(chain, cost=problem.objective.schedule_cost(graph, found))
-    answer = dataclasses.replace(answer, chain=chain)
-    return checked_schedule(problem, prepared.bounded(answer, problem), scheduler, started)
+    answer = prepared.reported(dataclasses.replace(answer, chain=chain), problem)
+    return checked_schedule(problem, answer, scheduler, started)
 
 
 def schedule_by_program(
@@ -119,7 +114,7 @@ def slice_order(
     prepared = prepare(resolve_objective(objective, device), graph, num_stages, constraints)
     problem = build_problem(graph, num_stages, prepared.objective, constraints)
     chain = slice_items(problem, problem.item_order(order))
-    answer = prepared.bounded(Answer(chain, problem.lower_bound()), problem)
+    answer = prepared.reported(Answer(chain, problem.lower_bound()), problem)
     return checked_schedule(problem, answer, "slicing", started)
 
 

@@ -217,5 +217,5 @@ def test_bounds_are_true_where_a_device_was_not_looked_at_in_time():
     late = dataclasses.replace(prepared, least=(0.0, prepared.least[1]))
     problem = build_problem(graph, 2, prepared.objective)
     answer = answer_of(problem, np.array([0, 1, 1]))
-    assert prepared.bounded(answer, problem).lower_bound > 0
-    assert late.bounded(answer, problem).lower_bound == 0.0
+    assert prepared.reported(answer, problem).lower_bound > 0
+    assert late.reported(answer, problem).lower_bound == 0.0

@@ -8,17 +8,21 @@ from schedule_reference import Latency, Streaming, cost_and_crossing, graphs, ma
 from slow_clock import SlowClock
 
 from respect_tf._errors import ArgumentError, ScheduleError
+from respect_tf.device import resolve_device
 from respect_tf.scheduling import (
     PeakMemory,
     Schedule,
     check_schedule,
     improve,
     schedule,
+    slice_order,
 )
 from respect_tf.scheduling._answers import stage_sums
+from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._items import merge_colocated
 from respect_tf.scheduling._problem import build_problem
+from respect_tf.scheduling._search import search
 from respect_tf.training import FAMILIES, random_graph
 
 CHAIN = make_graph([4, 1, 1, 4], [1, 1, 1, 1], [[0, 1], [1, 2], [2, 3]])
@@ -161,3 +165,18 @@ def test_large_wide_graphs_get_much_better():
     start = schedule(graph, 4, "slicing", objective=objective)
     found = improve(graph, start)
     assert found.gap < 0.5 * start.gap
+
+
+@pytest.mark.parametrize("objective", ["throughput", "latency"])
+def test_schedules_for_several_hosts_are_judged_by_the_worst_of_them(objective):
+    """Solvers add up the mean of their latencies, which may fall where the worst one rises."""
+    graph = random_graph("towers", 100, 804)
+    start = slice_order(graph, graph.topological_order, 4, objective, device="usb3")
+    found = improve(graph, start)
+    check_schedule(graph, found)
+    assert found.optima == start.optima
+    assert found.cost < start.cost
+    again = improve(graph, found, seed=1)
+    assert again.cost <= found.cost
+    named = resolve_objective(objective, resolve_device("usb3"))
+    check_schedule(graph, search(graph, 4, objective=named, budget=20))
