@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from respect_tf.scheduling._constraints import Constraints
 from respect_tf.scheduling._cut_bounds import improve_by_cuts
 from respect_tf.scheduling._device_objectives import DeviceObjective, stage_device
 from respect_tf.scheduling._least_cut import MOST_CLOSED
+from respect_tf.scheduling._linear_bound import LOOSER
 from respect_tf.scheduling._objective import Objective
 from respect_tf.scheduling._order_search import search_order
 from respect_tf.scheduling._pair_search import search_pairs
@@ -171,13 +173,16 @@ class _Search:
         kinds = [stage_device(device) for device in self._objective.devices]
         order = np.argsort(slowness.sum(axis=1), kind="stable").tolist()
         for place, index in enumerate(order):
-            faster = (slowness <= slowness[index]).all(axis=1)
-            lower[index] = lower[faster].max()
+            times = _times_as_long(slowness[index], slowness)
+            faster = times >= 1
+            times[times != 1] *= LOOSER
+            lower[index] = (lower * times).max()
             # Where the faster one that says most stayed without a proof, this one would, too.
             known = np.flatnonzero(looked_at & faster & (lower < _PROVED * self._best))
             like = known[np.argmax(lower[known])] if len(known) else index
             part = lower[like] / self._best[like] if len(known) else math.inf
-            if lower[index] < min(_PROVED, _GOOD * part) * self._best[index]:
+            is_late = time.perf_counter() > self._deadline and np.isfinite(self._best[index])
+            if lower[index] < min(_PROVED, _GOOD * part) * self._best[index] and not is_late:
                 looked_at[index] = True
                 num_left = len({kinds[other] for other in order[place:]})
                 lower[index] = max(lower[index], self._look(index, nodes, num_left))
@@ -225,8 +230,14 @@ class _Search:
             self._best[index], self._good[index] = times[index], stages
 
 
+def _times_as_long(slowness: npt.NDArray[np.float64], of_others: npt.NDArray[np.float64]) -> Any:
+    """How many times as long as on others all takes at least, by `_slowness`. [num_others]."""
+    endless = np.full_like(of_others, np.inf)
+    return np.divide(slowness, of_others, endless, where=of_others > 0).min(axis=1)
+
+
 def _slowness(device: EdgeTpu, objective: DeviceObjective) -> list[float]:
-    """Constants of which more never takes less time."""
+    """Constants of which more never takes less time, and twice of all twice as much."""
     slowdown = device.slowdown(objective.num_stages)
     return [
         device.fixed_ms,

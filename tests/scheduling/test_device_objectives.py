@@ -22,6 +22,7 @@ from respect_tf.scheduling import (
 )
 from respect_tf.scheduling._chain import Budget
 from respect_tf.scheduling._device_objectives import Latency, Throughput
+from respect_tf.scheduling._optima import _slowness, _times_as_long
 from respect_tf.scheduling._pairs import find_nodes
 from respect_tf.scheduling._problem import build_problem
 
@@ -438,6 +439,26 @@ def test_of_several_hosts_the_worst_regret_is_the_least_of_all_schedules(
     if isinstance(found.device, Hosts):
         assert found.optima == pytest.approx(tuple(optima), rel=1e-8)
         check_schedule(graph, found)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    objective=st.sampled_from([Throughput, Latency]),
+    graph=loaded_graphs(),
+    num_stages=st.integers(1, 3),
+    several=hosts(),
+)
+def test_no_host_is_faster_than_its_constants_say(objective, graph, num_stages, several):
+    """What is proved on one host bounds what all others take."""
+    every = list(valid_stages(graph, num_stages))
+    if not every:
+        return
+    objective = objective(several, num_stages)
+    slowness = np.array([_slowness(device, objective) for device in objective.devices])
+    times = np.array([objective.times(graph, Schedule(one, num_stages)) for one in every])
+    for own, other in itertools.permutations(range(len(objective.devices)), 2):
+        least = _times_as_long(slowness[own], slowness[[other]])[0]
+        assert (times[:, own] >= least * times[:, other] * (1 - 1e-9)).all()
 
 
 def test_a_list_of_one_device_is_that_device():
