@@ -213,7 +213,7 @@ class _Search:
                 self._add(problem, chain.stages)
         known = answer_of(problem, self._good[index])
         if is_large(problem):
-            return max(known.lower_bound, raised_bound(problem, known.chain.cost))
+            return max(known.lower_bound, raised_bound(problem, known.chain.cost, self._deadline))
         # Some has to be left for the others: as much, where none of them is proved with less.
         left = self._cut_work / (num_left if self._is_hard else 2)
         budget = Budget(self._deadline, min(_MOST_CUT_WORK, left))

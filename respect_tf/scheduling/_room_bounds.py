@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 
 import numpy as np
 
@@ -83,13 +84,17 @@ def _covers(one: StageSum, other: StageSum) -> bool:
     return units[0] == units[1] and bool(is_above)
 
 
-def raised_bound(problem: Problem, cost: float) -> float:
+def raised_bound(problem: Problem, cost: float, deadline: float = math.inf) -> float:
     """What no schedule costs less than, of those that cost no more than a known one.
+
+    After the deadline, what is known by then.
 
     Each item needs what is before it, and is needed by what is after it: their sums say in which
     stages it can be, if no stage costs more than a limit, and that says what the stages cost at
     least. Where that is more than the limit, no schedule keeps it.
     """
+    if time.perf_counter() > deadline:
+        return 0.0
     sums = stage_sums(problem)
     if not any(one.room for one in sums):
         return 0.0
@@ -97,22 +102,26 @@ def raised_bound(problem: Problem, cost: float) -> float:
         (masses_before(problem.links, one.items), masses_after(problem.links, one.items))
         for one in sums
     ]
-    low, high = _least_mean(problem, sums, masses, cost), cost
+    low, high = _least_mean(problem, sums, masses, cost, deadline), cost
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        found = _least_mean(problem, sums, masses, middle)
+        found = _least_mean(problem, sums, masses, middle, deadline)
         low = max(low, found)
         high = high if found >= middle else middle
     return low
 
 
 def _least_mean(
-    problem: Problem, sums: list[StageSum], masses: list[tuple[Floats, Floats]], limit: float
+    problem: Problem,
+    sums: list[StageSum],
+    masses: list[tuple[Floats, Floats]],
+    limit: float,
+    deadline: float,
 ) -> float:
     """What the stages of a schedule cost in the mean that keeps a limit; the limit if none does."""
     num_stages, low = problem.num_stages, 0.0
     before_all = -1
-    while True:  # what narrows ranges once narrows them no less the next time
+    while time.perf_counter() < deadline:  # ranges only get narrower: it ends by itself
         earliest = np.zeros(problem.num_items, np.int64)
         latest = np.full(problem.num_items, num_stages - 1)
         for one, (before, after) in zip(sums, masses, strict=True):
@@ -130,6 +139,7 @@ def _least_mean(
         sums = [one.narrowed(problem, earliest, latest) for one in sums]
         means = [(float(one.items.sum()) + float(one.rests.sum())) / num_stages for one in sums]
         low = min(limit, LOOSER * max(means))
+    return low
 
 
 def _with_outputs(problem: Problem, bound: LinearBound | RoomBound) -> Floats:

@@ -223,7 +223,7 @@ def _search_true_costs(
     best = known or first_schedule(problem, deadline).chain
     low = max(problem.lower_bound(), 0.0 if start is None else start.lower_bound)
     if is_along:
-        low = max(low, raised_bound(problem, best.cost))
+        low = max(low, raised_bound(problem, best.cost, deadline))
     else:
         best = _descended(problem, best, budget, deadline)
     return Answer(best, min(low, best.cost))
