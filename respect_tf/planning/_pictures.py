@@ -16,16 +16,16 @@ _Planner = Callable[[OpGraph], DevicePlan]
 
 # Activations "leave no room" where they cause most of what is streamed, and that costs frames. Of
 # the ten models at their own size on one to four devices, none is called too large with these.
-# benchmarks constants: half the same; twice 1.17 times the time.
+# benchmarks constants: half, twice, a tenth and ten times the same.
 _MOST_OF_STREAMED = 0.5
 # benchmarks constants: half and twice the same; a tenth the same; ten times +666.49 % cost (worst
-#   +1333.0), 0.56 times the time.
+#   +1333.0), 0.60 times the time.
 _WORTH = 1.05
-# benchmarks constants: half 0.86 times the time; twice the same.
+# benchmarks constants: half 0.88 times the time; twice the same.
 _SIZES = 24  # smaller pictures that are looked at, evenly from the picture's size down
-# benchmarks constants: half 0.86 times the time; twice 1.80 times the time.
+# benchmarks constants: half 0.71 times the time; twice 1.51 times the time.
 _MOST_ALONG_A_SIDE = 8  # tiles
-# benchmarks constants: half 0.73 times the time; twice 1.32 times the time.
+# benchmarks constants: half 0.83 times the time; twice 1.67 times the time.
 _MORE_TILES = 2  # times the fewest tiles that fit: more overlap than they can win back
 
 

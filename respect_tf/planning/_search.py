@@ -31,12 +31,12 @@ from respect_tf.scheduling.parts import (
 
 # A first look at so many nodes bounds what plans cost from above: 2,000 stages, some hundredths of
 # a second.
-# benchmarks constants: half the same; twice 1.10 times the time.
+# benchmarks constants: half, twice, a tenth and ten times the same.
 _FEW = 64
 
 # Stages times hosts that a table may hold: 64 MB.
-# benchmarks constants: half and twice the same; a tenth +0.12 % cost, -1 proofs, 1.13 times the
-#   time; ten times the same.
+# benchmarks constants: half and twice the same; a tenth +0.12 % cost, -1 proofs; ten times the
+#   same.
 _MAX_CELLS = 1 << 23
 
 

@@ -13,7 +13,7 @@ from respect_tf.scheduling.parts import LOOSER, Budget, Floats, Ints, Nodes, sta
 
 # The work that a value takes, as `Budget` counts it.
 # benchmarks constants: half and twice the same; a tenth the same; ten times +15.91 % cost (worst
-#   +111.3), -1 proofs, 1.17 times the time.
+#   +111.3), -1 proofs, 1.13 times the time.
 _VALUE_WORK = 2000
 
 

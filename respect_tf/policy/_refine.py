@@ -22,7 +22,7 @@ _BLUR, _MOVES_BELOW = 0.25, -1.0
 _NUM_DRAWS = 1 << 14
 # Of larger graphs the given orders would take all of the work below, and the last ones would not be
 # cut at all: on 10,000 ops in towers, 1.7 % dearer, and up to 120 ms more.
-# benchmarks constants: half, twice, a tenth and ten times the same.
+# benchmarks constants: half the same; twice 1.13 times the time.
 _MOST_OPS = 3000
 # How many orders are tried, and after how many intervals, of all cuts together, no more of them:
 # that is some 2 ms. Of 128, 256 and 400 orders, 25, 19 and 17 % of the rule's gap are left on 144

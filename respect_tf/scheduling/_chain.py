@@ -13,11 +13,10 @@ import time
 from respect_tf.scheduling._items import Ints
 
 # What may be done where no time limit is set: some seconds of work, the same on every machine.
-# benchmarks constants: half 0.68 times the time; twice 0.80 times the time.
+# benchmarks constants: half 0.65 times the time; twice 0.63 times the time.
 MAX_WORK = 300_000_000
 # Seconds that a byte of a boundary's candidates takes, about.
-# benchmarks constants: with a time limit, half -5.74 % cost, -14.85 % gap; twice -5.74 % cost,
-#   -14.85 % gap.
+# benchmarks constants: with a time limit, half +174.09 % gap; twice +174.09 % gap.
 _CELL_SECONDS = 5e-9
 
 

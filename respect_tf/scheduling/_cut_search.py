@@ -11,11 +11,11 @@ from respect_tf.scheduling._cut_network import CutNetwork, Side
 from respect_tf.scheduling._problem import Bools, Floats
 
 # Flows for one set of boundaries: as many prices of the sum before against that after are tried.
-# benchmarks constants: half and twice the same; a tenth +0.33 % cost (worst +1.6), -2 proofs,
-#   +20.92 % gap, 1.49 times the time; ten times the same.
+# benchmarks constants: half and twice the same; a tenth +0.40 % cost (worst +2.0), -2 proofs,
+#   +20.92 % gap, 1.28 times the time; ten times the same.
 _MOST_FLOWS = 4
 # A price is good enough where the bound can rise by no more than this part of it.
-# benchmarks constants: half -1 proofs; twice -0.22 % gap.
+# benchmarks constants: half -1 proofs; twice +0.02 % cost, -0.20 % gap.
 _CLOSE = 2e-3
 
 _Price = tuple[Side, Side, float]  # two sums, and what the first one counts in their mean

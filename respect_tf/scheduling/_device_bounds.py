@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 # Prices of a byte of room, as parts of what it takes to stream one. With the first alone, the bound
 # of random layers is 3.1 % lower for 2,000 ops in 4 stages, and 0.7 % for 10,000 in 8.
-# benchmarks constants: half and twice the same; a tenth 1.16 times the time; ten times the same.
+# benchmarks constants: half and twice the same; a tenth 1.29 times the time; ten times the same.
 _PRICES = (1.0, 0.75, 0.5)
 
 

@@ -13,9 +13,9 @@ from respect_tf.scheduling._schedulers import has_time, solve_policy
 from respect_tf.scheduling._search import search_problem
 
 # Shares of the time left for the search, then for the proof, and then for an integer program.
-# benchmarks constants: _SEARCH_SHARE with a time limit, half -3.93 % gap; twice +4.02 % gap.
-#   _PROOF_SHARE with a time limit, half +3.96 % gap; twice -5.29 % gap. _PROGRAM_SHARE with a time
-#   limit, half +0.12 % gap; twice +0.12 % gap.
+# benchmarks constants: _SEARCH_SHARE with a time limit, half the same; twice +4.34 % gap.
+#   _PROOF_SHARE with a time limit, half +4.66 % gap; twice the same. _PROGRAM_SHARE with a time
+#   limit, half, twice, a tenth and ten times the same.
 _SEARCH_SHARE, _PROOF_SHARE, _PROGRAM_SHARE = 0.3, 0.5, 0.6
 
 

@@ -27,7 +27,7 @@ from respect_tf.scheduling._schedule import Schedule
 from respect_tf.scheduling._stage_batch import Nodes, StageBatch
 
 # Of longer orders, so many boundaries are looked at beside those between turns.
-# benchmarks constants: half 0.70 times the time; twice the same.
+# benchmarks constants: half 0.66 times the time; twice the same.
 _MAX_NODES = 400
 
 _PER_MS = 10**9  # sums of whole picoseconds are exact

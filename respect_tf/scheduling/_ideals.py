@@ -17,8 +17,7 @@ from respect_tf.scheduling._stage_batch import Nodes, Pairs
 # Ideals whose tensors are looked at together: few tensors wait in neighbours, and threads cost more
 # than matrix products as small as these. With all ideals together, 132 proofs of fourteen models
 # take 1.4 times as long.
-# benchmarks constants: half and twice the same; a tenth 1.20 times the time; ten times 1.38 times
-#   the time.
+# benchmarks constants: half and twice the same; a tenth 1.11 times the time; ten times the same.
 _BLOCK_ROWS = 24
 _ALL = slice(None)
 

@@ -23,8 +23,8 @@ from respect_tf.scheduling._room_bounds import StageSum, stage_sums
 
 # Of more positions than can be looked at in pairs, so many of each boundary, less for many stages:
 # with 15 in place of 16, random layers of 10,000 ops in 64 stages cost 4.5 % more.
-# benchmarks constants: _SOME half +0.02 % cost; twice the same. _FEWEST half +0.76 % crossing
-#   bytes; twice the same.
+# benchmarks constants: _SOME half and twice the same; a tenth +0.06 % cost, +0.06 % gap, 0.89 times
+#   the time; ten times the same. _FEWEST half +0.01 % cost; twice -0.02 % cost.
 _SOME, _FEWEST = 50, 16
 
 

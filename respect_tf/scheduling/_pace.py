@@ -8,19 +8,19 @@ from respect_tf.scheduling._chain import Budget
 
 # How far the limit rises above the lower bound: at first this part of the way to a known cost, then
 # by factors: boldly while that costs little work. Steps of less than a part of the cost are no use.
-# benchmarks constants: FIRST_STEP half +0.45 % gap; twice -0.17 % gap. _LEAST_STEP half the same;
-#   twice 1.16 times the time.
+# benchmarks constants: FIRST_STEP half +0.45 % gap; twice -0.17 % gap. _LEAST_STEP half and twice
+#   the same; a tenth 1.16 times the time; ten times the same.
 FIRST_STEP, _LEAST_STEP = 1 / 24, 3e-4
-# benchmarks constants: _FAR half +0.77 % gap; twice -0.30 % gap. _NEAR half +0.82 % gap, 0.89 times
-#   the time; twice +1.24 % gap.
+# benchmarks constants: _FAR half +0.77 % gap; twice -0.30 % gap. _NEAR half +0.82 % gap; twice
+#   +1.24 % gap.
 _FAR, _NEAR = 6.0, 1.5
 
 # A limit may take so many times as much work as the one before it, or as little work. Where that
 # does not last, the step shrinks, and the next limit may take more: the first one that some
 # schedule keeps often takes many times as much as those below it.
-# benchmarks constants: _LITTLE_WORK half and twice the same; a tenth +0.29 % gap, 1.10 times the
-#   time; ten times +0.07 % gap. _LIMIT_GROWTH half +0.06 % gap; twice the same. _BACK half -0.17 %
-#   gap, 1.13 times the time; twice +0.26 % gap.
+# benchmarks constants: _LITTLE_WORK half and twice the same; a tenth +0.29 % gap; ten times +0.07 %
+#   gap. _LIMIT_GROWTH half +0.06 % gap; twice the same. _BACK half -0.17 % gap; twice +0.26 % gap,
+#   0.89 times the time.
 _LITTLE_WORK, _LIMIT_GROWTH, _BACK = 50_000, 16.0, 4.0
 
 

@@ -26,7 +26,7 @@ from respect_tf.scheduling._stage_batch import Nodes, Pairs
 
 # A first look at so many nodes bounds the cost from above. Without it, 36 proofs of six models on
 # one, four and twenty hosts take 1.3 to 2 times as long.
-# benchmarks constants: half and twice the same; a tenth 1.17 times the time; ten times 1.23 times
+# benchmarks constants: half and twice the same; a tenth 1.25 times the time; ten times 1.11 times
 #   the time.
 _FEW = 32
 

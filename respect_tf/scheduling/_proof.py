@@ -26,8 +26,8 @@ QUICK_WORK = 40_000_000
 # Integer programs are for what they solve in some seconds, of twice as many open variables where
 # there is a time limit; without one, they are given up after so many nodes. So a wide random graph
 # of 100 ops in 4 stages is proved in 7 s that complete search leaves 22 % above its bound.
-# benchmarks constants: MAX_OPEN half and twice the same; a tenth 0.32 times the time; ten times
-#   -0.33 % crossing bytes, 1.82 times the time. MAX_NODES half -1 proofs, +11.29 % gap; twice -1
+# benchmarks constants: MAX_OPEN half and twice the same; a tenth 0.40 times the time; ten times
+#   -0.33 % crossing bytes, 1.93 times the time. MAX_NODES half -1 proofs, +11.29 % gap; twice -1
 #   proofs, +11.29 % gap.
 MAX_OPEN, MAX_NODES = 800, 20
 

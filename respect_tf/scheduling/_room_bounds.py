@@ -20,7 +20,7 @@ from respect_tf.scheduling._problem import Floats, Problem
 from respect_tf.scheduling._stage_batch import item_sums
 
 # A limit is halved in on so often: without, lanes of 10,000 ops are 4.4 % above it in place of 3.4.
-# benchmarks constants: half and twice the same; a tenth the same; ten times 1.26 times the time.
+# benchmarks constants: half the same; twice 0.81 times the time.
 _HALVINGS = 4
 
 

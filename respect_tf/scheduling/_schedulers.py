@@ -16,27 +16,25 @@ from respect_tf.scheduling._search import search_problem
 # Moves without a time limit: so many, and so many more for each item. With a quarter of them, 6 of
 # 89 graphs (36 random ones, 21 structured ones, the authors' 32) end up to 1.4 % higher and 6 more
 # stay without a proof; with these, they take as long as they took with the loops before.
-# benchmarks constants: _NUM_MOVES half +0.00 % cost, -1 proofs, +0.44 % gap; twice -0.24 % gap.
-#   _MOVES_PER_ITEM half +0.01 % cost; twice the same.
+# benchmarks constants: _NUM_MOVES half +0.00 % cost, -2 proofs, +5.28 % gap; twice -1 proofs, +4.60
+#   % gap. _MOVES_PER_ITEM half +0.01 % cost; twice the same.
 _NUM_MOVES, _MOVES_PER_ITEM = 400_000, 400
 
 # What an integer program takes, in seconds, at least and per item: it is left out where less time
 # is left. Without the second, 20,000 random layers in 8 stages take 3.7 s of 1.5.
-# benchmarks constants: _MILP_SECONDS with a time limit, half -0.29 % cost, -0.36 % gap; twice 0.21
-#   times the time. _MILP_ITEM_SECONDS with a time limit, half -0.29 % cost, -0.36 % gap; twice the
-#   same.
+# benchmarks constants: _MILP_SECONDS with a time limit, half the same; twice 0.20 times the time.
+#   _MILP_ITEM_SECONDS with a time limit, half, twice, a tenth and ten times the same.
 _MILP_SECONDS, _MILP_ITEM_SECONDS = 1.0, 1e-3
 
 # With a time limit, the part of it that moves have before an integer program, which takes seconds.
-# benchmarks constants: with a time limit, half +4.06 % gap; twice -0.29 % cost, -11.11 % gap.
+# benchmarks constants: with a time limit, half +27.03 % gap; twice -0.29 % cost, -4.42 % gap.
 _POLICY_SHARE = 0.2
 
 # The windows of the integer program in turn, in stages; `None` is all schedules. Without a time
 # limit, the first window is the only one, and its search tree has so many nodes.
-# benchmarks constants: with a time limit, half -0.29 % cost, -0.36 % gap; twice -0.29 % cost, -0.36
-#   % gap.
+# benchmarks constants: with a time limit, half and twice the same.
 _WINDOWS = (1, 2, None)
-# benchmarks constants: half the same; twice 1.12 times the time.
+# benchmarks constants: half the same; twice 1.15 times the time.
 _FEW_NODES = 200
 
 

@@ -38,20 +38,19 @@ DEFAULT_BUDGET = 1000
 """Moves per item that `search` tries without a time limit."""
 
 # The part of the time left that each step may take but the last.
-# benchmarks constants: with a time limit, half the same; twice -3.27 % cost, -1.48 % gap.
+# benchmarks constants: with a time limit, half +174.09 % gap; twice the same.
 _SHARE = 0.3
 
 # Work of minimum cuts, about a second, and for each move, so that a short search stays short: with
 # all of it, labels of 30 to 120 ops by 60 moves per op took 2.3 times as long.
-# benchmarks constants: _CUT_WORK half and twice the same; a tenth +0.10 % gap, 0.70 times the time;
-#   ten times the same. _BOUND_WORK_PER_MOVE half and twice the same; a tenth 0.87 times the time;
-#   ten times the same.
+# benchmarks constants: _CUT_WORK half 0.90 times the time; twice 1.19 times the time.
+#   _BOUND_WORK_PER_MOVE half and twice the same; a tenth 0.75 times the time; ten times the same.
 _CUT_WORK, _BOUND_WORK_PER_MOVE = 300_000_000, 2000
 
 # Sums whose bound is further away than that get them: BERT's operator graphs (235 and 783 ops) in 2
 # and 4 stages are 15 to 34 % above theirs without cuts, and 0 to 0.6 % with them, in 0.4 s.
-# benchmarks constants: half and twice the same; a tenth 1.25 times the time; ten times +1.11 % gap,
-#   0.80 times the time.
+# benchmarks constants: half and twice the same; a tenth the same; ten times +1.11 % gap, 0.76 times
+#   the time.
 _FAR = 0.9
 
 # Where a bound is as near as that, moves are left out: with them, 24 cuts (a CRNN, a YOLOv8 and
@@ -62,12 +61,12 @@ _CLOSE = 0.99
 
 # Of more items, what is near a schedule takes a second to look at: not again for so little. Without
 # that, a CRNN (712 ops) in 4 stages takes 7.0 s in place of 3.0 and ends 0.1 % lower.
-# benchmarks constants: _FEW_ITEMS read by no case that was run. _LITTLE half, twice, a tenth and
-#   ten times the same.
+# benchmarks constants: _FEW_ITEMS read by no case that was run. _LITTLE half 1.14 times the time;
+#   twice the same.
 _FEW_ITEMS, _LITTLE = 500, 3e-3
 
 # Orders that are cut where an objective has to be asked for one stage after the other.
-# benchmarks constants: half 0.70 times the time; twice 1.32 times the time.
+# benchmarks constants: half the same; twice 1.28 times the time.
 _MOST_ASKED = 3
 
 

@@ -28,8 +28,8 @@ _DEPTHS = (1, 2, 3, 4, 6, 8)
 # too large to be searched with so much work, and more after a small one.
 # benchmarks constants: half -0.48 % crossing bytes; twice -0.49 % crossing bytes.
 _FIRST = 10
-# benchmarks constants: _FEWER half +0.06 % cost, +0.07 % gap; twice +0.02 % cost. _MORE half -1.60
-#   % crossing bytes; twice +0.47 % crossing bytes.
+# benchmarks constants: _FEWER half +0.06 % cost, +0.07 % gap; twice +0.02 % cost, 1.17 times the
+#   time. _MORE half -1.60 % crossing bytes, 1.12 times the time; twice +0.47 % crossing bytes.
 _FEWER, _MORE = 0.9, 1.05
 # benchmarks constants: _WORK half +0.06 % cost, +0.06 % gap; twice -0.06 % cost, -0.14 % gap.
 #   _LITTLE_WORK half -2.27 % crossing bytes; twice +0.10 % cost, +0.10 % gap.

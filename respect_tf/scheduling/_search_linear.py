@@ -23,35 +23,33 @@ from respect_tf.scheduling._slicing import SWEPT
 # and in the end for each move; and for each move that of neighbourhoods, which takes as long as it.
 # benchmarks constants: _FIRST_WORK half +0.07 % gap; twice the same. _SECOND_WORK half +0.10 % gap;
 #   twice -0.10 % gap. _WORK_PER_MOVE half -1 proofs, +0.65 % gap, 0.82 times the time; twice -0.66
-#   % gap, 1.32 times the time. _BAND_WORK_PER_MOVE half 0.85 times the time; twice -0.42 % crossing
-#   bytes, 1.12 times the time.
+#   % gap, 1.26 times the time. _BAND_WORK_PER_MOVE half 0.85 times the time; twice -0.42 % crossing
+#   bytes.
 _FIRST_WORK, _SECOND_WORK, _WORK_PER_MOVE, _BAND_WORK_PER_MOVE = 600_000, 5_000_000, 110, 40
 
 # Graphs of more items are not searched completely, nor their neighbourhoods: too many order ideals.
-# benchmarks constants: half and twice the same; a tenth +0.00 % cost, 0.75 times the time; ten
+# benchmarks constants: half and twice the same; a tenth +0.00 % cost, 0.78 times the time; ten
 #   times the same.
 _MOST_PROVED = 10_000
 # Bytes of the candidates of all boundaries together.
 _MAX_CELLS = 200_000_000
 
 # What may be spent on fewer crossing bytes once the cost is proved.
-# benchmarks constants: half +0.45 % crossing bytes, 1.10 times the time; twice -0.47 % crossing
-#   bytes.
+# benchmarks constants: half +0.45 % crossing bytes; twice -0.47 % crossing bytes.
 _SETTLING_WORK = 4_000_000
 
 # Rounds after which moves are over if none of them found anything better.
-# benchmarks constants: half +0.23 % crossing bytes, 0.79 times the time; twice -0.26 % crossing
-#   bytes, 1.29 times the time.
+# benchmarks constants: half +0.23 % crossing bytes, 0.80 times the time; twice -0.26 % crossing
+#   bytes, 1.37 times the time.
 _PATIENCE = 10
 # The same of graphs that are swept: with 8, 10,000 ops in random layers end 1.10 % above the bound
 # in place of 1.18 %, after twice the time.
-# benchmarks constants: half +0.01 % cost, 0.79 times the time; twice -0.19 % cost, -0.20 % gap,
-#   2.65 times the time.
+# benchmarks constants: half +0.01 % cost, 0.81 times the time; twice -0.19 % cost, -0.20 % gap,
+#   2.66 times the time.
 _HASTILY = 3
 
 # The part of the time left that each step may take but the last.
-# benchmarks constants: with a time limit, half -0.04 % cost, +1.76 % gap; twice +0.03 % cost, -0.11
-#   % gap.
+# benchmarks constants: with a time limit, half +3.88 % gap; twice +0.10 % cost, +0.07 % gap.
 _SHARE = 0.4
 
 

@@ -41,7 +41,7 @@ _EXACT_SHARD, _SHARD = 50, 500
 _CROSS_CHECK = 25  # one label in so many is solved by both exact methods
 # Moves per op for labels that need no proof: on graphs of 30-120 ops a median of 0 % and a mean of
 # 0.03 % above ten times as many.
-# benchmarks constants: half the same; twice -0.02 % cost, 1.20 times the time.
+# benchmarks constants: half 0.86 times the time; twice -0.02 % cost.
 _FEW_MOVES = 60
 # Nodes of HiGHS's search tree: work, not time, so that every machine gives the same label. Of the
 # first 500 tasks four are left to it, which take 4 to 16 s; with half or twice as many nodes none

@@ -38,7 +38,7 @@ _STRUCTURED_OPS = (50, 500)  # of every other graph that heads are chosen on
 _LARGE_SEED, _POOL_SEED, _HEAD_SEED = 3, 4, 5
 # benchmarks constants: half +0.02 % cost; twice -0.03 % cost.
 _GENTLE = 1.0  # gradients are cut off at this norm
-# benchmarks constants: half -0.03 % cost; twice 0.87 times the time.
+# benchmarks constants: half -0.03 % cost; twice the same.
 _LAST_RATE = 0.05
 
 
