@@ -61,12 +61,14 @@ static i64 fill(Flow *f) {
       continue;
     }
     if (!length) return sent;
-    f->level[node] = INT32_MAX; /* no path through it is left */
+    f->level[node] = INT32_MAX; /* nothing more gets through here */
     node = f->heads[f->path[--length]];
     f->next[node]++;
   }
 }
 
+/* Arrays: ends of the nodes' arcs, heads and ways back of arcs, their capacities; whether each node
+   is on the side of the start, and the flow, which are filled in. Numbers: start and end. */
 EXPORT i64 respect_run_least_cut(const Array *a, const double *numbers) {
   i64 num_nodes = a[0].rows - 1, num_arcs = a[1].rows, sent = 0;
   uint8_t *side = a[4].data;

@@ -40,7 +40,12 @@ def answer_of(problem: Problem, stages: Ints) -> Answer:
         cost = float(costs.max() if problem.combine == "max" else costs.sum())
     else:
         cost = true_cost(problem, stages)
-    return Answer(Chain(stages, cost, crossing), min(problem.lower_bound(), cost))
+    return unsearched(problem, Chain(stages, cost, crossing))
+
+
+def unsearched(problem: Problem, chain: Chain) -> Answer:
+    """A schedule with the lower bound that needs no search."""
+    return Answer(chain, min(problem.lower_bound(), chain.cost))
 
 
 def true_cost(problem: Problem, stages: Ints) -> float:

@@ -89,7 +89,7 @@ def improve(
     best = answer.chain
     found = checked_schedule(problem, answer, f"{schedule.scheduler}+local", started)
     # Sums are rounded to a grid, so the bound that needs no search can be too high by that much.
-    if bound > best.cost + problem.slack and bound != problem.lower_bound():
+    if bound > best.cost + problem.slack and bound != low:
         raise ScheduleError(
             f"A schedule that costs {best.cost:.15g} was found, below the lower bound "
             f"{schedule.lower_bound} that scheduler {schedule.scheduler!r} gave. That bound is "

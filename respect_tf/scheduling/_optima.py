@@ -82,16 +82,16 @@ class Prepared:
         but where an optimum may be lower, the answer's schedule may cost more: it is as much lower.
         """
         low, objective, chain = answer.lower_bound, problem.objective, answer.chain
-        found = Schedule(problem.stages_of_ops(chain.stages), problem.num_stages)
-        if isinstance(objective, DeviceObjective) and objective.is_mean:
-            cost = float(objective.schedule_cost(problem.graph, found))
-            chain = dataclasses.replace(chain, cost=cost)
-        if self.least is not None and isinstance(objective, DeviceObjective):
+        if isinstance(objective, DeviceObjective) and objective.optima is not None:
+            found = Schedule(problem.stages_of_ops(chain.stages), problem.num_stages)
             times = objective.times(problem.graph, found)
-            known = (times / np.maximum(objective.optima or self.least, math.ulp(0.0))).max()
-            with np.errstate(over="ignore"):  # nothing may be known of some devices in time
-                true = (times / np.maximum(self.least, math.ulp(0.0))).max()
-            low = max(float(low), 1.0) * float(known / true)
+            cost = float((times / np.maximum(objective.optima, math.ulp(0.0))).max())
+            if objective.is_mean:
+                chain = dataclasses.replace(chain, cost=cost)
+            if self.least is not None:
+                with np.errstate(over="ignore"):  # nothing may be known of some devices in time
+                    true = float((times / np.maximum(self.least, math.ulp(0.0))).max())
+                low = max(float(low), 1.0) * (cost / true)
         return dataclasses.replace(answer, chain=chain, lower_bound=min(low, chain.cost))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule
+from respect_tf.scheduling._answers import Answer, answer_of, checked_schedule, unsearched
 from respect_tf.scheduling._arguments import checked_count, deadline_after, resolve_objective
 from respect_tf.scheduling._chain import Budget, Chain, best_known, quality
 from respect_tf.scheduling._compiled_search import has_loops
@@ -166,12 +166,13 @@ def search_problem(
         if is_for_cuts:
             uncut = [*orders, np.arange(problem.num_items)][num_cut:]
             known, num_cut = best_cut(problem, uncut, known, deadline), len(orders) + 1
+            if known is not None:
+                start = unsearched(problem, known)
+                start = _after_cuts(problem, start, budget, _part_of(deadline))
+                if start.lower_bound >= _CLOSE * start.chain.cost:
+                    return start
     if start is None and known is not None:
-        start = Answer(known, min(problem.lower_bound(), known.cost))
-        if num_cut > len(orders):
-            start = _after_cuts(problem, start, budget, _part_of(deadline))
-            if start.lower_bound >= _CLOSE * start.chain.cost:
-                return start
+        start = unsearched(problem, known)
     tried = list(itertools.islice(every, 1) if is_along else every)
     return _search_true_costs(problem, tried, num_cut, start, budget, deadline, seed)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from respect_tf.device import DeviceLike
 from respect_tf.graph import OpGraph
-from respect_tf.scheduling._answers import Answer, checked_schedule
+from respect_tf.scheduling._answers import Answer, checked_schedule, unsearched
 from respect_tf.scheduling._arguments import resolve_objective
 from respect_tf.scheduling._compiler import solve_compiler, solve_profile
 from respect_tf.scheduling._constraints import Constraints
@@ -120,8 +120,7 @@ def slice_order(
 
 def _solve_slicing(problem: Problem, deadline: float) -> Answer:
     order = problem.item_order(problem.graph.topological_order)
-    chain = slice_items(problem, order, deadline)
-    return Answer(chain, min(problem.lower_bound(), chain.cost))
+    return unsearched(problem, slice_items(problem, order, deadline))
 
 
 _SOLVERS: dict[str, Callable[..., Answer]] = {
